@@ -1,0 +1,134 @@
+"""Typed settings: the only place that reads the environment (and `.env`).
+
+Every name is `ASTRA_` + the field in capitals. Nothing is read or connected at import: call
+`load()`. The same code meets the sandbox and the real vendors; only the URLs differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from astra.errors import ConfigError
+
+PolicyName = Literal["measured", "trust", "original", "min_variance", "risk_parity", "equal"]
+PAPER_URL = "https://paper-api.alpaca.markets"
+LIVE_URL = "https://api.alpaca.markets"
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """All settings, with the default that suits one person with a paper account."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ASTRA_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    # Where things are
+    var: Path = Field(Path("var"), description="folder for the database, logs and sandbox runs")
+    database_url: str = Field("sqlite:///var/astra.db", description="SQLAlchemy URL of the store")
+    bundles: Path = Field(HOUSE / "model" / "bundles", description="folder of model bundles")
+    bucket: str = Field("astra-allocations", description="Cloud Storage bucket of the allocations")
+
+    # Vendors; empty = the vendor's own address
+    yahoo_url: str = Field("", description="replaces https://query2.finance.yahoo.com")
+    storage_url: str = Field("", description="replaces https://storage.googleapis.com")
+    alpaca_url: str = Field("", description="replaces the trading API chosen by ASTRA_ALPACA_PAPER")
+    alpaca_data_url: str = Field("", description="replaces https://data.alpaca.markets")
+    alpaca_key: str = Field("", description="Alpaca API key id")
+    alpaca_secret: SecretStr = Field(SecretStr(""), description="Alpaca API secret")
+    alpaca_paper: bool = Field(True, description="false is the first of two steps to real money")
+    live_trading: str = Field("", description="the live account's number: the second step")
+    vendor_timeout: float = Field(20.0, gt=0, description="seconds for one request to a vendor")
+
+    # Services
+    etl_url: str = Field("http://127.0.0.1:8101", description="where the ETL service is")
+    model_url: str = Field("http://127.0.0.1:8102", description="where the model service is")
+    monitor_url: str = Field("http://127.0.0.1:8103", description="where the monitor service is")
+    token: SecretStr = Field(
+        SecretStr(""), description="bearer token that every route but /health asks for"
+    )
+
+    # Universe
+    tickers: str = Field("sp500", description="candidates: sp500, or a list AAPL|MSFT|BRK.B")
+    benchmarks: str = Field("SPY|QQQ", description="loaded as data, never candidates")
+
+    # Decision
+    policy: str = Field("measured", description="measured, trust, original, ... or file.py:name")
+    k: int = Field(20, ge=1, description="names in the portfolio at most")
+    max_weight: float = Field(0.10, gt=0, le=1, description="of one name")
+    max_sector_weight: float = Field(0.30, gt=0, le=1, description="of one sector")
+    cash_floor: float = Field(0.02, ge=0, lt=1, description="share of equity kept as cash")
+    equity_premium: float = Field(0.05, description="over cash, a year: the mu0 of every name")
+    half_spread_bp: float = Field(2.0, ge=0, description="assumed cost of crossing, a side")
+    fee_bp: float = Field(0.3, ge=0, description="assumed fee on a side's value")
+    holding_sessions: float = Field(20.0, gt=0, description="horizon of premium and risk in tau")
+    alpha_half_life_hours: float = Field(6.0, gt=0, description="of the forecast, trading hours")
+
+    # Rebalance
+    capital: float = Field(0.0, ge=0, description="USD managed at most; 0 = the whole account")
+    fill_timeout: float = Field(120.0, gt=0, description="seconds to wait for a phase's fills")
+    min_order_usd: float = Field(1.0, ge=1, description="smaller orders are left out")
+    max_order_weight: float = Field(0.25, gt=0, le=1, description="of equity in one order")
+
+    @field_validator("policy")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        if value in PolicyName.__args__ or ".py:" in value:  # type: ignore[attr-defined]
+            return value
+        known = ", ".join(PolicyName.__args__)  # type: ignore[attr-defined]
+        raise ValueError(f"a policy is one of {known}, or file.py:function; found {value!r}")
+
+    @model_validator(mode="after")
+    def _live_needs_two_steps(self) -> Settings:
+        if not self.alpaca_paper and not self.live_trading:
+            raise ValueError(
+                "real money needs both ASTRA_ALPACA_PAPER=false and "
+                "ASTRA_LIVE_TRADING=<account number>; the second is missing"
+            )
+        return self
+
+    @property
+    def trading_url(self) -> str:
+        return self.alpaca_url or (PAPER_URL if self.alpaca_paper else LIVE_URL)
+
+    def require(self, *names: str) -> None:
+        """Check that settings without a usable default are set; report all missing ones at once.
+
+        Raises:
+            ConfigError: names every missing variable.
+        """
+        missing = [n for n in names if not _plain(getattr(self, n))]
+        if missing:
+            listed = ", ".join(f"ASTRA_{n.upper()}" for n in missing)
+            raise ConfigError(f"missing settings: {listed}; set them in .env or the environment")
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def load() -> Settings:
+    """Read the environment and `.env`.
+
+    Raises:
+        ConfigError: one line for each setting that cannot be used.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = []
+        for e in error.errors():
+            name = f"ASTRA_{'_'.join(str(p) for p in e['loc']).upper()}: " if e["loc"] else ""
+            lines.append(f"{name}{e['msg'].removeprefix('Value error, ')}")
+        raise ConfigError("; ".join(lines)) from error
+
+
+def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process: ours, with `overrides` on top."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", **overrides}

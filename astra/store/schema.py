@@ -1,0 +1,206 @@
+"""The tables, for every dialect. Schema changes are migrations in `migrations/`.
+
+Instants are integers, UTC epoch seconds, marked by `instant()`; they leave the store as
+timestamps. Quantities and money of the books are decimal strings (`amount()`), because SQLite has
+no decimals and the books must agree with the broker to the cent and the share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+INSTANT = {"instant": True}
+AMOUNT = {"amount": True}
+
+
+def instant(name: str, **options: Any) -> Column[int]:
+    """A UTC instant in epoch seconds."""
+    return Column(name, BigInteger, info=INSTANT, autoincrement=False, **options)
+
+
+def amount(name: str, **options: Any) -> Column[str]:
+    """A quantity or an amount of money as a decimal string."""
+    return Column(name, String(40), info=AMOUNT, **options)
+
+
+def _ohlcv() -> list[Column[Any]]:
+    # float8: a four-byte float compares as changed for ever (FACTS of the merge's diff)
+    prices: list[Column[Any]] = [
+        Column(name, Float(53), nullable=False) for name in ("open", "high", "low", "close")
+    ]
+    return [*prices, Column("volume", BigInteger, nullable=False)]
+
+
+price_history = Table(
+    "price_history",
+    metadata,
+    Column("ticker", String(16), primary_key=True),
+    instant("ts", primary_key=True),
+    *_ohlcv(),
+    instant("known_from", nullable=False),  # the vendor's time when this version was first seen
+    sqlite_with_rowid=False,
+)
+
+price_revisions = Table(
+    "price_revisions",
+    metadata,
+    Column("ticker", String(16), primary_key=True),
+    instant("ts", primary_key=True),
+    instant("replaced_at", primary_key=True),
+    *_ohlcv(),
+    instant("known_from", nullable=False),
+    sqlite_with_rowid=False,
+)
+
+universe = Table(
+    "universe",
+    metadata,
+    Column("ticker", String(16), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("sector", String(60), nullable=False),
+    Column("industry", String(120), nullable=False),
+    Column("tradable", Boolean, nullable=False),
+    instant("valid_from", primary_key=True),
+    instant("valid_to"),
+)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("model_id", String(64), primary_key=True),
+    instant("as_of", primary_key=True),
+    Column("ticker", String(16), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    instant("ts", nullable=False),
+    Column("close", Float(53), nullable=False),
+    *[Column(name, Float(53), nullable=False) for name in ("q05", "q25", "q50", "q75", "q95")],
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("object", String(200), primary_key=True),  # decision_<stamp>_<tag>.json
+    instant("as_of", nullable=False),
+    Column("policy", String(120), nullable=False),
+    Column("model_id", String(64), nullable=False),
+    Column("method", String(60), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sharpe", Float(53)),
+    Column("bound_gap", Float(53)),
+    Column("tau", Float(53)),
+    Column("gain_bp", Float(53)),
+    Column("cost_bp", Float(53)),
+    Column("document", Text, nullable=False),  # the whole answer of /allocate, JSON
+)
+
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("id", String(16), primary_key=True),  # 16 hex of sha256(bucket, name, generation)
+    Column("account", String(60), nullable=False),
+    Column("bucket", String(200), nullable=False),
+    Column("object", String(200), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    instant("as_of"),
+    instant("expires_at"),
+    Column("policy", String(120), nullable=False),
+    Column("model_id", String(64), nullable=False),
+    # received -> selling -> buying -> done; or refused, superseded, abandoned
+    Column("status", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("weights", Text, nullable=False),  # JSON {ticker: weight}
+    instant("received_at", nullable=False),
+    instant("finished_at"),
+    Column("fence", Integer, nullable=False),  # grows by one with each lease
+    Column("leased_until", Float(53), nullable=False),  # the machine's wall clock, epoch seconds
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", String(128), primary_key=True),  # <allocation id>-<symbol>-<side>-<n>
+    Column("allocation_id", String(16), nullable=False, index=True),
+    Column("account", String(60), nullable=False),
+    Column("symbol", String(16), nullable=False),
+    Column("side", String(4), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    amount("qty", nullable=False),
+    Column("reference_price", Float(53), nullable=False),
+    Column("status", String(20), nullable=False),  # astra.records.OrderStatus
+    amount("filled_qty", nullable=False),
+    Column("filled_average_price", Float(53)),
+    Column("broker_id", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    instant("planned_at", nullable=False),
+    instant("updated_at", nullable=False),
+)
+
+activities = Table(
+    "activities",
+    metadata,
+    Column("account", String(60), primary_key=True),
+    Column("id", String(100), primary_key=True),
+    Column("type", String(10), nullable=False),  # FILL, FEE, DIV, CSD, SPLIT, ...
+    instant("at", nullable=False),
+    Column("symbol", String(16)),
+    Column("side", String(4)),
+    amount("qty"),
+    amount("price"),
+    amount("net_amount", nullable=False),
+    Column("order_id", String(64)),
+)
+
+account_summary = Table(
+    "account_summary",
+    metadata,
+    Column("account", String(60), primary_key=True),
+    instant("at", primary_key=True),
+    amount("cash", nullable=False),
+    amount("equity", nullable=False),
+    amount("buying_power", nullable=False),
+    # JSON list of {symbol, qty, price, value, average_entry_price}
+    Column("positions", Text, nullable=False),
+    Column("allocation_id", String(16)),  # set when a rebalance wrote it
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("account", String(60), primary_key=True),
+    instant("at", primary_key=True),
+    amount("equity", nullable=False),
+    amount("profit_loss", nullable=False),
+)
+
+shadow_books = Table(
+    "shadow_books",
+    metadata,
+    Column("account", String(60), primary_key=True),
+    Column("policy", String(120), primary_key=True),
+    instant("at", primary_key=True),
+    amount("equity", nullable=False),
+    amount("cash", nullable=False),
+    Column("shares", Text, nullable=False),  # JSON {ticker: qty}
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("job", String(60), nullable=False),
+    instant("started_at", nullable=False),
+    instant("finished_at"),
+    Column("status", String(20), nullable=False),
+    Column("message", Text, nullable=False),
+)
+
+market = Table(
+    "market",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("identity", String(100), nullable=False),  # real, simulated:<seed>, replay:<hash>
+)

@@ -1,0 +1,90 @@
+"""What all Flask services share: errors as JSON, the credential, `/health`, logs.
+
+A service is `create_app(settings)` in its `main.py`; routes stay with the service. No arithmetic
+and no decision belongs here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import sys
+import time
+import uuid
+from http import HTTPStatus
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from astra import __version__
+from astra.errors import AstraError, TemporaryError
+from astra.settings import Settings
+
+log = logging.getLogger("astra.web")
+
+
+def create_service(name: str, settings: Settings) -> Flask:
+    """A Flask app named `name` with our error answers, credential check and `/health`."""
+    app = Flask(name)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    token = settings.token.get_secret_value()
+
+    @app.before_request
+    def _admit() -> tuple[Response, int] | None:
+        g.started = time.monotonic()
+        g.request_id = request.headers.get("X-Request-Id") or uuid.uuid4().hex[:12]
+        if not token or request.path == "/health":
+            return None
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if hmac.compare_digest(given.encode(), token.encode()):
+            return None
+        return _problem("a bearer token is required: send Authorization: Bearer ...", 401)
+
+    @app.after_request
+    def _log(response: Response) -> Response:
+        if request.path != "/health":
+            seconds = time.monotonic() - g.started
+            log.info(
+                "service=%s request=%s method=%s path=%s status=%d seconds=%.3f",
+                name, g.request_id, request.method, request.path, response.status_code, seconds,
+            )  # fmt: skip
+        return response
+
+    @app.errorhandler(AstraError)
+    def _ours(error: AstraError) -> tuple[Response, int]:
+        log.warning("service=%s error=%s message=%s", name, type(error).__name__, error)
+        body, status = _problem(str(error), error.status, type(error).__name__)
+        if isinstance(error, TemporaryError) and error.retry_after:
+            body.headers["Retry-After"] = str(int(error.retry_after))
+        return body, status
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> tuple[Response, int]:
+        return _problem(error.description or error.name, error.code or 500)
+
+    @app.errorhandler(Exception)
+    def _unexpected(error: Exception) -> tuple[Response, int]:
+        log.error("service=%s unexpected=%s", name, type(error).__name__, exc_info=error)
+        return _problem("an error nobody expected; the service's log has it", 500)
+
+    @app.get("/health")
+    def _health() -> Response:
+        return jsonify(service=name, version=__version__, status="ok")
+
+    return app
+
+
+def _problem(message: str, status: int, kind: str | None = None) -> tuple[Response, int]:
+    return jsonify(error=kind or HTTPStatus(status).phrase, message=message), status
+
+
+def configure_logging() -> None:
+    """`key=value` lines on stderr, once per process."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
+    )
+    # One line per vendor request is theirs to print, not ours.
+    for noisy in ("urllib3", "google", "yfinance", "peewee", "exchange_calendars"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""Forecasts, portfolios and backtests; `main.py` is the Flask service that decides."""
