@@ -18,7 +18,7 @@ class Side(StrEnum):
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands, in the words of our journal; the broker's many words map onto these."""
+    """Where an order stands, in the words of our journal; the broker's words map onto these."""
 
     PLANNED = "planned"  # written down, not sent
     SENDING = "sending"  # about to leave or left: the outcome is unknown until looked up

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     capital: float = Field(0.0, ge=0, description="USD managed at most; 0 = the whole account")
     fill_timeout: float = Field(120.0, gt=0, description="seconds to wait for a phase's fills")
     min_order_usd: float = Field(1.0, ge=1, description="smaller orders are left out")
+    drift_band: float = Field(0.001, ge=0, lt=0.1, description="smaller drifts are left alone")
     max_order_weight: float = Field(0.25, gt=0, le=1, description="of equity in one order")
 
     @field_validator("policy")

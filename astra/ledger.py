@@ -1,0 +1,93 @@
+"""Shares and cash: what our books say the account holds, from fills and all other activities.
+
+Decimal throughout, so that books and broker can be compared to the cent and the share. Backtest,
+shadow books, monitor and page count with the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from astra.records import Account, Activity, Position
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Cash in USD and shares by symbol; a symbol without shares is absent."""
+
+    cash: Decimal
+    shares: Mapping[str, Decimal]
+
+    def value(self, prices: Mapping[str, float]) -> float:
+        """Equity in USD at `prices`, which must name every symbol held."""
+        return float(self.cash) + sum(float(q) * prices[s] for s, q in self.shares.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Ours less the broker's: cash in USD, shares by symbol where they differ."""
+
+    cash: Decimal
+    shares: Mapping[str, Decimal]
+
+    @property
+    def are_none(self) -> bool:
+        return self.cash == 0 and not self.shares
+
+
+def replay(activities: Iterable[Activity]) -> Book:
+    """The book after all activities of an account, whatever their order; each id counts once."""
+    cash, shares = Decimal(0), dict[str, Decimal]()
+    seen: set[str] = set()
+    for activity in activities:
+        if activity.id in seen:
+            continue
+        seen.add(activity.id)
+        cash += activity.net_amount
+        if activity.symbol is not None and activity.qty is not None:
+            shares[activity.symbol] = shares.get(activity.symbol, Decimal(0)) + activity.qty
+    return Book(cash, {s: q for s, q in sorted(shares.items()) if q != 0})
+
+
+def compare(book: Book, account: Account, positions: Iterable[Position]) -> Differences:
+    """Our book against the broker's account: cash to the cent, shares exactly."""
+    theirs = {p.symbol: p.qty for p in positions}
+    diffs = {
+        symbol: book.shares.get(symbol, Decimal(0)) - theirs.get(symbol, Decimal(0))
+        for symbol in sorted(book.shares.keys() | theirs.keys())
+    }
+    cash = book.cash.quantize(CENT, ROUND_HALF_EVEN) - account.cash.quantize(CENT, ROUND_HALF_EVEN)
+    return Differences(cash, {s: d for s, d in diffs.items() if d != 0})
+
+
+def trade_to(
+    book: Book,
+    weights: Mapping[str, float],
+    prices: Mapping[str, float],
+    *,
+    half_spread_bp: float,
+    fee_bp: float,
+) -> Book:
+    """The book after moving to target weights at `prices`, costs paid: buys half a spread above,
+    sells half a spread below and a fee on their value. Fractions of shares are allowed.
+
+    A held symbol without a price keeps its shares; weights are of the equity before costs.
+    """
+    spread, fee = Decimal(str(half_spread_bp)) / 10_000, Decimal(str(fee_bp)) / 10_000
+    known = {s: q for s, q in book.shares.items() if s in prices}
+    equity = Decimal(str(book.value({**dict.fromkeys(book.shares, 0.0), **prices})))
+    cash, shares = book.cash, dict(book.shares)
+    for symbol in sorted(known.keys() | {s for s in weights if s in prices}):
+        price = Decimal(str(prices[symbol]))
+        want = Decimal(str(weights.get(symbol, 0.0))) * equity / price
+        change = want - shares.get(symbol, Decimal(0))
+        if change > 0:
+            cash -= change * price * (1 + spread)
+        else:
+            cash += -change * price * (1 - spread) * (1 - fee)
+        shares[symbol] = want
+    return Book(cash, {s: q for s, q in sorted(shares.items()) if q != 0})

@@ -1,0 +1,81 @@
+"""Returns, risk and what they are worth: one definition for run report, backtest, monitor and page.
+
+An equity curve is (times, equity): aware UTC instants, ascending, and USD > 0. Deposits and
+withdrawals must be taken out before. A figure that cannot be known is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astra.errors import DataError
+
+YEAR_SECONDS = 365.25 * 86_400
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Figures of one equity curve; fractions, not percent.
+
+    `sharpe` is annualised from the curve's own steps, in excess of `cash_rate`; `sharpe_error` is
+    its standard error over the same sample (Lo 2002, iid case): with few steps it is large.
+    """
+
+    steps: int
+    total_return: float
+    annual_volatility: float
+    sharpe: float
+    sharpe_error: float
+    max_drawdown: float
+    benchmark_return: float
+
+
+def returns(equity: Floats) -> Floats:
+    """Simple returns between successive values, shape (n - 1,)."""
+    return np.diff(equity) / equity[:-1]
+
+
+def drawdowns(equity: Floats) -> Floats:
+    """Fraction below the highest value so far, shape (n,), in [-1, 0]."""
+    return equity / np.maximum.accumulate(equity) - 1.0
+
+
+def summarize(
+    times: Sequence[dt.datetime],
+    equity: Floats,
+    benchmark: Floats | None = None,
+    cash_rate: float = 0.0,
+) -> Performance:
+    """The figures of an equity curve, beside a benchmark's value at the same times.
+
+    Raises:
+        DataError: no values, or values that are not finite and above 0.
+    """
+    if len(equity) == 0 or not (np.isfinite(equity).all() and (equity > 0).all()):
+        raise DataError(
+            f"an equity curve of positive values is required, found {len(equity)} values"
+        )
+    steps = returns(equity)
+    total = float(equity[-1] / equity[0] - 1.0)
+    against = float(benchmark[-1] / benchmark[0] - 1.0) if benchmark is not None else math.nan
+    worst = float(drawdowns(equity).min())
+    if len(steps) < 2:
+        nan = math.nan
+        return Performance(len(steps), total, nan, nan, nan, worst, against)
+    years = (times[-1] - times[0]).total_seconds() / YEAR_SECONDS
+    per_year = len(steps) / years
+    excess = steps - cash_rate / per_year
+    deviation = float(excess.std(ddof=1))
+    ratio = float(excess.mean()) / deviation if deviation > 0 else math.nan
+    error = math.sqrt((1 + ratio * ratio / 2) / len(steps))
+    scale = math.sqrt(per_year)
+    return Performance(
+        len(steps), total, deviation * scale, ratio * scale, error * scale, worst, against
+    )
