@@ -26,7 +26,7 @@ class DataError(AstraError):
     exit_code = 3
 
 
-class NotEnoughData(DataError):
+class InsufficientDataError(DataError):
     """A decision is refused because too little is known; nothing was dropped or traded."""
 
     status = 409

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import datetime as dt
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,7 +52,9 @@ class Session:
         """Hourly from 10:00 New York while at least 12 bars remain: six, or three on a half day."""
         first = dt.datetime.combine(self.date, FIRST_DECISION, NEW_YORK).astimezone(dt.UTC)
         last = self.closes_at - HORIZON_BARS * BAR
-        hours = range(int((last - first) / dt.timedelta(hours=1)) + 1) if last >= first else range(0)
+        hours = (
+            range(int((last - first) / dt.timedelta(hours=1)) + 1) if last >= first else range(0)
+        )
         return tuple(first + dt.timedelta(hours=h) for h in hours)
 
 
@@ -59,8 +62,11 @@ class Session:
 def _all_sessions() -> tuple[tuple[Session, ...], tuple[dt.datetime, ...]]:
     from exchange_calendars.exchange_calendar_xnys import XNYSExchangeCalendar
 
-    calendar = XNYSExchangeCalendar(start=f"{_FIRST_YEAR}-01-01", end=f"{_LAST_YEAR}-12-31")
-    rows = calendar.schedule
+    with warnings.catch_warnings():
+        # exchange_calendars 4.13 still reads `.values` of zoned series, deprecated in pandas 3.1
+        warnings.simplefilter("ignore")
+        calendar = XNYSExchangeCalendar(start=f"{_FIRST_YEAR}-01-01", end=f"{_LAST_YEAR}-12-31")
+        rows = calendar.schedule
     sessions = tuple(
         Session(day.date(), opens.to_pydatetime(), closes.to_pydatetime())
         for day, opens, closes in zip(rows.index, rows["open"], rows["close"], strict=True)

@@ -35,8 +35,8 @@ def create_service(name: str, settings: Settings) -> Flask:
         g.request_id = request.headers.get("X-Request-Id") or uuid.uuid4().hex[:12]
         if not token or request.path == "/health":
             return None
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if hmac.compare_digest(given.encode(), token.encode()):
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Bearer" and hmac.compare_digest(given.encode(), token.encode()):
             return None
         return _problem("a bearer token is required: send Authorization: Bearer ...", 401)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astra.errors import NotEnoughData
+from astra.errors import InsufficientDataError
 from astra.sessions import BAR_SECONDS, Session, sessions_between
 
 Floats = NDArray[np.float64]
@@ -90,10 +90,10 @@ def build(frame: pd.DataFrame) -> Panel:
     """A bars frame as a panel over every session between its first and last bar.
 
     Raises:
-        NotEnoughData: the frame has no rows.
+        InsufficientDataError: the frame has no rows.
     """
     if frame.empty:
-        raise NotEnoughData("bars are required to build a panel, found none: load some first")
+        raise InsufficientDataError("bars are required to build a panel, found none: load some first")
     ts = frame["ts"].to_numpy(np.int64)
     start = dt.datetime.fromtimestamp(int(ts.min()), dt.UTC)
     end = dt.datetime.fromtimestamp(int(ts.max()) + 1, dt.UTC)

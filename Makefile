@@ -1,0 +1,61 @@
+# The two commands of the README are `make run` and `make test`; `make help` lists the others.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK   := --constraint requirements.lock
+# One BLAS thread: more were slower and erratic on small shared machines.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run up test setup train bench lint format check all clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+$(VENV)/.base: pyproject.toml requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the packages (about a minute, once) ..."
+	@$(PIP) $(LOCK) --editable .
+	@touch $@
+
+# torch first and pinned by the lock: another version would bring gigabytes of CUDA along.
+$(VENV)/.full: $(VENV)/.base
+	@echo "Installing the training and development packages (a few minutes, once) ..."
+	@$(PIP) $(LOCK) torch
+	@$(PIP) $(LOCK) --editable '.[train,dev]'
+	@touch $@
+
+run: $(VENV)/.base ## one trading loop in the sandbox: three decisions, orders filled, a report
+	@$(BIN)/astra run $(ARGS)
+
+up: $(VENV)/.base ## keep every service, the scheduler and the page running
+	@$(BIN)/astra up $(ARGS)
+
+setup: $(VENV)/.full ## install everything, torch included
+
+test: $(VENV)/.full ## all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+train: $(VENV)/.full ## train the champion again, on a simulated market of another seed
+	@$(BIN)/astra train $(ARGS)
+
+bench: $(VENV)/.full ## measure; ONLY=store|forecast|portfolio|execution|pages|cycle
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+lint: $(VENV)/.full ## ruff, mypy --strict, the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.full ## format the code
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
+	@$(BIN)/ruff format .
+
+check: lint ## what CI checks before the tests
+
+all: setup test format lint ## install, test, format, lint
+
+clean: ## remove the environment and everything that runs left behind
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache

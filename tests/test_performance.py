@@ -1,0 +1,58 @@
+"""Performance figures against closed forms."""
+
+import datetime as dt
+import math
+
+import numpy as np
+import pytest
+
+from astra.errors import DataError
+from astra.performance import drawdowns, summarize
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def days(n: int) -> list[dt.datetime]:
+    return [START + dt.timedelta(days=i) for i in range(n)]
+
+
+def test_figures_by_hand() -> None:
+    equity = np.array([100.0, 110.0, 99.0, 118.8])
+    found = summarize(days(4), equity, np.array([50.0, 50.0, 50.0, 55.0]))
+    assert found.total_return == pytest.approx(0.188)
+    assert found.benchmark_return == pytest.approx(0.1)
+    assert found.max_drawdown == pytest.approx(-0.1)
+    steps = np.array([0.1, -0.1, 0.2])
+    assert found.sharpe == pytest.approx(steps.mean() / steps.std(ddof=1) * math.sqrt(365.25))
+
+
+def test_the_standard_error_of_sharpe_is_los() -> None:
+    rng = np.random.default_rng(0)
+    equity = 100 * np.cumprod(1 + rng.normal(0.001, 0.01, 500))
+    found = summarize(days(500), equity)
+    ratio = found.sharpe / math.sqrt(499 / (499 / 365.25))
+    expected = math.sqrt((1 + ratio**2 / 2) / 499) * math.sqrt(365.25)
+    assert found.sharpe_error == pytest.approx(expected)
+
+
+def test_cash_lowers_the_sharpe_ratio() -> None:
+    equity = np.array([100.0, 101.0, 100.5, 102.0, 103.0])
+    assert summarize(days(5), equity, cash_rate=0.05).sharpe < summarize(days(5), equity).sharpe
+
+
+def test_what_cannot_be_known_is_nan() -> None:
+    found = summarize(days(1), np.array([100.0]))
+    assert found.total_return == 0
+    assert math.isnan(found.sharpe)
+    assert math.isnan(found.benchmark_return)
+    assert math.isnan(summarize(days(3), np.array([1.0, 1.0, 1.0])).sharpe)
+
+
+def test_drawdowns_are_measured_from_the_highest_value_so_far() -> None:
+    assert drawdowns(np.array([1.0, 2.0, 1.0, 3.0])).tolist() == [0, 0, -0.5, 0]
+
+
+@pytest.mark.parametrize("equity", [[], [1.0, float("nan")], [1.0, 0.0]])
+def test_an_impossible_curve_is_refused(equity: list[float]) -> None:
+    with pytest.raises(DataError, match="positive values"):
+        summarize(days(len(equity)), np.array(equity))
