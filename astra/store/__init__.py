@@ -1,0 +1,113 @@
+"""The store: bars, books and the journal of orders behind one URL.
+
+`open_store(url)` is the way in. Services share one store; nothing here knows a vendor.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from astra.errors import ConfigError
+from astra.store import schema
+from astra.store.prices import Counts, Prices
+from astra.store.sqlite import Sqlite
+
+__all__ = ["Counts", "Store", "open_store"]
+
+_MARKET = "market"
+# Alembic keeps the migration under way in module globals, so one thread migrates at a time.
+_migrating = threading.Lock()
+
+
+def open_store(url: str) -> Store:
+    """Connect to the store and bring its tables up to date.
+
+    Args:
+        url: SQLAlchemy URL; a SQLite path is relative to the working directory.
+
+    Raises:
+        ConfigError: the URL is malformed, of an unknown database, or the file cannot be used.
+        TemporaryError: another writer held the lock for 60 s.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(f"ASTRA_DATABASE_URL is no database URL: {error}") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigError(
+            f"the store speaks sqlite, found {parsed.get_backend_name()} in ASTRA_DATABASE_URL: "
+            "use sqlite:///var/astra.db"
+        )
+    store = Store(Sqlite(parsed))
+    store.migrate()
+    return store
+
+
+class Store:
+    """One database: `prices`, `books` and `journal`."""
+
+    def __init__(self, dialect: Sqlite) -> None:
+        self._dialect = dialect
+        self.prices = Prices(dialect)
+
+    def migrate(self) -> None:
+        """Create or change the tables to today's schema, all in one transaction.
+
+        Safe when several services start at once: the second waits and finds nothing to do.
+        """
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with _migrating, self._dialect.writing() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def claim_market(self, identity: str) -> None:
+        """Tie the store to one market: `real`, `simulated:<seed>` or `replay:<hash>`.
+
+        Raises:
+            ConfigError: the store holds another market's bars.
+        """
+        row = {"name": _MARKET, "identity": identity}
+        with self._dialect.writing() as connection:
+            insert = self._dialect.insert(schema.market).values(row).on_conflict_do_nothing()
+            connection.execute(insert)
+            held = connection.scalar(select(schema.market.c.identity))
+        if held != identity:
+            raise ConfigError(
+                f"the store holds the market {held!r} and cannot take bars of {identity!r}: "
+                "point ASTRA_DATABASE_URL at another database"
+            )
+
+    def market(self) -> str | None:
+        """Identity of the market in the store; None before the first claim."""
+        with self._dialect.reading() as connection:
+            return connection.scalar(select(schema.market.c.identity))
+
+    def record_now(self, now: dt.datetime) -> None:
+        """Remember the vendor's time; an earlier one than remembered changes nothing.
+
+        The market must have been claimed.
+        """
+        seen = schema.market.c.seen_at
+        at = int(now.timestamp())
+        with self._dialect.writing() as connection:
+            later = (seen.is_(None)) | (seen < at)
+            connection.execute(schema.market.update().where(later).values(seen_at=at))
+
+    def now(self) -> dt.datetime | None:
+        """The vendor's latest time that any load has met; None before the first."""
+        with self._dialect.reading() as connection:
+            at = connection.scalar(select(schema.market.c.seen_at))
+        return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC)
+
+    def close(self) -> None:
+        """Give the connections back; the store opens new ones when used again."""
+        self._dialect.engine.dispose()

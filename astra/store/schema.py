@@ -28,7 +28,7 @@ def amount(name: str, **options: Any) -> Column[str]:
 
 
 def _ohlcv() -> list[Column[Any]]:
-    # float8: a four-byte float compares as changed for ever (FACTS of the merge's diff)
+    # float8: a four-byte float would compare as changed for ever
     prices: list[Column[Any]] = [
         Column(name, Float(53), nullable=False) for name in ("open", "high", "low", "close")
     ]
@@ -42,7 +42,7 @@ price_history = Table(
     instant("ts", primary_key=True),
     *_ohlcv(),
     instant("known_from", nullable=False),  # the vendor's time when this version was first seen
-    sqlite_with_rowid=False,
+    sqlite_with_rowid=False,  # bars lie in the key's order, as they are read
 )
 
 price_revisions = Table(
@@ -203,4 +203,5 @@ market = Table(
     metadata,
     Column("name", String(20), primary_key=True),
     Column("identity", String(100), nullable=False),  # real, simulated:<seed>, replay:<hash>
+    instant("seen_at"),  # the vendor's latest time that a load has met
 )
