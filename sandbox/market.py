@@ -1,0 +1,317 @@
+"""The market all three vendors of the sandbox serve: one clock, one record, nothing of the future.
+
+What has not begun at `clock.now()` is handed out by `next_open` alone, which exists for fills.
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from astra.bars import PRICES
+from astra.errors import DataError
+from astra.sessions import BAR_SECONDS, Session, next_session, session_at
+from sandbox.clock import Clock
+from sandbox.listing import default_tickers
+from sandbox.replay import Recording
+from sandbox.simulation import Simulation
+from sandbox.tape import Bars, Block, CorporateAction, Tape
+from sandbox.traits import stream
+
+__all__ = [
+    "Bars",
+    "Clock",
+    "CorporateAction",
+    "Forming",
+    "Market",
+    "default_tickers",
+    "replay_market",
+    "simulated_bars",
+    "simulated_market",
+]
+_FAR = dt.timedelta(days=30)  # the longest a search for the next print looks ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Forming:
+    """The bar that has begun and not closed, as known now: `close` is the live price."""
+
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+
+
+class Market:
+    """A record seen through a clock. Prices are adjusted for the splits that have happened.
+
+    Attributes:
+        identity: "simulated:<seed>" or "replay:<12 hex of the file's sha256>".
+        tickers: canonical names, stocks before ETFs.
+        clock: the market's time.
+        planted_edge: rank IC planted in a simulated market, None in a recorded one.
+    """
+
+    def __init__(self, tape: Tape, clock: Clock) -> None:
+        self.tape = tape
+        self.clock = clock
+        self.identity = tape.identity
+        self.tickers = tape.tickers
+        self.planted_edge = tape.planted_edge
+        self._row = {ticker: i for i, ticker in enumerate(tape.tickers)}
+        tape.extended_to(clock.now())
+
+    @property
+    def first_ts(self) -> int:
+        """Start of the record's first bar, epoch seconds."""
+        return int(self.tape.extended_to(self.clock.now())[0].timestamp())
+
+    @property
+    def last_ts(self) -> int:
+        """Start of the record's last bar made so far; a simulation goes on when asked beyond."""
+        count = len(self.tape.extended_to(self.clock.now()))
+        block = self.tape.block(count - 1)
+        return int(block.session.grid()[-1]) if block else self.first_ts
+
+    def has(self, ticker: str) -> bool:
+        """Whether the market lists it."""
+        return ticker in self._row
+
+    def name(self, ticker: str) -> str:
+        """The company's or fund's name."""
+        self._index(ticker)
+        return self.tape.name(ticker)
+
+    def session(self) -> Session | None:
+        """The session open now, or None."""
+        return session_at(self.clock.now())
+
+    def session_open(self) -> bool:
+        """Whether the exchange is open now."""
+        return self.session() is not None
+
+    def history(self, ticker: str, start: int, end: int) -> Bars:
+        """Bars with start <= ts < end that have closed now; empty arrays if there are none.
+
+        Raises:
+            DataError: the market does not list `ticker`.
+        """
+        now = self.clock.now()
+        closed = int(now.timestamp()) - BAR_SECONDS + 1
+        return self._bars(ticker, start, min(end, closed), now)
+
+    def forming(self, ticker: str) -> Forming | None:
+        """The bar forming now; None while closed, at no print, and after a recording's end."""
+        now = self.clock.now()
+        session = session_at(now)
+        if session is None:
+            return None
+        seconds = now.timestamp()
+        ts = int(seconds) - int(seconds - session.opens_at.timestamp()) % BAR_SECONDS
+        bars = self._bars(ticker, ts, ts + 1, now)
+        return _partial(ticker, bars, seconds - ts) if len(bars) else None
+
+    def last_price(self, ticker: str) -> tuple[dt.datetime, float] | None:
+        """Time and price: the forming bar's open, else the close of the last bar that printed."""
+        forming = self.forming(ticker)
+        if forming:
+            return _utc(forming.ts), forming.open
+        now = self.clock.now()
+        opens = self.tape.extended_to(now)
+        for i in range(bisect.bisect_right(opens, now) - 1, -1, -1):
+            bars = self.history(ticker, _epoch(opens[i]), _epoch(opens[i]) + 86_400)
+            if len(bars):
+                return _utc(int(bars.ts[-1]) + BAR_SECONDS), float(bars.close[-1])
+        return None
+
+    def next_open(self, ticker: str, after: dt.datetime) -> tuple[dt.datetime, float] | None:
+        """Start and open of the first bar the ticker printed strictly after `after`.
+
+        Looks past the clock: for fills only. None if the recording ends before.
+        """
+        row, seconds, last = self._index(ticker), after.timestamp(), after + _FAR
+        opens = self.tape.extended_to(next_session(after).closes_at)
+        i = max(0, bisect.bisect_right(opens, after) - 1)
+        while (block := self.tape.block(i)) and block.session.opens_at <= last:
+            grid = block.session.grid()
+            found = np.flatnonzero((grid > seconds) & block.printed[row])
+            if len(found):
+                at = _utc(int(grid[found[0]]))
+                return at, float(block.open[row, found[0]] / self.shares(ticker, at))
+            i += 1
+        return None
+
+    def actions(self, ticker: str) -> tuple[CorporateAction, ...]:
+        """Dividends and splits up to now; a dividend is per share of now."""
+        self._index(ticker)
+        now = self.clock.now()
+        self.tape.extended_to(now)
+        known = [a for a in self.tape.actions(ticker) if a.at <= now]
+        splits = [a for a in known if a.kind == "split"]
+
+        def since(a: CorporateAction) -> float:
+            return math.prod(s.value for s in splits if s.at > a.at)
+
+        return tuple(
+            a if a.kind == "split" else replace(a, value=a.value / since(a)) for a in known
+        )
+
+    def _index(self, ticker: str) -> int:
+        row = self._row.get(ticker)
+        if row is None:
+            raise DataError(f"this market lists {len(self.tickers)} tickers, {ticker!r} is not one")
+        return row
+
+    def shares(self, ticker: str, at: dt.datetime | None = None) -> float:
+        """Shares at `at` (default: now) for each share of the record's beginning."""
+        at = at or self.clock.now()
+        splits = (a for a in self.tape.actions(ticker) if a.kind == "split" and a.at <= at)
+        return math.prod(s.value for s in splits)
+
+    def _bars(self, ticker: str, start: int, end: int, known_at: dt.datetime) -> Bars:
+        row = self._index(ticker)
+        opens = self.tape.extended_to(known_at)
+        first = max(0, bisect.bisect_right(opens, _utc(start)) - 1)
+        stop = bisect.bisect_left(opens, _utc(max(start, end)))
+        parts = [_cut(b, row, start, end) for i in range(first, stop) if (b := self.tape.block(i))]
+        shares = self.shares(ticker, known_at)
+        if not parts:
+            nothing = np.empty(0)
+            return Bars(
+                np.empty(0, np.int64), nothing, nothing, nothing, nothing, np.empty(0, np.int64)
+            )
+        ts, volume = (np.concatenate([p[k] for p in parts]) for k in (0, 2))
+        o, h, low, c = np.concatenate([p[1] for p in parts], axis=1) / shares
+        return Bars(ts, o, h, low, c, (volume * shares).astype(np.int64))
+
+
+def simulated_market(
+    tickers: tuple[str, ...] | None = None,
+    *,
+    seed: int = 7,
+    edge: float = 0.04,
+    start: dt.date,
+    end: dt.date | None = None,
+    at: dt.datetime | None = None,
+    splits: float = 0.01,
+) -> Market:
+    """A seeded market that begins at the first session on or after `start` and has no end.
+
+    Args:
+        tickers: canonical; default all members of the S&P 500 with SPY and QQQ.
+        end: make the record up to this day at once; later days are made when asked for.
+        at: the clock's start; default the first session's open, or the last close up to `end`.
+        splits: expected splits of a stock a year.
+
+    Raises:
+        DataError: as `Simulation`, or `at` lies before the first session.
+    """
+    tape = Simulation(
+        tickers or default_tickers(), seed=seed, edge=edge, start=start, splits=splits
+    )
+    first = next_session(_midnight(start))
+    last = first
+    if end is not None:
+        opens = tape.extended_to(_midnight(end + dt.timedelta(days=1)))
+        last = next_session(opens[-1])
+    default = first.opens_at if end is None else last.closes_at
+    if at is not None and at < first.opens_at:
+        raise DataError(f"the simulated market begins {first.opens_at}, {at} lies before it")
+    return Market(tape, Clock(at or default))
+
+
+def replay_market(
+    path: Path, tickers: tuple[str, ...] | None = None, *, at: dt.datetime | None = None
+) -> Market:
+    """A recorded market; its clock starts at `at` (default: the first open) and ends with it.
+
+    Raises:
+        DataError: the file is unusable, lists none of `tickers`, or does not cover `at`.
+    """
+    tape = Recording(path, tickers)
+    opens = tape.extended_to(dt.datetime.max.replace(tzinfo=dt.UTC))
+    if at is not None and at < opens[0]:
+        raise DataError(f"the recording begins {opens[0]}, {at} lies before it")
+    return Market(tape, Clock(at or opens[0], limit=tape.ends_at))
+
+
+def simulated_bars(
+    tickers: tuple[str, ...] | None = None,
+    *,
+    seed: int,
+    edge: float,
+    first: dt.date,
+    last: dt.date,
+    splits: float = 0.01,
+) -> pd.DataFrame:
+    """All bars of [first, last] as a bars frame, equal to a market's that starts at `first`."""
+    market = simulated_market(tickers, seed=seed, edge=edge, start=first, end=last, splits=splits)
+    tape, names = market.tape, sorted(market.tickers)
+    order = [market.tickers.index(t) for t in names]
+    blocks = [tape.block(i) for i in range(len(tape.extended_to(market.clock.now())))]
+    known = [b for b in blocks if b and b.session.date <= last]
+    kept = np.concatenate([b.printed[order] for b in known], axis=1)
+    row, column = np.nonzero(kept)
+    shares = np.array([market.shares(t) for t in names])[row]
+
+    def taken(name: str) -> NDArray[np.float64]:
+        values = np.concatenate([getattr(b, name)[order] for b in known], axis=1)[kept]
+        return np.asarray(values)
+
+    return pd.DataFrame(
+        {
+            "ticker": pd.Series(np.array(names, object)[row], dtype="str"),
+            "ts": np.concatenate([b.session.grid() for b in known])[column],
+            **{name: taken(name) / shares for name in PRICES},
+            "volume": (taken("volume") * shares).astype(np.int64),
+        }
+    )
+
+
+def _cut(
+    block: Block, row: int, start: int, end: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    grid = block.session.grid()
+    keep = np.flatnonzero(block.printed[row] & (grid >= start) & (grid < end))
+    prices = np.stack([p[row, keep] for p in (block.open, block.high, block.low, block.close)])
+    return grid[keep], prices, block.volume[row, keep]
+
+
+def _partial(ticker: str, bars: Bars, seconds: float) -> Forming:
+    """A bar's first `seconds`: a Brownian bridge from open to close (Karhunen-Loeve, 6 terms).
+
+    Seeded by the bar, so that it is one path whenever and however often it is asked.
+    """
+    ts, o, h, low, c = (float(a[0]) for a in (bars.ts, bars.open, bars.high, bars.low, bars.close))
+    passed = np.linspace(0, min(seconds / BAR_SECONDS, 1.0), 61)
+    z = stream(int(ts), "forming", ticker).standard_normal(6)
+    k = np.arange(1, 7)
+    # The expected range of Brownian motion is 1.6 standard deviations.
+    sigma = math.log(h / low) / 1.6
+    bridge = (np.sin(np.outer(passed, k) * np.pi) / (k * np.pi)) @ z * math.sqrt(2)
+    path = np.clip(o * np.exp(passed * math.log(c / o) + sigma * bridge), low, h)
+    volume = int(bars.volume[0] * passed[-1])
+    return Forming(
+        int(ts), o, float(path.max()), float(path.min()), round(float(path[-1]), 4), volume
+    )
+
+
+def _utc(seconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def _epoch(t: dt.datetime) -> int:
+    return int(t.timestamp())
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
