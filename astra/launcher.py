@@ -1,0 +1,205 @@
+"""Starts the services of the house as child processes on loopback, and stops them all.
+
+Knows commands, ports and logs; what flows between the services is none of its business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import requests
+
+from astra.errors import ConfigError, TemporaryError
+from astra.settings import HOUSE, child_environment
+
+HOST = "127.0.0.1"
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One child process; `name` as in the job file, `health` the path that answers once it is up."""
+
+    name: str
+    command: tuple[str, ...]
+    port: int
+    health: str = "/health"
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+def flask_service(name: str, module: str, port: int) -> Service:
+    """A Flask service under gunicorn, as its image runs it."""
+    command = (
+        sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{port}", "--workers", "1",
+        "--threads", "8", "--timeout", "600", "--graceful-timeout", "5", "--log-level", "warning",
+        f"{module}:create_app()",
+    )  # fmt: skip
+    return Service(name, command, port)
+
+
+def function_service(port: int) -> Service:
+    """The rebalance function under functions-framework, as Google runs it."""
+    source = HOUSE / "rebalance_function" / "main.py"
+    command = (
+        sys.executable, "-m", "functions_framework", "--source", str(source), "--target",
+        "rebalance", "--signature-type", "cloudevent", "--host", HOST, "--port", str(port),
+    )  # fmt: skip
+    # Any path but POST / answers 4xx or 405: the port answering is its health.
+    return Service("rebalance", command, port, "/robots.txt")
+
+
+def page_service(port: int) -> Service:
+    command = (
+        sys.executable, "-m", "streamlit", "run", str(HOUSE / "frontend" / "app.py"),
+        "--server.address", HOST, "--server.port", str(port), "--server.headless", "true",
+        "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none",
+    )  # fmt: skip
+    return Service("page", command, port, "/_stcore/health")
+
+
+def sandbox_service(port: int, options: Sequence[str]) -> Service:
+    command = (sys.executable, "-m", "astra.cli", "sandbox", "--port", str(port), *options)
+    return Service("sandbox", command, port, "/sandbox/state")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on right now, distinct and consecutive (some servers need a row)."""
+    for _ in range(50):
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            first = probe.getsockname()[1]
+        if first + count < 65_000 and all(is_free(first + i) for i in range(count)):
+            return [first + i for i in range(count)]
+    raise ConfigError(
+        f"{count} free ports in a row are required on {HOST}, found none: stop others"
+    )
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+class House:
+    """The running child processes; leaving the context stops them, newest first."""
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        """`environment` is put over ours for every child; logs go to `logs`/<service>.log."""
+        self._logs = logs
+        self._environment = dict(environment)
+        self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> House:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self, services: Sequence[Service]) -> None:
+        """Start them all, then wait until each answers.
+
+        Raises:
+            ConfigError: a port is taken.
+            TemporaryError: a service did not come up; the end of its log is in the message.
+        """
+        for service in services:
+            if not is_free(service.port):
+                raise ConfigError(
+                    f"{service.name} needs port {service.port} on {HOST}, which is taken: "
+                    "stop what listens there or choose another port"
+                )
+        for service in services:
+            with (self._logs / f"{service.name}.log").open("ab") as out:
+                child = subprocess.Popen(
+                    service.command,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env=child_environment(self._environment),
+                    start_new_session=True,
+                )
+            self._running.append((service, child))
+        deadline = time.monotonic() + START_SECONDS
+        for service, child in self._running[-len(services) :]:
+            self._wait(service, child, deadline)
+
+    def _wait(self, service: Service, child: subprocess.Popen[bytes], deadline: float) -> None:
+        while time.monotonic() < deadline and child.poll() is None:
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(service.url + service.health, timeout=5).status_code < 500:
+                    return
+            time.sleep(0.05)
+        end = self.log_end(service.name)
+        raise TemporaryError(f"the {service.name} service did not come up; its log ends:\n{end}")
+
+    def log_end(self, name: str, lines: int = 15) -> str:
+        path = self._logs / f"{name}.log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+    def check(self) -> None:
+        """Raise if a child has died.
+
+        Raises:
+            TemporaryError: names it, with the end of its log.
+        """
+        for service, child in self._running:
+            if child.poll() is not None:
+                raise TemporaryError(
+                    f"the {service.name} service stopped by itself (exit {child.returncode}); "
+                    f"its log ends:\n{self.log_end(service.name)}"
+                )
+
+    def stop(self) -> None:
+        """Ask every child to end, newest first; kill what has not ended after ten seconds."""
+        for _, child in reversed(self._running):
+            _signal(child, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for _, child in reversed(self._running):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.1, deadline - time.monotonic()))
+            _signal(child, signal.SIGKILL)
+            child.wait()
+        self._running.clear()
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+@contextlib.contextmanager
+def ends_on_sigterm() -> Iterator[None]:
+    """A SIGTERM ends the block like Ctrl-C, so that the children are stopped then, too."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,99 @@
+"""Runs the jobs of `deploy/jobs.yaml` on the market's clock, as Cloud Scheduler does in the cloud.
+
+It decides when, never what: a job is one POST to one service. The clock is the broker's, so a
+replayed day and a fast one need no special case.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import requests
+import yaml
+from apscheduler.triggers.cron import CronTrigger
+
+from astra.errors import ConfigError
+
+log = logging.getLogger("astra.scheduler")
+
+JOB_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One POST on a schedule (five cron fields, in `zone`)."""
+
+    name: str
+    schedule: str
+    service: str
+    path: str
+    zone: ZoneInfo
+
+    def next_after(self, now: dt.datetime) -> dt.datetime:
+        """The first time strictly after `now`, UTC."""
+        trigger = CronTrigger.from_crontab(self.schedule, timezone=self.zone)
+        found: dt.datetime | None = trigger.get_next_fire_time(
+            None, now + dt.timedelta(microseconds=1)
+        )
+        if found is None:
+            raise ConfigError(f"job {self.name}: the schedule {self.schedule!r} never comes true")
+        return found.astimezone(dt.UTC)
+
+
+def read_jobs(path: Path) -> tuple[Job, ...]:
+    """The jobs of a job file, in its order.
+
+    Raises:
+        ConfigError: names the job and what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+        zone = ZoneInfo(content["timezone"])
+        jobs = tuple(Job(**job, zone=zone) for job in content["jobs"])
+        for job in jobs:
+            CronTrigger.from_crontab(job.schedule, timezone=zone)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is no job file: {error}") from error
+    return jobs
+
+
+class Scheduler:
+    """Fires jobs whose time has come. What was missed while nobody looked is fired once."""
+
+    def __init__(
+        self, jobs: tuple[Job, ...], urls: Mapping[str, str], token: str, now: dt.datetime
+    ) -> None:
+        """`urls` maps the services of the job file to their addresses."""
+        unknown = sorted({j.service for j in jobs} - urls.keys())
+        if unknown:
+            raise ConfigError(f"the job file names services without an address: {unknown}")
+        self._jobs = jobs
+        self._urls = urls
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._due = {job.name: job.next_after(now) for job in jobs}
+
+    def fire(self, now: dt.datetime, report: Callable[[Job, int, str], None]) -> None:
+        """POST every job that is due at the market's `now`, in the order of their times.
+
+        A job that fails is reported and runs again at its next time.
+        """
+        ready = sorted((j for j in self._jobs if self._due[j.name] <= now), key=self._time)
+        for job in ready:
+            self._due[job.name] = job.next_after(now)
+            try:
+                url = self._urls[job.service] + job.path
+                answer = requests.post(url, headers=self._headers, timeout=JOB_SECONDS)
+                report(job, answer.status_code, answer.text)
+            except requests.RequestException as error:
+                report(job, 0, f"{type(error).__name__}: {error}")
+
+    def next_due(self) -> dt.datetime:
+        return min(self._due.values())
+
+    def _time(self, job: Job) -> dt.datetime:
+        return self._due[job.name]
