@@ -20,6 +20,7 @@ from astra.sessions import Session, next_session
 from sandbox.listing import ETFS, SECTORS, listing
 from sandbox.tape import Block, CorporateAction, Floats
 from sandbox.traits import (
+    DEGREES,
     DRIFT_DECAY,
     FUND_VOL,
     MAX_EDGE,
@@ -33,7 +34,6 @@ from sandbox.traits import (
     traits_of,
 )
 
-_DEGREES = 5  # of Student's t
 _BOUNCE = 0.8e-4  # an open against the close before it, log
 _VOL_MEMORY, _VOL_SHOCK = 0.9, 0.10  # log volatility of a session: AR(1)
 _SPLITS_PER_YEAR = 0.01
@@ -162,9 +162,9 @@ class Simulation:
         Column 0 of the shocks is the night before, which neither shows nor changes the drift.
         """
         traits, count = self._traits, len(self.stocks)
-        unit = np.sqrt((_DEGREES - 2) / _DEGREES)
-        common = unit * self._factors.standard_t(_DEGREES, (1 + len(SECTORS), bars + 1))
-        own = unit * np.array([g.standard_t(_DEGREES, bars + 1) for g in self._paths])
+        unit = np.sqrt((DEGREES - 2) / DEGREES)
+        common = unit * self._factors.standard_t(DEGREES, (1 + len(SECTORS), bars + 1))
+        own = unit * np.array([g.standard_t(DEGREES, bars + 1) for g in self._paths])
         drift = np.empty((count, bars))
         for t in range(bars):
             drift[:, t] = self._drift

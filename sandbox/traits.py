@@ -21,6 +21,7 @@ UNITS_PER_YEAR = 252 * (FULL_DAY_BARS + NIGHT_UNITS)
 DRIFT_DECAY = 2 ** (-1 / 72)  # half-life of the planted drift: 72 bars, 6 trading hours
 FUND_VOL = 0.17 / UNITS_PER_YEAR**0.5  # about what a portfolio of all stocks comes to
 PREMIUM_ANNUAL = 0.05
+DEGREES = 5  # of Student's t, for all shocks
 _OPEN_TO_DECISION = 6  # bars from 09:30 to the first decision time
 MAX_EDGE = 0.25
 
@@ -111,7 +112,7 @@ def drift_gain(edge: float, seed: int) -> float:
 
     For scores x = A s sd(d) z and outcomes y ~ N(0, tau^2) that differ by stock, Spearman's rho is
     12 E[(F(x) - 1/2) E f(y) x] to first order in sd(d) (F the scores' distribution, f the
-    outcomes' density), both being mixtures of normals over the stocks; for equal stocks it is the
+    outcomes' density), both being nearly mixtures of normals over the stocks; for equal stocks it is the
     classical 3/pi of Pearson's. Averaged over the decision times of a full day; calibrated on all
     members, so that a ticker's bars do not depend on which others are served.
     """
@@ -129,16 +130,24 @@ def drift_gain(edge: float, seed: int) -> float:
 def _rank_ic(traits: Traits, slot: int, gain: float, deviation: float) -> float:
     s, root = traits.idio, np.sqrt(2 * np.pi)
     a = horizon_gain(slot, FULL_DAY_BARS)
-    tau = np.sqrt(_outcome_variance(traits, slot, gain, deviation))
+    tau, tails = _outcome(traits, slot, gain, deviation)
     ranks = np.mean(s[:, None] / np.hypot(s[:, None], s[None, :]), axis=1) / root
     density = np.mean(1 / np.hypot(tau[:, None], tau[None, :]), axis=1) / root
-    return float(12 * np.mean(a * deviation * s * ranks * density))
+    return float(12 * np.mean(a * deviation * s * ranks * density * tails))
 
 
-def _outcome_variance(traits: Traits, slot: int, gain: float, deviation: float) -> Floats:
-    """Cross-sectional variance of each stock's return from open slot + 1 to close slot + 11."""
+def _outcome(traits: Traits, slot: int, gain: float, deviation: float) -> tuple[Floats, Floats]:
+    """Each stock's return from open slot + 1 to close slot + 11 against the cross-section's mean.
+
+    Its standard deviation, and the factor 1 + kurtosis / 16 by which fat tails raise the density
+    where outcomes meet (Gram-Charlier to the fourth moment, for the difference of two of them).
+    """
     u = shape(FULL_DAY_BARS)[slot + 1 : slot + HORIZON_BARS]
     echo = np.array([u[j + 1 :] @ DRIFT_DECAY ** np.arange(len(u) - j - 1) for j in range(len(u))])
     own = np.sum((u + gain * echo) ** 2) + (horizon_gain(slot, FULL_DAY_BARS) * deviation) ** 2
-    spread = (traits.beta - traits.beta.mean()) ** 2 + traits.loading**2
-    return np.asarray(traits.idio**2 * own + spread * np.sum(u**2), np.float64)
+    parts = np.array([own / np.sum(u**2) * traits.idio**2, traits.loading**2,
+                      (traits.beta - traits.beta.mean()) ** 2])  # fmt: skip
+    total = parts.sum(axis=0)
+    kurtosis = 6 / (DEGREES - 4) * np.sum(u**4) / np.sum(u**2) ** 2
+    kurtosis = kurtosis * np.sum(parts**2, axis=0) / total**2
+    return np.sqrt(total * np.sum(u**2)), 1 + kurtosis / 16
