@@ -112,7 +112,7 @@ def drift_gain(edge: float, seed: int) -> float:
 
     For scores x = A s sd(d) z and outcomes y ~ N(0, tau^2) that differ by stock, Spearman's rho is
     12 E[(F(x) - 1/2) E f(y) x] to first order in sd(d) (F the scores' distribution, f the
-    outcomes' density), both being nearly mixtures of normals over the stocks; for equal stocks it is the
+    outcomes' density), both nearly mixtures of normals over the stocks; for equal stocks it is the
     classical 3/pi of Pearson's. Averaged over the decision times of a full day; calibrated on all
     members, so that a ticker's bars do not depend on which others are served.
     """
