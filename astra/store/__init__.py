@@ -9,6 +9,7 @@ import datetime as dt
 import threading
 from pathlib import Path
 
+import pyarrow as pa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import select
@@ -16,11 +17,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from astra.errors import ConfigError
-from astra.store import schema
+from astra.store import dump, rows, schema
+from astra.store.books import Books
+from astra.store.dump import Query
+from astra.store.journal import Journal
 from astra.store.prices import Counts, Prices
 from astra.store.sqlite import Sqlite
 
-__all__ = ["Counts", "Store", "open_store"]
+__all__ = ["Counts", "Query", "Store", "open_store"]
 
 _MARKET = "market"
 # Alembic keeps the migration under way in module globals, so one thread migrates at a time.
@@ -57,6 +61,8 @@ class Store:
     def __init__(self, dialect: Sqlite) -> None:
         self._dialect = dialect
         self.prices = Prices(dialect)
+        self.books = Books(dialect)
+        self.journal = Journal(dialect)
 
     def migrate(self) -> None:
         """Create or change the tables to today's schema, all in one transaction.
@@ -97,7 +103,7 @@ class Store:
         The market must have been claimed.
         """
         seen = schema.market.c.seen_at
-        at = int(now.timestamp())
+        at = rows.seconds(now)
         with self._dialect.writing() as connection:
             later = (seen.is_(None)) | (seen < at)
             connection.execute(schema.market.update().where(later).values(seen_at=at))
@@ -106,7 +112,15 @@ class Store:
         """The vendor's latest time that any load has met; None before the first."""
         with self._dialect.reading() as connection:
             at = connection.scalar(select(schema.market.c.seen_at))
-        return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC)
+        return rows.moment_or_none(at)
+
+    def dump(self, query: Query) -> pa.RecordBatchReader:
+        """A table by name as a stream, see `astra.store.dump.read`.
+
+        Raises:
+            DataError: an unknown table or column, or a filter that the table has not.
+        """
+        return dump.read(self._dialect, query)
 
     def close(self) -> None:
         """Give the connections back; the store opens new ones when used again."""

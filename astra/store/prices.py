@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from astra import bars
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, last_closed_bars
+from astra.store.rows import moment, seconds_or_none
 from astra.store.sqlite import VERSION, Sqlite
 
 SCHEMA = bars.ARROW_SCHEMA.append(pa.field("known_from", pa.timestamp("s", tz="UTC")))
@@ -153,7 +154,7 @@ class Prices:
         """As `read`, streamed from one snapshot as batches of `SCHEMA` (with `known_from`)."""
         if last is not None and last < 1:
             raise DataError(f"last must be at least 1 bar, found {last}")
-        bounds = [_seconds(t) for t in (start, end, known_at)]
+        bounds = [seconds_or_none(t) for t in (start, end, known_at)]
         return self._stream(tickers, bounds[0], bounds[1], last, bounds[2])
 
     def _stream(
@@ -196,7 +197,7 @@ class Prices:
         stored = self.last_ts()
         if not stored:
             return None
-        return dt.datetime.fromtimestamp(max(stored.values()) + BAR_SECONDS, dt.UTC)
+        return moment(max(stored.values()) + BAR_SECONDS)
 
     def count(self) -> int:
         """Number of current bars."""
@@ -252,7 +253,7 @@ def _last_window(
     if not stored:
         return low, low
     as_of = min(high, max(stored.values()) + BAR_SECONDS, _ALWAYS if known_at is None else known_at)
-    grid = last_closed_bars(last, dt.datetime.fromtimestamp(as_of, dt.UTC))
+    grid = last_closed_bars(last, moment(as_of))
     return max(low, int(grid[0])), min(high, int(grid[-1]) + 1)
 
 
@@ -265,11 +266,3 @@ def _batch(names: Sequence[str], parts: Sequence[NDArray[np.void]]) -> pa.Record
         values = pa.array(np.ascontiguousarray(rows[field.name]))
         columns.append(values if values.type == field.type else values.cast(field.type))
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
-
-
-def _seconds(t: dt.datetime | None) -> int | None:
-    if t is None:
-        return None
-    if t.tzinfo is None:
-        raise DataError(f"a time with a zone is required, found {t.isoformat()}: use UTC")
-    return int(t.timestamp())

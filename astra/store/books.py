@@ -1,0 +1,275 @@
+"""The books: what was decided, forecast, traded and owned. Every write may be repeated.
+
+Books are keyed by the broker's account number, so an account that was reset opens a new book.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import Table, select
+
+from astra.errors import DataError
+from astra.records import Account, Activity, Position
+from astra.store import rows, schema
+from astra.store.dump import Query, read
+from astra.store.sqlite import Sqlite
+
+FORECAST_COLUMNS = tuple(column.name for column in schema.forecasts.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A ticker of the universe; only tradable ones are candidates, the others are data."""
+
+    ticker: str
+    name: str
+    sector: str
+    industry: str
+    tradable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """One point of the broker's portfolio history."""
+
+    at: dt.datetime
+    equity: Decimal
+    profit_loss: Decimal
+
+
+class Books:
+    """All tables but prices, allocations and orders."""
+
+    def __init__(self, dialect: Sqlite) -> None:
+        self._dialect = dialect
+
+    def record_universe(self, members: Sequence[Member], at: dt.datetime) -> int:
+        """Make `members` the universe from `at` on; the number of entries opened or closed.
+
+        Entries that changed or left stay readable with their `valid_to`.
+        """
+        table, now = schema.universe, rows.seconds(at)
+        wanted = {m.ticker: m for m in members}
+        with self._dialect.writing() as connection:
+            held = {m.ticker: m for m in map(_member, connection.execute(_members()))}
+            gone = [t for t, m in held.items() if wanted.get(t) != m]
+            new = [asdict(m) | {"valid_from": now} for m in members if held.get(m.ticker) != m]
+            for ticker in gone:
+                entry = (table.c.ticker == ticker) & table.c.valid_to.is_(None)
+                # An entry corrected in the second it was opened has never been valid.
+                connection.execute(table.delete().where(entry & (table.c.valid_from >= now)))
+                connection.execute(table.update().where(entry).values(valid_to=now))
+            rows.insert_new(connection, self._dialect, table, new)
+        return len(gone) + len(new)
+
+    def universe(self) -> tuple[Member, ...]:
+        """The members of today, by ticker."""
+        with self._dialect.reading() as connection:
+            return tuple(map(_member, connection.execute(_members())))
+
+    def record_account_summary(
+        self,
+        account: Account,
+        positions: Sequence[Position],
+        at: dt.datetime,
+        allocation_id: str | None = None,
+    ) -> None:
+        """The account at one time; the same time again overwrites, but keeps the allocation."""
+        row = {
+            "account": account.number,
+            "at": rows.seconds(at),
+            "cash": rows.decimal(account.cash),
+            "equity": rows.decimal(account.equity),
+            "buying_power": rows.decimal(account.buying_power),
+            "positions": json.dumps([_position(p) for p in positions]),
+            "allocation_id": allocation_id,
+        }
+        self._upsert(schema.account_summary, [row])
+
+    def record_activities(self, account: str, activities: Iterable[Activity]) -> int:
+        """Add the broker's activities; the number that was new."""
+        found = [
+            {
+                "account": account,
+                "id": a.id,
+                "type": a.type,
+                "at": rows.seconds(a.at),
+                "symbol": a.symbol,
+                "side": None if a.side is None else a.side.value,
+                "qty": rows.decimal_or_none(a.qty),
+                "price": rows.decimal_or_none(a.price),
+                "net_amount": rows.decimal(a.net_amount),
+                "order_id": a.order_id,
+            }
+            for a in activities
+        ]
+        return self._insert_new(schema.activities, found)
+
+    def record_history(self, account: str, points: Iterable[EquityPoint]) -> None:
+        """The broker's portfolio history; its last point still moves, so points are overwritten."""
+        found = [
+            {
+                "account": account,
+                "at": rows.seconds(p.at),
+                "equity": rows.decimal(p.equity),
+                "profit_loss": rows.decimal(p.profit_loss),
+            }
+            for p in points
+        ]
+        self._upsert(schema.history, found)
+
+    def record_forecasts(self, frame: pd.DataFrame) -> int:
+        """Add forecasts (columns `FORECAST_COLUMNS`, instants in epoch seconds); how many are new.
+
+        What was forecast never changes: rows whose key is known are left alone.
+
+        Raises:
+            DataError: a column is missing or a value is NaN.
+        """
+        lacking = [c for c in FORECAST_COLUMNS if c not in frame.columns]
+        if lacking:
+            raise DataError(f"forecasts need the columns {', '.join(lacking)}: they are missing")
+        found = frame[list(FORECAST_COLUMNS)]
+        if bool(found.isna().any(axis=None)):
+            raise DataError(
+                f"forecasts must be complete, found {int(found.isna().sum().sum())} missing values"
+            )
+        columns = (found[c].tolist() for c in FORECAST_COLUMNS)
+        records = [
+            dict(zip(FORECAST_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)
+        ]
+        return self._insert_new(schema.forecasts, records)
+
+    def record_decision(self, name: str, document: Mapping[str, Any]) -> bool:
+        """Keep the answer of `/allocate` under its object's name; False if it was known.
+
+        Raises:
+            DataError: the document lacks as_of, policy, model_id, method or reason.
+        """
+        lacking = [
+            key
+            for key in ("as_of", "policy", "model_id", "method", "reason")
+            if not isinstance(document.get(key), str)
+        ]
+        if lacking:
+            raise DataError(f"the decision {name} needs the texts {', '.join(lacking)}")
+        numbers = ("sharpe", "bound_gap", "tau", "gain_bp", "cost_bp")
+        row = {
+            "object": name,
+            "as_of": rows.seconds(_time(document["as_of"], name)),
+            **{key: document[key] for key in ("policy", "model_id", "method", "reason")},
+            **{key: document.get(key) for key in numbers},
+            "document": json.dumps(document),
+        }
+        return self._insert_new(schema.decisions, [row]) == 1
+
+    def decision(self, name: str) -> dict[str, Any] | None:
+        """The whole document of a decision, or None if it is not known."""
+        table = schema.decisions
+        with self._dialect.reading() as connection:
+            text = connection.scalar(select(table.c.document).where(table.c.object == name))
+        return None if text is None else dict(json.loads(text))
+
+    def record_shadow_book(
+        self,
+        account: str,
+        policy: str,
+        at: dt.datetime,
+        equity: Decimal,
+        cash: Decimal,
+        shares: Mapping[str, Decimal],
+    ) -> None:
+        """What the account would hold under another policy."""
+        row = {
+            "account": account,
+            "policy": policy,
+            "at": rows.seconds(at),
+            "equity": rows.decimal(equity),
+            "cash": rows.decimal(cash),
+            "shares": json.dumps({ticker: rows.decimal(qty) for ticker, qty in shares.items()}),
+        }
+        self._upsert(schema.shadow_books, [row])
+
+    def record_run(self, run_id: str, job: str, started_at: dt.datetime) -> None:
+        """A job has begun; a second start under the same id changes nothing."""
+        row = {
+            "id": run_id,
+            "job": job,
+            "started_at": rows.seconds(started_at),
+            "status": "running",
+            "message": "",
+        }
+        self._insert_new(schema.runs, [row])
+
+    def finish_run(self, run_id: str, status: str, message: str, finished_at: dt.datetime) -> None:
+        """A job has ended: status `ok` or `failed`, and one sentence.
+
+        Raises:
+            DataError: no run of this id has begun.
+        """
+        table = schema.runs
+        ended = table.update().where(table.c.id == run_id)
+        values = {"status": status, "message": message, "finished_at": rows.seconds(finished_at)}
+        with self._dialect.writing() as connection:
+            if connection.execute(ended.values(values)).rowcount == 0:
+                raise DataError(f"a run that has begun is required, found no run {run_id!r}")
+
+    def read(
+        self,
+        table: str,
+        tickers: Sequence[str] | None = None,
+        account: str | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> pa.Table:
+        """One of the books as an Arrow table: instants as UTC timestamps, amounts as strings.
+
+        Raises:
+            DataError: no such table, or it has no such filter.
+        """
+        query = Query(table, None, tickers, account, start, end)
+        return read(self._dialect, query).read_all()
+
+    def _insert_new(self, table: Table, found: Sequence[rows.Row]) -> int:
+        with self._dialect.writing() as connection:
+            return rows.insert_new(connection, self._dialect, table, found)
+
+    def _upsert(self, table: Table, found: Sequence[rows.Row]) -> None:
+        with self._dialect.writing() as connection:
+            rows.upsert(connection, self._dialect, table, found)
+
+
+def _members() -> Any:
+    table = schema.universe
+    return select(table).where(table.c.valid_to.is_(None)).order_by(table.c.ticker)
+
+
+def _member(row: Any) -> Member:
+    return Member(row.ticker, row.name, row.sector, row.industry, row.tradable)
+
+
+def _position(p: Position) -> dict[str, Any]:
+    return {
+        "symbol": p.symbol,
+        "qty": rows.decimal(p.qty),
+        "price": p.market_price,
+        "value": float(p.qty) * p.market_price,
+        "average_entry_price": p.average_entry_price,
+    }
+
+
+def _time(text: str, name: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DataError(
+            f"the decision {name} needs an ISO time as as_of, found {text!r}"
+        ) from error

@@ -1,0 +1,134 @@
+"""Reading tables by name for people and other services: whitelisted, typed, streamed.
+
+Table, columns and filters are looked up here; nothing a caller says becomes SQL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Select, Table, select
+
+from astra.errors import DataError
+from astra.store import prices, rows, schema
+from astra.store.sqlite import Sqlite
+
+# The tables that may be read, each with the instant that `start` and `end` bound.
+TIMES = {
+    "price_history": "ts",
+    "price_revisions": "ts",
+    "universe": "valid_from",
+    "forecasts": "as_of",
+    "decisions": "as_of",
+    "allocations": "received_at",
+    "orders": "planned_at",
+    "activities": "at",
+    "account_summary": "at",
+    "history": "at",
+    "shadow_books": "at",
+    "runs": "started_at",
+}
+_TICKERS = ("ticker", "symbol")
+_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to read; None = no filter, or all columns (of prices: a bar's seven).
+
+    `start` and `end` are half-open on the table's time; `last` and `known_at` are for
+    `price_history`, see `Prices.read`.
+    """
+
+    table: str
+    columns: Sequence[str] | None = None
+    tickers: Sequence[str] | None = None
+    account: str | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
+    last: int | None = None
+    known_at: dt.datetime | None = None
+
+
+def read(dialect: Sqlite, query: Query) -> pa.RecordBatchReader:
+    """The rows in the order of the table's key, as a stream of Arrow record batches.
+
+    Instants are `timestamp[s, UTC]`, amounts decimal strings.
+
+    Raises:
+        DataError: an unknown table or column, or a filter that the table has not.
+    """
+    if query.table not in TIMES:
+        raise DataError(f"a table is one of {', '.join(TIMES)}; found {query.table!r}")
+    table = schema.metadata.tables[query.table]
+    names = _columns(query, table)
+    if query.table == "price_history":
+        if query.account is not None:
+            raise DataError("price_history has no filter account")
+        fields = pa.schema([prices.SCHEMA.field(name) for name in names])
+        batches = prices.Prices(dialect).batches(
+            query.tickers, query.start, query.end, query.last, query.known_at
+        )
+        return pa.RecordBatchReader.from_batches(fields, (b.select(names) for b in batches))
+    statement = _filtered(table, names, query)
+    fields = pa.schema([(name, _type(table.c[name])) for name in names])
+    return pa.RecordBatchReader.from_batches(fields, _stream(dialect, statement, fields))
+
+
+def _columns(query: Query, table: Table) -> list[str]:
+    all_names = [column.name for column in table.columns]
+    if query.columns is None:
+        return all_names[:-1] if query.table == "price_history" else all_names
+    unknown = [name for name in query.columns if name not in all_names]
+    if unknown or not query.columns:
+        found = ", ".join(map(repr, unknown)) or "none"
+        raise DataError(f"columns of {query.table} are {', '.join(all_names)}; found {found}")
+    return list(dict.fromkeys(query.columns))
+
+
+def _filtered(table: Table, names: Sequence[str], query: Query) -> Select[Any]:
+    if query.last is not None or query.known_at is not None:
+        raise DataError(f"last and known_at are for price_history, not for {query.table}")
+    time = table.c[TIMES[query.table]]
+    statement = select(*(table.c[name] for name in names)).order_by(*table.primary_key)
+    if query.tickers is not None:
+        column = next((table.c[name] for name in _TICKERS if name in table.c), None)
+        if column is None:
+            raise DataError(f"{query.table} has no filter ticker")
+        statement = statement.where(column.in_(query.tickers))
+    if query.account is not None:
+        if "account" not in table.c:
+            raise DataError(f"{query.table} has no filter account")
+        statement = statement.where(table.c.account == query.account)
+    if query.start is not None:
+        statement = statement.where(time >= rows.seconds(query.start))
+    if query.end is not None:
+        statement = statement.where(time < rows.seconds(query.end))
+    return statement
+
+
+def _stream(dialect: Sqlite, statement: Select[Any], fields: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with dialect.reading() as connection:
+        for part in (
+            connection.execution_options(yield_per=_BATCH_ROWS).execute(statement).partitions()
+        ):
+            columns = [
+                pa.array(values, pa.int64()).cast(field.type)
+                if pa.types.is_timestamp(field.type)
+                else pa.array(values, field.type)
+                for field, values in zip(fields, zip(*part, strict=True), strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=fields)
+
+
+def _type(column: Column[Any]) -> pa.DataType:
+    if column.info.get("instant"):
+        return pa.timestamp("s", tz="UTC")
+    for kind, arrow in ((Boolean, pa.bool_()), (Float, pa.float64())):
+        if isinstance(column.type, kind):
+            return arrow
+    return pa.int64() if isinstance(column.type, BigInteger | Integer) else pa.string()
