@@ -29,7 +29,7 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One child process; `name` as in the job file, `health` the path that answers once it is up."""
+    """One child process: `name` as in the job file, `health` the path that answers when up."""
 
     name: str
     command: tuple[str, ...]
@@ -119,6 +119,10 @@ class House:
         tb: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def add_environment(self, environment: Mapping[str, str]) -> None:
+        """For children started from now on."""
+        self._environment.update(environment)
 
     def start(self, services: Sequence[Service]) -> None:
         """Start them all, then wait until each answers.

@@ -1,0 +1,343 @@
+"""The whole trading loop in the sandbox: step the clock, load, decide, wait for the orders, log.
+
+It speaks HTTP to the services as Cloud Scheduler would, and to the sandbox's clock. What it finds
+is a `RunReport`; how that looks to a person is `astra.report`'s business.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from astra.errors import AstraError, DataError, InsufficientDataError, TemporaryError
+from astra.launcher import (
+    House,
+    flask_service,
+    free_ports,
+    function_service,
+    sandbox_service,
+)
+from astra.services import Services
+from astra.sessions import BAR, decision_times_between, next_bar_start
+from astra.settings import Settings
+
+Say = Callable[[str], None]
+HORIZON = dt.timedelta(hours=1)
+LOAD_BATCH = 30
+FINAL = ("done", "refused", "superseded", "abandoned")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `astra run` was asked for; `bars` None means the simulated market."""
+
+    bars: Path | None
+    tickers: int
+    hours: int
+    edge: float
+    seed: int
+
+    def sandbox_arguments(self, function_url: str) -> list[str]:
+        source = (
+            ["--bars", str(self.bars)]
+            if self.bars
+            else ["--edge", str(self.edge), "--seed", str(self.seed)]
+        )
+        size = ["--tickers", str(self.tickers)]
+        return [*source, *size, "--function-url", function_url]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A decision time at which the model service refused to decide, and why."""
+
+    as_of: str
+    reason: str
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run found, in the shape of `--json`, and what only a person reads."""
+
+    market: str
+    planted_edge: float | None
+    tickers: tuple[str, ...]
+    folder: Path
+    not_members: tuple[str, ...] = ()
+    history_days: int = 0
+    bars: int = 0
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    positions: dict[str, str] = field(default_factory=dict)
+    start_equity: float = 0.0
+    equity: float = 0.0
+    curve: list[tuple[dt.datetime, float]] = field(default_factory=list)
+    books: dict[str, Any] = field(default_factory=dict)
+    benchmark: dict[str, Any] | None = None
+    shadow: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "market": self.market,
+            "bars": self.bars,
+            "tickers": len(self.tickers),
+            "decisions": self.decisions,
+            "refusals": [{"as_of": r.as_of, "reason": r.reason} for r in self.refusals],
+            "positions": self.positions,
+            "equity": self.equity,
+            "books": {k: self.books[k] for k in ("cash_diff", "share_diffs")},
+            "duplicate_orders": self.books["duplicate_orders"],
+            "benchmark": self.benchmark,
+            "shadow": self.shadow,
+        }
+
+
+class Sandbox:
+    """The sandbox's control port: its clock and its market."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def state(self) -> dict[str, Any]:
+        answer = requests.get(f"{self._url}/sandbox/state", timeout=30)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def step_to(self, t: dt.datetime) -> None:
+        answer = requests.post(f"{self._url}/sandbox/clock", json={"to": t.isoformat()}, timeout=60)
+        answer.raise_for_status()
+
+
+def run(options: Options, settings: Settings, say: Say) -> RunReport:
+    """Trade the last `options.hours` decision times of the sandbox's market.
+
+    Raises:
+        DataError: the market holds no such times, or fewer than two candidates.
+        AstraError: a step failed for good; what ran is stopped.
+    """
+    started = time.monotonic()
+    folder = settings.var / "sandbox" / _run_id(options)
+    ports = free_ports(8)
+    urls = {name: f"http://127.0.0.1:{p}" for name, p in zip(_PORT_NAMES, ports, strict=True)}
+    with House(folder / "logs", _environment(settings, folder, urls)) as house:
+        house.start([sandbox_service(ports[0], options.sandbox_arguments(urls["rebalance"]))])
+        sandbox = Sandbox(urls["control"])
+        report, times = _open(sandbox, options, folder)
+        say(_headline(report, len(times)))
+        sandbox.step_to(times[0])
+        house.add_environment({"ASTRA_TICKERS": "|".join(report.tickers)})
+        house.start(
+            [
+                flask_service("etl", "etl_service.main", ports[4]),
+                flask_service("model", "model.main", ports[5]),
+                flask_service("monitor", "monitor_service.main", ports[6]),
+                function_service(ports[7]),
+            ]
+        )
+        ours = settings.model_copy(update={f"{n}_url": urls[n] for n in _OURS})
+        hours = Hours(Services(ours), sandbox, house, report, say)
+        for t in times:
+            hours.trade(t)
+        hours.close(times)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+_PORT_NAMES = ("control", "yahoo", "storage", "alpaca", "etl", "model", "monitor", "rebalance")
+_OURS = ("etl", "model", "monitor")
+
+
+def _run_id(options: Options) -> str:
+    name = options.bars.stem if options.bars else f"seed{options.seed}"
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S")
+    salt = hashlib.sha256(f"{stamp}{time.monotonic_ns()}".encode()).hexdigest()[:4]
+    return f"{stamp}-{name[:24]}-{salt}"
+
+
+def _environment(settings: Settings, folder: Path, urls: Mapping[str, str]) -> dict[str, str]:
+    """What points the services at the sandbox, each run with a store and an account of its own."""
+    return {
+        "ASTRA_VAR": str(folder.resolve()),
+        "ASTRA_DATABASE_URL": f"sqlite:///{(folder / 'astra.db').resolve()}",
+        "ASTRA_YAHOO_URL": urls["yahoo"],
+        "ASTRA_STORAGE_URL": urls["storage"],
+        "ASTRA_ALPACA_URL": urls["alpaca"],
+        "ASTRA_ALPACA_DATA_URL": urls["alpaca"],
+        "ASTRA_ALPACA_KEY": "sandbox",
+        "ASTRA_ALPACA_SECRET": "sandbox",
+        "ASTRA_ALPACA_PAPER": "true",
+        "ASTRA_ETL_URL": urls["etl"],
+        "ASTRA_MODEL_URL": urls["model"],
+        "ASTRA_MONITOR_URL": urls["monitor"],
+        "ASTRA_BUCKET": settings.bucket,
+        "ASTRA_POLICY": settings.policy,
+        "ASTRA_BENCHMARKS": settings.benchmarks,
+    }
+
+
+def _open(
+    sandbox: Sandbox, options: Options, folder: Path
+) -> tuple[RunReport, tuple[dt.datetime, ...]]:
+    """The market's candidates and the decision times to trade."""
+    from etl_service.universe import sp500
+
+    state = sandbox.state()["market"]
+    members = {row.ticker for row in sp500()}
+    listed = [str(t) for t in state["tickers"]]
+    candidates = tuple(t for t in listed if t in members)[: options.tickers]
+    if len(candidates) < 2:
+        raise DataError(
+            f"at least 2 members of the S&P 500 are required, found {len(candidates)} among the "
+            f"{len(listed)} tickers of {options.bars or 'the simulated market'}"
+        )
+    first = dt.datetime.fromisoformat(state["first"])
+    end = dt.datetime.fromisoformat(state["last"]) + BAR
+    times = tuple(t for t in decision_times_between(first, end) if t + HORIZON <= end)
+    times = times[-options.hours :]
+    if not times:
+        raise DataError(
+            f"a decision time with an hour of bars after it is required, {options.bars} has none "
+            f"between {first:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} UTC"
+        )
+    report = RunReport(state["identity"], state["planted_edge"], candidates, folder)
+    report.not_members = tuple(t for t in listed if t not in members)
+    report.history_days = min(60, (times[0] - first).days)
+    return report, times
+
+
+def _headline(report: RunReport, hours: int) -> str:
+    planted = report.planted_edge
+    kind = "Recorded bars" if planted is None else f"SIMULATED market, edge planted: IC {planted:g}"
+    return (
+        f"{kind} ({report.market}), {len(report.tickers)} candidates, {hours} decisions, "
+        f"{report.history_days} days of history before the first"
+    )
+
+
+class Hours:
+    """Trades one decision time after the other and collects what happened."""
+
+    def __init__(
+        self, services: Services, sandbox: Sandbox, house: House, report: RunReport, say: Say
+    ) -> None:
+        self._services = services
+        self._sandbox = sandbox
+        self._house = house
+        self._report = report
+        self._say = say
+
+    def trade(self, t: dt.datetime) -> None:
+        """One decision time: bars -> decision -> orders -> account log."""
+        began = time.monotonic()
+        self._sandbox.step_to(t)
+        self._log_account()
+        loaded = self._load()
+        try:
+            decision = self._services.post("model", "/allocate")
+        except InsufficientDataError as error:
+            self._report.refusals.append(Refusal(t.isoformat(), str(error)))
+            self._say(f"{t:%m-%d %H:%M} UTC  refused: {error}")
+            return
+        dropped = time.monotonic()
+        to_first_order = self._wait(decision, dropped)
+        for path in ("/update_account", "/activities", "/forecasts"):
+            self._services.post("monitor", path)
+        self._book(decision)
+        self._log_account()
+        decision["equity"] = self._report.equity
+        seconds = {"load": loaded, **decision["seconds"]}
+        decision["seconds"] = {
+            **seconds,
+            "drop_to_first_order": to_first_order,
+            "total": round(time.monotonic() - began, 3),
+        }
+        self._report.decisions.append(decision)
+        self._say(f"{t:%m-%d %H:%M} UTC  {decision['reason']}; {decision['fills']} orders filled")
+
+    def close(self, times: Sequence[dt.datetime]) -> None:
+        """After the last decision's hour: value, books, benchmark."""
+        self._sandbox.step_to(times[-1] + HORIZON)
+        self._load(("SPY",))
+        self._log_account()
+        for path in ("/activities", "/history"):
+            self._services.post("monitor", path)
+        self._report.books = self._services.get("monitor", "/reconcile")
+        self._report.benchmark = self._benchmark(times)
+        self._report.orders = self._services.dump("orders").table.to_pylist()
+        stored = self._services.dump("price_history", columns="ticker")
+        self._report.bars = stored.table.num_rows
+
+    def _load(self, only: Sequence[str] = ()) -> float:
+        """Load the candidates and benchmarks; every ticker that failed is said."""
+        began = time.monotonic()
+        universe = self._services.dump("universe", columns="ticker").table
+        tickers = sorted(
+            set(universe["ticker"].to_pylist()) & set(only or universe["ticker"].to_pylist())
+        )
+        for start in range(0, len(tickers), LOAD_BATCH):
+            batch = tickers[start : start + LOAD_BATCH]
+            self._house.check()
+            answer = self._services.post("etl", "/load_price_history", ticker="|".join(batch))
+            for ticker, found in answer["tickers"].items():
+                if found["status"] not in ("ok", "empty"):
+                    self._say(f"  {ticker}: {found['status']}: {found.get('message', '')}")
+        return round(time.monotonic() - began, 3)
+
+    def _wait(self, decision: Mapping[str, Any], dropped: float) -> float | None:
+        """Wait until the rebalance function is done with the file; seconds to the first order."""
+        name = decision["object"]
+        if name is None:
+            return None
+        first = None
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            self._house.check()
+            rows = self._services.dump("allocations").table.to_pylist()
+            mine = [r for r in rows if r["object"] == name]
+            if first is None and mine and mine[0]["status"] != "received":
+                first = round(time.monotonic() - dropped, 3)
+            if mine and mine[0]["status"] in FINAL:
+                if mine[0]["status"] != "done":
+                    raise AstraError(f"{name} was {mine[0]['status']}: {mine[0]['reason']}")
+                return first
+            time.sleep(0.03)
+        raise TemporaryError(
+            f"{name} was not traded within 180 seconds; the function's log ends:\n"
+            + self._house.log_end("rebalance")
+        )
+
+    def _book(self, decision: dict[str, Any]) -> None:
+        orders = self._services.dump("orders").table.to_pylist()
+        known = {o["id"] for o in self._report.orders}
+        new = [o for o in orders if o["id"] not in known]
+        self._report.orders = orders
+        decision["orders"] = len(new)
+        decision["fills"] = sum(o["status"] == "filled" for o in new)
+
+    def _log_account(self) -> None:
+        """Let the monitor save the account, and keep its value for the report."""
+        saved = self._services.post("monitor", "/update_account")
+        self._report.equity = float(saved["equity"])
+        self._report.positions = {p["symbol"]: p["qty"] for p in saved["positions"]}
+        self._report.start_equity = self._report.start_equity or self._report.equity
+        self._report.curve.append((dt.datetime.fromisoformat(saved["at"]), self._report.equity))
+
+    def _benchmark(self, times: Sequence[dt.datetime]) -> dict[str, Any] | None:
+        """SPY from the first price that could be traded to the last close, or None without SPY."""
+        start = next_bar_start(times[0])
+        bars = self._services.dump("price_history", ticker="SPY", start=start.isoformat()).table
+        if bars.num_rows == 0:
+            return None
+        first, last = bars["open"][0].as_py(), bars["close"][bars.num_rows - 1].as_py()
+        return {"symbol": "SPY", "return": last / first - 1.0}

@@ -1,0 +1,193 @@
+"""The monitor: saves what the broker and the bucket say, and holds our books against the broker's.
+
+Every route may be called again at any time: what is known stays, what was missed is caught up.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from astra.gcs import Bucket
+from flask import Flask, Response, jsonify, request
+
+from astra import predictions
+from astra import settings as astra_settings
+from astra.alpaca import Alpaca
+from astra.errors import AstraError, DataError
+from astra.ledger import Book, compare
+from astra.records import Position
+from astra.settings import Settings
+from astra.store import Store, open_store
+from astra.web import configure_logging, create_service
+
+log = logging.getLogger("astra.monitor")
+
+# Fills of one moment may reach the record one by one: look a little further back than the last.
+OVERLAP = dt.timedelta(days=2)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The service; settings from the environment unless given."""
+    configure_logging()
+    settings = settings or astra_settings.load()
+    app = create_service("monitor", settings)
+    monitor = Monitor(
+        Alpaca.from_settings(settings),
+        Bucket.from_settings(settings),
+        open_store(settings.database_url),
+    )
+    jobs: dict[str, Callable[[], dict[str, Any]]] = {
+        "update_account": monitor.update_account,
+        "activities": lambda: monitor.activities(_days(request.args.get("days"))),
+        "history": monitor.history,
+        "forecasts": monitor.forecasts,
+    }
+    for name, job in jobs.items():
+        app.add_url_rule(f"/{name}", name, _logged(monitor, name, job), methods=["GET", "POST"])
+
+    @app.get("/reconcile")
+    def _reconcile() -> Response:
+        return jsonify(monitor.reconcile())
+
+    return app
+
+
+class Monitor:
+    """What the routes do."""
+
+    def __init__(self, broker: Alpaca, bucket: Bucket, store: Store) -> None:
+        self._broker = broker
+        self._bucket = bucket
+        self._store = store
+
+    def update_account(self) -> dict[str, Any]:
+        """Save cash, equity and positions as of the broker's clock."""
+        clock, account = self._broker.clock(), self._broker.account()
+        positions = self._broker.positions()
+        self._store.books.record_account_summary(account, positions, clock.now)
+        return {
+            "account": account.number,
+            "at": clock.now.isoformat(),
+            "cash": str(account.cash),
+            "equity": str(account.equity),
+            "positions": [_shown(p) for p in positions],
+        }
+
+    def activities(self, days: int | None) -> dict[str, Any]:
+        """Save fills, fees and all other activities: of `days`, or all that were missed."""
+        account = self._broker.account().number
+        now = self._broker.clock().now
+        after = now - dt.timedelta(days=days) if days else self._last_activity(account)
+        new = self._store.books.record_activities(account, self._broker.activities(after))
+        return {"account": account, "new": new}
+
+    def history(self) -> dict[str, Any]:
+        """Save the broker's own record of the account's value."""
+        account = self._broker.account().number
+        points = self._broker.portfolio_history("1M", "1H")
+        self._store.books.record_history(account, points)
+        return {"account": account, "points": len(points)}
+
+    def forecasts(self) -> dict[str, Any]:
+        """Save the forecasts and decisions that were dropped in the bucket and are not yet known."""
+        known = set(self._store.books.read("decisions")["object"].to_pylist())
+        new = []
+        for name in self._bucket.names("decision_"):
+            if name in known:
+                continue
+            try:
+                self._save_decision(name)
+            except DataError as error:
+                log.warning("object=%s ignored=%s", name, error)
+                continue
+            new.append(name)
+        return {"new": new}
+
+    def reconcile(self) -> dict[str, Any]:
+        """Our books (all activities) against the broker's account, and orders sent twice."""
+        self.activities(None)
+        account, positions = self._broker.account(), self._broker.positions()
+        found = compare(self._book(account.number), account, positions)
+        return {
+            "account": account.number,
+            "at": self._broker.clock().now.isoformat(),
+            "cash_diff": float(found.cash),
+            "share_diffs": {symbol: float(qty) for symbol, qty in found.shares.items()},
+            "duplicate_orders": self._duplicates(account.number),
+        }
+
+    def _save_decision(self, name: str) -> None:
+        document = json.loads(self._bucket.read(name).content)
+        file = "predictions_" + name.removeprefix("decision_").removesuffix(".json") + ".csv"
+        stored = self._bucket.read(file)
+        self._store.books.record_forecasts(predictions.parse(file, stored.content, stored.metadata))
+        self._store.books.record_decision(name, document)
+
+    def _last_activity(self, account: str) -> dt.datetime | None:
+        times = self._store.books.read("activities", account=account)["at"]
+        return max(times.to_pylist()) - OVERLAP if len(times) else None
+
+    def _book(self, account: str) -> Book:
+        cash, shares = Decimal(0), dict[str, Decimal]()
+        for row in self._store.books.read("activities", account=account).to_pylist():
+            cash += Decimal(row["net_amount"])
+            if row["symbol"] and row["qty"]:
+                shares[row["symbol"]] = shares.get(row["symbol"], Decimal(0)) + Decimal(row["qty"])
+        return Book(cash, {symbol: qty for symbol, qty in shares.items() if qty})
+
+    def _duplicates(self, account: str) -> int:
+        """Orders at the broker beyond one for each (allocation, symbol, side) that filled."""
+        ours = {o.id for o in self._store.journal.orders_of_account(account)}
+        filled = [
+            o.client_order_id.rsplit("-", 1)[0]
+            for o in self._broker.orders("all")
+            if o.client_order_id in ours and o.filled_qty > 0
+        ]
+        return len(filled) - len(set(filled))
+
+    @contextmanager
+    def run(self, job: str) -> Iterator[None]:
+        """Note the run of a job and how it ended."""
+        run_id, started = uuid.uuid4().hex, self._broker.clock().now
+        self._store.books.record_run(run_id, job, started)
+        try:
+            yield
+        except AstraError as error:
+            self._store.books.finish_run(run_id, "failed", str(error), started)
+            raise
+        self._store.books.finish_run(run_id, "ok", "", self._broker.clock().now)
+
+
+def _logged(
+    monitor: Monitor, name: str, job: Callable[[], dict[str, Any]]
+) -> Callable[[], Response]:
+    def view() -> Response:
+        with monitor.run(name):
+            return jsonify(job())
+
+    return view
+
+
+def _days(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise DataError(f"days must be a whole number from 1 on, found {text!r}")
+    return int(text)
+
+
+def _shown(position: Position) -> dict[str, Any]:
+    return {
+        "symbol": position.symbol,
+        "qty": str(position.qty),
+        "price": position.market_price,
+        "value": float(position.qty) * position.market_price,
+        "average_entry_price": position.average_entry_price,
+    }
