@@ -1,0 +1,79 @@
+"""What a forecast is once made: frozen nouns between serving, skill, decisions and reports."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Mark(StrEnum):
+    """Where a ticker's numbers come from."""
+
+    FORECAST = "forecast"  # the network
+    BASELINE = "baseline"  # too gappy a look-back: no expected return, bands from volatility alone
+    UNUSABLE = "unusable"  # no price or no volatility yet: its numbers are NaN
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The next bars of N tickers as seen at `as_of`.
+
+    Attributes:
+        model_id: the bundle's id.
+        as_of: the close of the last bar the forecast knows.
+        tickers: N names, in the panel's order.
+        score: expected market-free return over the whole horizon in units of its volatility,
+            shape (N,); 0 for the baseline, NaN if unusable.
+        step_ts: starts of the forecast bars, epoch seconds, shape (horizon,).
+        quantiles: levels, Q of them, ascending.
+        closes: quantiles of each bar's close in USD, from the last printed close,
+            shape (N, horizon, Q), ascending along the last axis; NaN if unusable.
+        marks: N of them.
+        gaps: unknown returns in each look-back, shape (N,).
+    """
+
+    model_id: str
+    as_of: dt.datetime
+    tickers: tuple[str, ...]
+    score: Floats
+    step_ts: NDArray[np.int64]
+    quantiles: tuple[float, ...]
+    closes: Floats
+    marks: tuple[Mark, ...]
+    gaps: NDArray[np.int64]
+
+    @property
+    def close(self) -> Floats:
+        """The point forecast of each bar's close in USD: the median, shape (N, horizon)."""
+        return self.closes[..., self.quantiles.index(0.5)]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which tickers have finite numbers, shape (N,)."""
+        return np.array([mark is not Mark.UNUSABLE for mark in self.marks], np.bool_)
+
+    def counts(self) -> dict[Mark, int]:
+        """How many tickers carry each mark, for the report."""
+        return {mark: self.marks.count(mark) for mark in Mark}
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRecord:
+    """Scores of D past decision times x N tickers, for measuring skill.
+
+    Attributes:
+        as_of: decision times, epoch seconds, shape (D,), ascending.
+        tickers: N names, ascending.
+        score: shape (D, N), NaN where the network had no say (baseline or unusable).
+    """
+
+    model_id: str
+    as_of: NDArray[np.int64]
+    tickers: tuple[str, ...]
+    score: Floats

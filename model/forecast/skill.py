@@ -1,0 +1,182 @@
+"""How much a forecast has been worth, and whether it may move the portfolio.
+
+Pure functions of a forecast record and the bars: at each past decision time after the training's
+end whose horizon is over, the rank IC across tickers of score and return, from the first price
+that could be traded to the horizon's last close; averaged by day, as hours of one day share their
+news (Grinold and Kahn 2000, ch. 6, with days as the independent draws).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from astra.sessions import BAR_SECONDS, HORIZON_BARS, next_bar_start
+from model.forecast.record import Floats, ForecastRecord
+from model.panel import Panel
+
+ON_AT_T, OFF_BELOW_T = 2.0, 1.0
+LEAST_DAYS, LEAST_NAMES = 10, 5
+SUSPECT_IC = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """What was measured and what follows from it.
+
+    Attributes:
+        ic: mean over days of the day's mean rank IC; 0 if nothing could be measured.
+        t: its t statistic over days; 0 where it has no meaning.
+        days, decisions: how many were measured.
+        on: whether the forecast may move weights.
+        used: the IC to use for weights, 0 when off.
+        suspect: the IC is too good for hourly returns: look for a leak before believing it.
+        reason: why it is on or off.
+    """
+
+    ic: float
+    t: float
+    days: int
+    decisions: int
+    on: bool
+    used: float
+    suspect: bool
+    reason: str
+
+    def describe(self) -> str:
+        """One sentence for a report."""
+        warning = f" An IC above {SUSPECT_IC} is suspect: look for a leak." if self.suspect else ""
+        return (
+            f"Skill {'on' if self.on else 'off'}: IC {self.ic:.3f} (t {self.t:.1f}) over "
+            f"{self.days} days and {self.decisions} decisions, {self.used:.3f} used; "
+            f"{self.reason}.{warning}"
+        )
+
+
+def measure(
+    record: ForecastRecord, panel: Panel, *, trained_until: dt.datetime, as_of: dt.datetime
+) -> Skill:
+    """Skill of `record` as known at `as_of`.
+
+    Counted are decision times strictly after `trained_until` with their horizon over at `as_of`
+    and at least 5 tickers that have both a score and a return. Bars after `as_of` have no say.
+    """
+    known = panel.known_at(as_of)
+    over = record.as_of + HORIZON_BARS * BAR_SECONDS <= int(as_of.timestamp())
+    counted = over & (record.as_of > int(trained_until.timestamp()))
+    stamps = record.as_of[counted]
+    if not counted.any() or not len(known.ts):
+        return judge(np.empty(0), 0)
+    columns = [record.tickers.index(t) for t in known.tickers if t in record.tickers]
+    names = tuple(record.tickers[c] for c in columns)
+    ics = rank_ic(record.score[counted][:, columns], realised_returns(known.only(names), stamps))
+    rows = np.clip(np.searchsorted(known.ts, stamps), 0, len(known.ts) - 1)
+    return judge(by_day(ics, known.session[rows]), int(np.isfinite(ics).sum()))
+
+
+def judge(daily: Floats, decisions: int) -> Skill:
+    """Skill from the ICs of days, oldest first: on once t reaches 2, off once it falls below 1.
+
+    The walk starts off and looks at t of all days so far, from the 10th day on.
+    """
+    is_on = False
+    for days in range(LEAST_DAYS, len(daily) + 1):
+        is_on = t_statistic(daily[:days]) >= (OFF_BELOW_T if is_on else ON_AT_T)
+    ic, t = float(daily.mean()) if len(daily) else 0.0, t_statistic(daily)
+    return Skill(
+        ic=ic,
+        t=t,
+        days=len(daily),
+        decisions=decisions,
+        on=is_on,
+        used=shrunk(ic, t) if is_on else 0.0,
+        suspect=ic > SUSPECT_IC,
+        reason=_reason(len(daily), t, is_on),
+    )
+
+
+def shrunk(ic: float, t: float) -> float:
+    """The measured IC with its own noise taken out: ic * max(0, 1 - 1 / t^2).
+
+    The best linear shrinkage is IC^2 / (IC^2 + se^2), and ic^2 - se^2 estimates IC^2 without bias
+    (the positive-part rule of James and Stein 1961). It reaches 0 at t = 1, where skill goes off,
+    so the weights don't jump there.
+    """
+    return ic * max(0.0, 1.0 - 1.0 / t**2) if t > 0 else 0.0
+
+
+def realised_returns(panel: Panel, stamps: NDArray[np.int64]) -> Floats:
+    """Log return of each ticker over the horizon of each decision time, shape (D, N).
+
+    From the open of the first bar that starts strictly after the decision to the close of the
+    horizon's 12th bar. NaN where one of the two is missing or outside of the panel.
+    """
+    entries = [
+        int(next_bar_start(dt.datetime.fromtimestamp(int(t), dt.UTC)).timestamp()) for t in stamps
+    ]
+    first, first_known = _rows(panel, np.array(entries, np.int64))
+    last, last_known = _rows(panel, stamps + (HORIZON_BARS - 1) * BAR_SECONDS)
+    returns = np.log(panel.close[last]) - np.log(panel.open[first])
+    returns[~(first_known & last_known)] = np.nan
+    return returns
+
+
+def rank_ic(score: Floats, outcome: Floats) -> Floats:
+    """Spearman's rank correlation of each row, shape (D,); ties share their mean rank.
+
+    NaN where fewer than 5 names have both, or where all of them tie.
+    """
+    both = np.isfinite(score) & np.isfinite(outcome)
+    names = both.sum(axis=1)
+    ranked = [_centred_ranks(np.where(both, values, np.nan)) for values in (score, outcome)]
+    product = (ranked[0] * ranked[1]).sum(axis=1)
+    norm = np.sqrt((ranked[0] ** 2).sum(axis=1) * (ranked[1] ** 2).sum(axis=1))
+    measurable = (names >= LEAST_NAMES) & (norm > 0)
+    ic: Floats = np.divide(product, norm, out=np.full(len(score), np.nan), where=measurable)
+    return ic
+
+
+def by_day(ics: Floats, day: NDArray[np.int64]) -> Floats:
+    """Mean of the finite ICs of each day, in the days' order; days without one are left out."""
+    finite = np.isfinite(ics)
+    days, place = np.unique(day[finite], return_inverse=True)
+    means: Floats = np.bincount(place, ics[finite], len(days)) / np.bincount(
+        place, minlength=len(days)
+    )
+    return means
+
+
+def t_statistic(daily: Floats) -> float:
+    """Mean over its standard error; 0 for fewer than two days or days that don't vary."""
+    if len(daily) < 2:
+        return 0.0
+    deviation = float(daily.std(ddof=1))
+    return float(daily.mean()) / deviation * math.sqrt(len(daily)) if deviation > 0 else 0.0
+
+
+def _centred_ranks(values: Floats) -> Floats:
+    """Ranks along each row less their mean; 0, which adds nothing, where no value is."""
+    ranks = pd.DataFrame(values).rank(axis=1).to_numpy(np.float64)
+    present = np.isfinite(ranks)
+    mean = (present.sum(axis=1, keepdims=True) + 1) / 2
+    return np.where(present, ranks - mean, 0.0)
+
+
+def _rows(panel: Panel, starts: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    rows = np.minimum(np.searchsorted(panel.ts, starts), len(panel.ts) - 1)
+    return rows, panel.ts[rows] == starts
+
+
+def _reason(days: int, t: float, is_on: bool) -> str:
+    if days < LEAST_DAYS:
+        return f"{days} days measured after training, {LEAST_DAYS} needed"
+    if is_on:
+        return f"t reached {ON_AT_T:.0f} and has not fallen below {OFF_BELOW_T:.0f} since"
+    if t < OFF_BELOW_T:
+        return f"t is below {OFF_BELOW_T:.0f}"
+    return f"t has not reached {ON_AT_T:.0f} since it was last below {OFF_BELOW_T:.0f}"

@@ -1,0 +1,140 @@
+"""What a bundle says about itself: how its network is built and fed, and how it was trained.
+
+Times in the JSON text are ISO 8601 with a zone, numbers are plain; unknown keys and versions are
+refused, so that an old program never misreads a newer bundle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from astra.errors import BundleError
+from model.forecast.target import Scaler
+
+VERSION = 1
+TARGET = "market-free log return over the horizon, in units of its volatility"
+TRAINED_ON = ("simulated", "real", "replay")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Generic N-BEATS: `stacks` x `blocks` of `layers` fully connected layers of `width`."""
+
+    stacks: int = 4
+    blocks: int = 1
+    layers: int = 2
+    width: int = 128
+    expansion: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How the weights came about; `start` and `end` bound every bar that had a say in them."""
+
+    trained_on: str
+    market: str
+    start: dt.datetime
+    end: dt.datetime
+    tickers: int
+    windows: int
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Everything but the weights.
+
+    Attributes:
+        window: bars of look-back.
+        horizon: bars ahead, all in one session.
+        allowed_gaps: unknown returns in a look-back that a forecast bears.
+        quantiles: levels of the network's outputs, ascending.
+        location: weight of each quantile in the expected value, adding up to 1.
+        versions: of the libraries it was trained and exported with.
+        metrics: of the held-out last part of the training window, against naive.
+    """
+
+    architecture: Architecture
+    scaler: Scaler
+    window: int
+    horizon: int
+    allowed_gaps: int
+    quantiles: tuple[float, ...]
+    location: tuple[float, ...]
+    training: Training
+    versions: dict[str, str]
+    metrics: dict[str, float]
+    target: str = TARGET
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, sort_keys=True, default=_iso) + "\n"
+
+    @staticmethod
+    def from_json(text: bytes) -> Spec:
+        """The reverse of `to_json`.
+
+        Raises:
+            BundleError: not JSON, another version or target, a field missing, unknown or absurd.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            found = raw["version"], raw["target"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"spec.json is not a bundle's specification: {error!r}") from error
+        if found != (VERSION, TARGET):
+            raise BundleError(
+                f"this program reads bundles of version {VERSION} ({TARGET}), found version "
+                f"{found[0]!r} ({found[1]!r}): update the program or run make train"
+            )
+        try:
+            spec = _spec(raw)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"spec.json has a wrong field: {error}: run make train") from error
+        _check(spec)
+        return spec
+
+
+def _spec(raw: dict[str, Any]) -> Spec:
+    training = dict(raw["training"])
+    for name in ("start", "end"):
+        training[name] = dt.datetime.fromisoformat(training[name])
+    nested = {
+        "architecture": Architecture(**raw["architecture"]),
+        "scaler": Scaler(**raw["scaler"]),
+        "training": Training(**training),
+        "quantiles": tuple(float(q) for q in raw["quantiles"]),
+        "location": tuple(float(w) for w in raw["location"]),
+        "versions": {str(k): str(v) for k, v in raw["versions"].items()},
+        "metrics": {str(k): float(v) for k, v in raw["metrics"].items()},
+    }
+    return Spec(**(raw | nested))
+
+
+def _check(spec: Spec) -> None:
+    q = spec.quantiles
+    rules = (
+        (min(spec.window, spec.horizon) >= 1, "window and horizon must be at least 1"),
+        (0 <= spec.allowed_gaps < spec.window, "allowed_gaps must be below the window"),
+        (list(q) == sorted(set(q)) and 0 < q[0] <= q[-1] < 1, "quantiles must ascend in (0, 1)"),
+        (len(spec.location) == len(q), "location must give each quantile a weight"),
+        (abs(sum(spec.location) - 1) < 1e-9, "location must add up to 1"),
+        (spec.training.end.tzinfo is not None, "training.end must have a zone"),
+        (spec.training.trained_on in TRAINED_ON, f"trained_on must be in {TRAINED_ON}"),
+    )
+    for holds, message in rules:
+        if not holds:
+            raise BundleError(f"spec.json is inconsistent: {message}: run make train")
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a specification")

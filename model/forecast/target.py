@@ -1,0 +1,203 @@
+"""What the network sees and what it predicts: market-free, volatility-normalised log returns.
+
+One function prepares a panel for training and for serving alike. Every number of row t is made of
+bars up to t only, so a panel and its cut `known_at(t)` agree on all rows they share.
+
+A ticker's volatility is an EWMA times a time-of-day factor, as RiskMetrics (1996) with the
+intraday pattern of Andersen and Bollerslev (1997) taken out first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from astra.sessions import FULL_DAY_BARS
+from model.panel import Panel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """Constants of the normalisation; a bundle records the ones it was trained with.
+
+    Attributes:
+        sigma_half_life: bars of a ticker's own EWMA variance.
+        beta_half_life: bars of its EWMA exposure to the market.
+        profile_half_life: sessions of the time-of-day profile.
+        profile_prior: how many sessions a flat profile counts for.
+        warm_up: printed bars needed before a volatility is believed.
+        min_names: names needed in a bar to tell the market from a ticker.
+        clip: bound of a normalised return.
+    """
+
+    sigma_half_life: int = 78
+    beta_half_life: int = 780
+    profile_half_life: int = 10
+    profile_prior: float = 1.0
+    warm_up: int = 39
+    min_names: int = 5
+    clip: float = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A panel's returns, normalised; T bars x N tickers, NaN where not known.
+
+    Attributes:
+        feature: market-free return over its volatility known one bar before, clipped.
+        residual: market-free log return, not scaled.
+        sigma: volatility of `residual` per bar, known at the bar's close, time of day taken out.
+        total_sigma: the same of the whole log return.
+        profile: time-of-day factor by session and slot, shape (D, 78), mean square 1, made of
+            earlier sessions only.
+    """
+
+    feature: Floats
+    residual: Floats
+    sigma: Floats
+    total_sigma: Floats
+    profile: Floats
+
+
+def normalise(panel: Panel, scaler: Scaler) -> Normalised:
+    """Take time of day, volatility and market out of the panel's within-session log returns."""
+    returns = panel.log_returns()
+    profile = _profile(panel, returns, scaler)
+    season = profile[panel.session, panel.slot][:, None]
+    level = returns / season
+    total_sigma = np.sqrt(_ewm(level**2, scaler.sigma_half_life, scaler.warm_up))
+    total_scale = _lag(total_sigma) * season
+    scaled = returns / total_scale
+    market = _row_mean(np.clip(scaled, -scaler.clip, scaler.clip), scaler.min_names)
+    residual = (scaled - _lag(_beta(scaled, market, scaler)) * market) * total_scale
+    sigma = np.sqrt(_ewm((residual / season) ** 2, scaler.sigma_half_life, scaler.warm_up))
+    feature = np.clip(residual / (_lag(sigma) * season), -scaler.clip, scaler.clip)
+    return Normalised(feature, residual, sigma, total_sigma, profile)
+
+
+def look_backs(
+    feature: Floats, rows: NDArray[np.int64], window: int, allowed_gaps: int = 0
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The network's input at the close of each of `rows`, and the gaps in it.
+
+    The input is the path of the summed feature over the look-back, measured from its last value
+    and divided by the square root of its length: element k is minus the sum of bars k.. to the
+    last. No price is filled in: an unknown return adds nothing to the path, as its expectation is
+    0, and with more than `allowed_gaps` of them the whole path is NaN.
+
+    Returns:
+        paths of shape (len(rows), N, window) and counts of unknown returns, (len(rows), N); where
+        the look-back starts before the panel, NaN and `window`.
+    """
+    tickers = feature.shape[1]
+    paths = np.full((len(rows), tickers, window), np.nan)
+    gaps = np.full((len(rows), tickers), window, np.int64)
+    inside = rows >= window - 1
+    if inside.any():
+        views = sliding_window_view(feature, window, axis=0)
+        taken = views[rows[inside] - (window - 1)]
+        known = np.isfinite(taken)
+        gaps[inside] = window - known.sum(axis=-1)
+        paths[inside] = path(np.where(known, taken, 0.0))
+    paths[gaps > allowed_gaps] = np.nan
+    return paths, gaps
+
+
+def path(returns: Floats) -> Floats:
+    """Normalised returns (..., window) as the path that ends at 0 after the last of them."""
+    summed = np.cumsum(returns[..., ::-1], axis=-1)[..., ::-1]
+    return -summed / math.sqrt(returns.shape[-1])
+
+
+def outcomes(
+    normalised: Normalised,
+    panel: Panel,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    horizon: int,
+) -> Floats:
+    """What the network should have said of ticker `columns[k]` at the close of `rows[k]`.
+
+    The residual return summed over the next 1..horizon bars, over its volatility as known at the
+    row: about unit variance at every step; shape (len(rows), horizon). NaN from a missing bar on.
+    The horizon must lie in the row's own session.
+    """
+    steps = rows[:, None] + np.arange(1, horizon + 1)
+    summed = np.cumsum(normalised.residual[steps, columns[:, None]], axis=1)
+    scale = horizon_scale(normalised.profile, panel, rows, horizon)
+    outcome: Floats = summed / (normalised.sigma[rows, columns][:, None] * scale)
+    return outcome
+
+
+def horizon_scale(profile: Floats, panel: Panel, rows: NDArray[np.int64], horizon: int) -> Floats:
+    """Volatility of the next 1..horizon bars in units of one bar's, shape (len(rows), horizon)."""
+    slots = panel.slot[rows][:, None] + np.arange(1, horizon + 1)
+    scale: Floats = np.sqrt(np.cumsum(profile[panel.session[rows][:, None], slots] ** 2, axis=1))
+    return scale
+
+
+def origins(panel: Panel, horizon: int) -> NDArray[np.int64]:
+    """Rows whose next `horizon` bars lie in the panel and in the row's own session."""
+    last = np.array([s.bars for s in panel.sessions])[panel.session] - 1
+    fits = panel.slot + horizon <= last
+    fits[len(fits) - horizon :] = False
+    return np.flatnonzero(fits)
+
+
+def _profile(panel: Panel, returns: Floats, scaler: Scaler) -> Floats:
+    """Time-of-day factor of each session from the full sessions before it, (D, 78)."""
+    decay = 0.5 ** (1.0 / scaler.profile_half_life)
+    total = np.full(FULL_DAY_BARS, scaler.profile_prior)
+    weight = scaler.profile_prior
+    out = np.empty((len(panel.sessions), FULL_DAY_BARS))
+    for d, rows in enumerate(np.split(returns**2, np.flatnonzero(panel.slot == 0)[1:])):
+        out[d] = np.sqrt(total / total.mean())
+        if len(rows) == FULL_DAY_BARS:  # a half day's afternoon is another day's noon
+            shape = _row_mean(rows / _column_mean(rows), scaler.min_names)[:, 0]
+            shape = np.where(np.isfinite(shape), shape, (total / weight))
+            total, weight = decay * total + shape, decay * weight + 1.0
+    return out
+
+
+def _beta(scaled: Floats, market: Floats, scaler: Scaler) -> Floats:
+    """EWMA regression of each ticker on the market, 1 until it is known, (T, N)."""
+    bounded = np.clip(scaled, -scaler.clip, scaler.clip)
+    together = _ewm(bounded * market, scaler.beta_half_life, scaler.warm_up)
+    alone = _ewm(np.where(np.isfinite(bounded), market**2, np.nan), scaler.beta_half_life, 1)
+    known = alone > 0
+    ratio = np.divide(together, alone, out=np.ones_like(together), where=known)
+    return np.where(np.isfinite(ratio), ratio, 1.0)
+
+
+def _ewm(values: Floats, half_life: int, warm_up: int) -> Floats:
+    """Exponentially weighted mean down each column over the values present."""
+    frame = pd.DataFrame(values).ewm(halflife=half_life, ignore_na=True, min_periods=warm_up)
+    return frame.mean().to_numpy(np.float64)
+
+
+def _lag(values: Floats) -> Floats:
+    out = np.full_like(values, np.nan)
+    out[1:] = values[:-1]
+    return out
+
+
+def _row_mean(values: Floats, least: int) -> Floats:
+    """Mean across tickers, (T, 1); NaN where fewer than `least` are present."""
+    present = np.isfinite(values)
+    count = present.sum(axis=1, keepdims=True)
+    total = np.where(present, values, 0.0).sum(axis=1, keepdims=True)
+    return np.where(count >= least, total / np.maximum(count, 1), np.nan)
+
+
+def _column_mean(values: Floats) -> Floats:
+    """Mean down each column, (N,); NaN where nothing moved."""
+    present = np.isfinite(values)
+    total = np.where(present, values, 0.0).sum(axis=0)
+    return np.where(total > 0, total / np.maximum(present.sum(axis=0), 1), np.nan)
