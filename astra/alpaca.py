@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,10 +18,6 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from alpaca.common.exceptions import APIError
-from alpaca.common.rest import RESTClient
-from alpaca.data.historical.stock import StockHistoricalDataClient
-from alpaca.trading.client import TradingClient
 from requests.adapters import HTTPAdapter
 
 from astra.alpaca_bodies import (
@@ -36,6 +33,14 @@ from astra.alpaca_bodies import (
 from astra.errors import AstraError, ConfigError, DataError, OrderError, TemporaryError
 from astra.records import Account, Activity, Asset, MarketClock, Order, Position, Side
 from astra.settings import Settings
+
+with warnings.catch_warnings():
+    # alpaca-py 0.44.0 imports its streams, and with them the deprecated websockets.legacy.
+    warnings.filterwarnings("ignore", "websockets", DeprecationWarning)
+    from alpaca.common.exceptions import APIError
+    from alpaca.common.rest import RESTClient
+    from alpaca.data.historical.stock import StockHistoricalDataClient
+    from alpaca.trading.client import TradingClient
 
 log = logging.getLogger("astra.alpaca")
 
@@ -275,7 +280,9 @@ def _call(
     """One request; its body, or {} where there is none.
 
     Raises:
-        TemporaryError: no answer, 5xx or 429. ConfigError: the keys are wrong. _RefusedError: the rest.
+        TemporaryError: no answer, 5xx or 429.
+        ConfigError: the keys are wrong.
+        _RefusedError: anything else.
     """
     asked = f"Alpaca {method} {path}"
     try:

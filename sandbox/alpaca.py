@@ -1,0 +1,353 @@
+"""The sandbox's Alpaca: trading and data API on one port, as the unchanged client speaks them.
+
+Any key and secret are accepted. The account's rules are `sandbox.broker`'s; here are the routes of
+the trading API, the request budget and the credentials.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, cast
+
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from astra.records import MarketClock, Side
+from astra.sessions import next_session, session_at, sessions_between
+from sandbox.alpaca_bodies import (
+    account_body,
+    asset_body,
+    asset_id,
+    calendar_body,
+    clock_body,
+    order_body,
+    position_body,
+)
+from sandbox.alpaca_data import DataFeed, data_api, read_time
+from sandbox.alpaca_record import record_api
+from sandbox.broker import Broker, Terms
+from sandbox.faults import Faults, install
+from sandbox.market import Market
+from sandbox.orders import BAD_REQUEST, NOT_FOUND, QTY_STEP, Order, Refusal, read_ticket
+from sandbox.valuation import Lot
+
+trading_api = Blueprint("trading", __name__, url_prefix="/v2")
+
+
+@dataclass(slots=True)
+class Budget:
+    """Requests allowed in each minute of wall time, as Alpaca counts them."""
+
+    limit: int
+    _minute: int = 0
+    _used: int = 0
+
+    def take(self) -> bool:
+        minute = int(time.time() // 60)
+        if minute != self._minute:
+            self._minute, self._used = minute, 0
+        self._used += 1
+        return self._used <= self.limit
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(max(0, self.limit - self._used)),
+            "X-RateLimit-Reset": str(60 * (self._minute + 1)),
+        }
+
+
+class _Exchange(Flask):
+    """Trading requests come one after the other, each after what was due before it."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__("sandbox.alpaca")
+        self.broker = broker
+        self.turn = threading.Lock()
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        if request.blueprint == data_api.name:
+            return super().dispatch_request()
+        with self.turn:
+            self.broker.settle()
+            return super().dispatch_request()
+
+
+def create_app(
+    market: Market,
+    faults: Faults,
+    *,
+    cash: float = 100_000.0,
+    feed: Literal["sip", "iex"] = "sip",
+    account_type: Literal["margin", "cash"] = "margin",
+    half_spread_bp: float = 2.0,
+    fee_bp: float = 0.3,
+    pays_dividends: bool = False,
+    whole_shares_only: frozenset[str] = frozenset(),
+    requests_per_minute: int = 200,
+) -> Flask:
+    """A broker with one account in `market`, and its data feed.
+
+    `extensions["broker"]` is the account, `["state"]()` a view of it for `/sandbox/state`,
+    `["reset"]()` opens a new account, `["stop"]()` ends what runs (nothing does).
+    """
+    terms = Terms(
+        cash=Decimal(str(cash)),
+        account_type=account_type,
+        half_spread_bp=Decimal(str(half_spread_bp)),
+        fee_bp=Decimal(str(fee_bp)),
+        pays_dividends=pays_dividends,
+        whole_shares_only=whole_shares_only,
+    )
+    broker = Broker(market, terms)
+    app = _Exchange(broker)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions |= {
+        "broker": broker,
+        "faults": faults,
+        "feed": DataFeed(market, feed, half_spread_bp / 10_000),
+        "state": lambda: _state(app),
+        "reset": lambda: _reset(app),
+        "stop": lambda: None,
+    }
+    _admit(app, requests_per_minute)
+    install(app, "alpaca", faults)
+    for api in (trading_api, record_api, data_api):
+        app.register_blueprint(api)
+    return app
+
+
+def _admit(app: Flask, requests_per_minute: int) -> None:
+    """Budget and credentials first, refusals as Alpaca words them."""
+    budgets = {"trading": Budget(requests_per_minute), "data": Budget(requests_per_minute)}
+
+    @app.before_request
+    def _check() -> ResponseReturnValue | None:
+        g.budget = budgets["data" if request.path.startswith("/v2/stocks") else "trading"]
+        if not g.budget.take():
+            return jsonify(code=42910000, message="rate limit exceeded"), 429
+        names = ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY")
+        if not all(request.headers.get(name) for name in names):
+            return jsonify(code=40110000, message="request is not authorized"), 401
+        return None
+
+    @app.after_request
+    def _count(response: Response) -> Response:
+        response.headers.extend(g.budget.headers())
+        return response
+
+    @app.errorhandler(Refusal)
+    def _refused(refusal: Refusal) -> ResponseReturnValue:
+        return jsonify(refusal.body), refusal.status
+
+    @app.errorhandler(HTTPException)
+    def _no_route(error: HTTPException) -> ResponseReturnValue:
+        status = error.code or 500
+        return jsonify(code=status * 100_000 + 10_000, message="endpoint not found."), status
+
+
+@trading_api.get("/account")
+def account() -> ResponseReturnValue:
+    return jsonify(account_body(_broker()))
+
+
+@trading_api.get("/positions")
+def positions() -> ResponseReturnValue:
+    return jsonify([position_body(lot) for lot in _broker().lots()])
+
+
+@trading_api.get("/positions/<symbol>")
+def position(symbol: str) -> ResponseReturnValue:
+    return jsonify(position_body(_lot(symbol)))
+
+
+@trading_api.delete("/positions/<symbol>")
+def close_position(symbol: str) -> ResponseReturnValue:
+    lot = _lot(symbol)
+    share, asked = _decimal_argument("percentage"), _decimal_argument("qty")
+    qty = lot.qty if asked is None else asked
+    if share is not None:
+        qty = lot.qty * share / 100 // QTY_STEP * QTY_STEP
+    return jsonify(order_body(_close(lot.symbol, qty)))
+
+
+@trading_api.delete("/positions")
+def close_all_positions() -> ResponseReturnValue:
+    broker = _broker()
+    if request.args.get("cancel_orders", "").lower() == "true":
+        for order in broker.open_orders():
+            broker.cancel(order.id)
+    answers = []
+    for lot in broker.lots():
+        try:
+            status, body = 200, order_body(_close(lot.symbol, lot.qty))
+        except Refusal as refusal:
+            status, body = refusal.status, refusal.body
+        answers.append({"symbol": lot.symbol, "status": status, "body": body})
+    return jsonify(answers), 207
+
+
+@trading_api.post("/orders")
+def submit() -> ResponseReturnValue:
+    ticket = read_ticket(_body())
+    faults: Faults = current_app.extensions["faults"]
+    fault = faults.take("alpaca", "POST", request.path)
+    partial_fill = None if fault is None else fault.partial_fill
+    return jsonify(order_body(_broker().submit(ticket, partial_fill=partial_fill)))
+
+
+@trading_api.get("/orders")
+def orders() -> ResponseReturnValue:
+    args = request.args
+    after, until = read_time(args.get("after")), read_time(args.get("until"))
+    status, symbols = args.get("status", "open"), args.get("symbols", "")
+    wanted = {s.strip() for s in symbols.split(",")} - {""}
+    found = [
+        order
+        for order in _broker().orders.values()
+        if (status == "all" or order.is_open == (status == "open"))
+        and (after is None or order.submitted_at > after)
+        and (until is None or order.submitted_at < until)
+        and (not wanted or order.ticket.symbol in wanted)
+        and args.get("side", order.ticket.side) == order.ticket.side
+    ]
+    if args.get("direction", "desc") == "desc":
+        found.reverse()
+    limit = max(1, min(args.get("limit", 50, int), 500))
+    return jsonify([order_body(order) for order in found[:limit]])
+
+
+@trading_api.delete("/orders")
+def cancel_all() -> ResponseReturnValue:
+    broker = _broker()
+    open_orders = broker.open_orders()
+    for order in open_orders:
+        broker.cancel(order.id)
+    return jsonify([{"id": order.id, "status": 200} for order in open_orders]), 207
+
+
+@trading_api.get("/orders:by_client_order_id")
+def order_by_client_id() -> ResponseReturnValue:
+    asked = request.args.get("client_order_id", "")
+    return jsonify(order_body(_broker().order_by_client_id(asked)))
+
+
+@trading_api.get("/orders/<order_id>")
+def order_by_id(order_id: str) -> ResponseReturnValue:
+    return jsonify(order_body(_broker().order(order_id)))
+
+
+@trading_api.delete("/orders/<order_id>")
+def cancel(order_id: str) -> ResponseReturnValue:
+    _broker().cancel(order_id)
+    return "", 204
+
+
+@trading_api.patch("/orders/<order_id>")
+def replace(order_id: str) -> ResponseReturnValue:
+    broker, changes = _broker(), _body()
+    old = broker.order(order_id).ticket
+    kept = {"symbol": old.symbol, "side": old.side.value, "type": old.type, "qty": old.qty,
+            "notional": old.notional, "time_in_force": old.time_in_force,
+            "limit_price": old.limit_price}  # fmt: skip
+    named = {name: value for name, value in changes.items() if value is not None}
+    return jsonify(order_body(broker.replace(order_id, read_ticket(kept | named))))
+
+
+@trading_api.get("/clock")
+def clock() -> ResponseReturnValue:
+    now = _broker().market.clock.now()
+    session = next_session(now)
+    is_open = session_at(now) is not None
+    opens_at = next_session(session.closes_at).opens_at if is_open else session.opens_at
+    return jsonify(clock_body(MarketClock(now, is_open, opens_at, session.closes_at)))
+
+
+@trading_api.get("/calendar")
+def calendar() -> ResponseReturnValue:
+    now = _broker().market.clock.now()
+    start = read_time(request.args.get("start")) or now - timedelta(days=365)
+    end = read_time(request.args.get("end")) or now + timedelta(days=365)
+    sessions = sessions_between(start, end + timedelta(days=1))
+    return jsonify([calendar_body(session) for session in sessions])
+
+
+@trading_api.get("/assets")
+def assets() -> ResponseReturnValue:
+    broker = _broker()
+    if request.args.get("status", "active") != "active":
+        return jsonify([])
+    return jsonify([asset_body(broker, symbol) for symbol in broker.market.tickers])
+
+
+@trading_api.get("/assets/<name>")
+def asset(name: str) -> ResponseReturnValue:
+    symbol = _symbol_named(name)
+    if symbol is None:
+        raise Refusal(404, NOT_FOUND, f"asset not found for {name}")
+    return jsonify(asset_body(_broker(), symbol))
+
+
+def _state(app: _Exchange) -> dict[str, object]:
+    """Account number, cash to the last decimal, positions and all orders."""
+    with app.turn:
+        broker = app.broker
+        broker.settle()
+        return {
+            "account_number": broker.account_number,
+            "cash": str(broker.books.cash),
+            "positions": {s: str(held.qty) for s, held in sorted(broker.books.holdings.items())},
+            "orders": [order_body(order) for order in broker.orders.values()],
+            "activities": len(broker.books.lines),
+        }
+
+
+def _reset(app: _Exchange) -> None:
+    with app.turn:
+        app.broker.reset()
+
+
+def _broker() -> Broker:
+    return cast(Broker, current_app.extensions["broker"])
+
+
+def _body() -> Mapping[str, Any]:
+    body = request.get_json(silent=True)
+    if not isinstance(body, dict):
+        raise Refusal(400, BAD_REQUEST, "request body format is invalid")
+    return body
+
+
+def _decimal_argument(name: str) -> Decimal | None:
+    text = request.args.get(name)
+    try:
+        return Decimal(text) if text else None
+    except InvalidOperation as error:
+        raise Refusal(422, BAD_REQUEST, f"invalid {name}: {text}") from error
+
+
+def _symbol_named(name: str) -> str | None:
+    """By symbol or by asset id."""
+    tickers = _broker().market.tickers
+    if name in tickers:
+        return name
+    return next((symbol for symbol in tickers if asset_id(symbol) == name), None)
+
+
+def _lot(name: str) -> Lot:
+    symbol = _symbol_named(name)
+    for lot in _broker().lots():
+        if lot.symbol == symbol:
+            return lot
+    raise Refusal(404, NOT_FOUND, "position does not exist")
+
+
+def _close(symbol: str, qty: Decimal) -> Order:
+    ticket = {"symbol": symbol, "side": Side.SELL.value, "qty": qty, "type": "market"}
+    return _broker().submit(read_ticket(ticket))

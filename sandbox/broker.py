@@ -1,0 +1,350 @@
+"""The sandbox's broker: one account that trades against the market's bars. No HTTP.
+
+How orders meet bars is `sandbox.matching`'s, what they may say `sandbox.orders`'s; here is what the
+account allows, and what happens in which order as the market's time passes.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import string
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from typing import Literal
+
+from astra.records import Side
+from astra.sessions import next_session, session_at
+from sandbox.books import Books, Line
+from sandbox.market import CorporateAction, Market
+from sandbox.matching import Fill, next_fill
+from sandbox.orders import (
+    BAD_REQUEST,
+    COLLAR,
+    FORBIDDEN,
+    MIN_ORDER_USD,
+    NOT_FOUND,
+    QTY_STEP,
+    UNPROCESSABLE,
+    Order,
+    Refusal,
+    Ticket,
+)
+from sandbox.valuation import Balances, Lot, Valuation
+
+CENT = Decimal("0.01")
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an account is like. Basis points: half the spread on both sides, the fee on sales."""
+
+    cash: Decimal = Decimal(100_000)
+    account_type: Literal["margin", "cash"] = "margin"
+    half_spread_bp: Decimal = Decimal(2)
+    fee_bp: Decimal = Decimal("0.3")
+    pays_dividends: bool = False  # Alpaca's paper accounts do not
+    whole_shares_only: frozenset[str] = frozenset()
+
+
+class Broker:
+    """One account. Not thread-safe: callers hold one lock, and `settle` before they look."""
+
+    def __init__(self, market: Market, terms: Terms) -> None:
+        self.market = market
+        self.terms = terms
+        self.reset()
+
+    def reset(self) -> None:
+        """A new account with its first deposit: new number, no orders, no positions."""
+        alphabet = string.ascii_uppercase + string.digits
+        self.account_number = "PA3" + "".join(secrets.choice(alphabet) for _ in range(9))
+        self.opened_at = self._settled_to = self._stamp = self.market.clock.now()
+        self.books = Books()
+        self.books.book(Line("CSD", self.opened_at, self.terms.cash, description="deposit"))
+        self.valuation = Valuation(self.market, self.books)
+        self.orders: dict[str, Order] = {}
+        self._by_client_id: dict[str, Order] = {}
+        self._open: list[Order] = []
+
+    def open_orders(self) -> list[Order]:
+        """Oldest first."""
+        self._open = [order for order in self._open if order.is_open]
+        return list(self._open)
+
+    def order(self, order_id: str) -> Order:
+        """Raises: Refusal 404."""
+        return self._found(self.orders.get(order_id), order_id)
+
+    def order_by_client_id(self, client_order_id: str) -> Order:
+        """Raises: Refusal 404."""
+        return self._found(self._by_client_id.get(client_order_id), client_order_id)
+
+    def balances(self) -> Balances:
+        on_margin = self.terms.account_type == "margin"
+        return self.valuation.balances(self.open_orders(), on_margin=on_margin)
+
+    def lots(self) -> list[Lot]:
+        """All positions by symbol."""
+        return self.valuation.lots({s: self._held(s) for s in self.books.holdings})
+
+    def submit(self, ticket: Ticket, *, partial_fill: float | None = None) -> Order:
+        """Accept an order and, on the stepped clock, fill at once what fills at once.
+
+        Args:
+            partial_fill: the share of it that trades first; the rest waits for the next bar.
+
+        Raises:
+            Refusal: with Alpaca's code and sentence; nothing has changed.
+        """
+        now = self.market.clock.now()
+        self._check_asset(ticket, now)
+        self._check_other_orders(ticket)
+        mark = self.valuation.mark(ticket.symbol)
+        if mark is None:
+            raise Refusal(403, FORBIDDEN, f"no trade of {ticket.symbol} is known yet")
+        self._stamp = max(now, self._stamp + _TICK)
+        order = Order(
+            ticket,
+            accepted_at=now,
+            submitted_at=self._stamp,
+            expires_at=next_session(now).closes_at if ticket.time_in_force == "day" else None,
+            reserve_price=ticket.limit_price or mark * COLLAR,
+            first_fill=_part(ticket, partial_fill),
+        )
+        if ticket.side is Side.BUY:
+            self._check_funds(order)
+        else:
+            free = self._check_shares(ticket, mark)
+            if ticket.notional is not None:
+                order.most_qty = min(free, (ticket.notional / mark * COLLAR).quantize(QTY_STEP))
+        self._check_size(ticket, mark)
+        self.orders[order.id] = self._by_client_id[ticket.client_order_id] = order
+        self._open.append(order)
+        self._trade_until(now)
+        return order
+
+    def cancel(self, order_id: str) -> None:
+        """Raises: Refusal, 404 or 422 (already final)."""
+        order = self.order(order_id)
+        _check_open(order)
+        order.status, order.canceled_at = "canceled", self.market.clock.now()
+
+    def replace(self, order_id: str, ticket: Ticket) -> Order:
+        """Put `ticket` in the place of an open order that has not begun to trade.
+
+        Raises:
+            Refusal: 404, 422, or as `submit`; then the old order stays as it was.
+        """
+        old = self.order(order_id)
+        _check_open(old)
+        if old.filled_qty:
+            raise Refusal(422, UNPROCESSABLE, "cannot replace a partially filled order")
+        before, old.status = old.status, "replaced"
+        try:
+            new = self.submit(ticket)
+        except Refusal:
+            old.status = before
+            if old not in self._open:
+                self._open.append(old)
+            raise
+        new.replaces, old.replaced_by, old.replaced_at = old.id, new.id, new.accepted_at
+        return new
+
+    def settle(self) -> None:
+        """Do all that was due until the market's now, in the order of its time."""
+        now = self.market.clock.now()
+        if now != self._settled_to:
+            for action in self._actions_due(now):
+                self._trade_until(action.at - _TICK)
+                self._act(action)
+        self._trade_until(now)
+        self._settled_to = now
+
+    def _trade_until(self, now: datetime) -> None:
+        half_spread = self.terms.half_spread_bp / 10_000
+        while True:
+            due = [
+                (fill, order)
+                for order in self.open_orders()
+                if (fill := next_fill(self.market, order, now, half_spread)) is not None
+            ]
+            if not due:
+                break
+            fill, order = min(due, key=lambda item: item[0].at)
+            self._book(order, fill)
+        for order in self.open_orders():
+            if order.expires_at is not None and order.expires_at <= now:
+                order.status, order.expired_at = "expired", order.expires_at
+
+    def _book(self, order: Order, fill: Fill) -> None:
+        ticket, value = order.ticket, fill.qty * fill.price
+        order.first_fill = None
+        order.cursor = max(order.cursor, fill.at)
+        order.filled_qty += fill.qty
+        order.filled_value += value
+        order.filled_at = fill.at
+        is_done = ticket.qty is None or order.filled_qty == ticket.qty
+        order.status = "filled" if is_done else "partially_filled"
+        is_sale = ticket.side is Side.SELL
+        self.books.book(
+            Line(
+                "FILL",
+                fill.at,
+                cash=value if is_sale else -value,
+                symbol=ticket.symbol,
+                shares=-fill.qty if is_sale else fill.qty,
+                price=fill.price,
+                order=order,
+                cum_qty=order.filled_qty,
+                settles_at=_settlement(fill.at) if is_sale else None,
+            )
+        )
+        fee = (value * self.terms.fee_bp / 10_000).quantize(CENT, ROUND_UP)
+        if is_sale and fee:
+            text = f"REG fee for proceed of {fill.qty:f} shares of {ticket.symbol}"
+            self.books.book(Line("FEE", fill.at, -fee, description=text))
+
+    def _actions_due(self, now: datetime) -> list[CorporateAction]:
+        symbols = {*self.books.holdings, *(order.ticket.symbol for order in self.open_orders())}
+        found = (action for symbol in symbols for action in self.market.actions(symbol))
+        return sorted(
+            (action for action in found if self._settled_to < action.at <= now),
+            key=lambda action: (action.at, action.ticker, action.kind),
+        )
+
+    def _act(self, action: CorporateAction) -> None:
+        """Split a holding and call off its orders; pay a dividend where the account gets any."""
+        if action.kind == "split":
+            for order in self.open_orders():
+                if order.ticket.symbol == action.ticker:
+                    order.status, order.canceled_at = "canceled", action.at
+        held = self.books.holdings.get(action.ticker)
+        if held is None:
+            return
+        if action.kind == "split":
+            qty = (held.qty * Decimal(repr(action.value))).quantize(QTY_STEP, ROUND_DOWN)
+            text = f"{action.value:g} for 1"
+            change = qty - held.qty
+            line = Line("SPLIT", action.at, Decimal(0), action.ticker, change, description=text)
+            self.books.book(line)
+        elif self.terms.pays_dividends:
+            # The market restates dividends for splits that came after them.
+            later = [a.value for a in self.market.actions(action.ticker)
+                     if a.kind == "split" and a.at > action.at]  # fmt: skip
+            a_share = Decimal(repr(action.value * math.prod(later)))
+            cash = (held.qty * a_share).quantize(CENT)
+            text = f"Cash DIV @ {a_share} on {held.qty:f} shares"
+            line = Line("DIV", action.at, cash, action.ticker, price=a_share, description=text)
+            self.books.book(line)
+
+    def _held(self, symbol: str) -> Decimal:
+        """Shares that open sells hold back."""
+        return sum(
+            (
+                order.leaves_qty
+                for order in self.open_orders()
+                if order.ticket.symbol == symbol and order.ticket.side is Side.SELL
+            ),
+            Decimal(0),
+        )
+
+    def _check_asset(self, ticket: Ticket, now: datetime) -> None:
+        symbol = ticket.symbol
+        if symbol not in self.market.tickers:
+            raise Refusal(422, UNPROCESSABLE, f'asset "{symbol}" not found')
+        if ticket.client_order_id in self._by_client_id:
+            raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
+        if not ticket.is_fractional:
+            return
+        if symbol in self.terms.whole_shares_only:
+            raise Refusal(403, FORBIDDEN, f'asset "{symbol}" is not fractionable')
+        if session_at(now) is None:
+            text = "fractional orders are accepted while the market is open only"
+            raise Refusal(422, UNPROCESSABLE, text)
+
+    def _check_other_orders(self, ticket: Ticket) -> None:
+        """A sell and a buy of one share that could meet are a wash trade."""
+        for order in self.open_orders():
+            other = order.ticket
+            if other.symbol != ticket.symbol or other.side is ticket.side:
+                continue
+            bid, ask = (ticket, other) if ticket.side is Side.BUY else (other, ticket)
+            if bid.limit_price and ask.limit_price and bid.limit_price < ask.limit_price:
+                continue
+            raise Refusal(
+                403,
+                FORBIDDEN,
+                "potential wash trade detected. use complex orders",
+                existing_order_id=order.id,
+                reject_reason=f"opposite side {other.type} order exists",
+            )
+
+    def _check_funds(self, order: Order) -> None:
+        power = self.balances().buying_power
+        if order.reserved > power:
+            raise Refusal(
+                403,
+                FORBIDDEN,
+                "insufficient buying power",
+                buying_power=str(power.quantize(CENT, ROUND_DOWN)),
+                cost_basis=str(order.reserved.quantize(CENT)),
+            )
+
+    def _check_shares(self, ticket: Ticket, mark: Decimal) -> Decimal:
+        """Nothing is sold short here: shares that no other order holds, and they are enough."""
+        held = self.books.holdings.get(ticket.symbol)
+        if held is None:
+            raise Refusal(403, FORBIDDEN, "account is not allowed to short")
+        wanted = ticket.qty if ticket.notional is None else ticket.notional / mark
+        reserved = self._held(ticket.symbol)
+        free = held.qty - reserved
+        if wanted is not None and wanted > free:
+            raise Refusal(
+                403,
+                FORBIDDEN,
+                "insufficient qty available for order "
+                f"(requested: {wanted:f}, available: {free:f})",
+                symbol=ticket.symbol,
+                available=format(free, "f"),
+                existing_qty=format(held.qty, "f"),
+                held_for_orders=format(reserved, "f"),
+            )
+        return free
+
+    def _check_size(self, ticket: Ticket, mark: Decimal) -> None:
+        """At least 1 USD, except to sell the last of a position."""
+        value = ticket.notional or (ticket.qty or Decimal(0)) * (ticket.limit_price or mark)
+        held = self.books.holdings.get(ticket.symbol)
+        closes = ticket.side is Side.SELL and held is not None and ticket.qty == held.qty
+        if value < MIN_ORDER_USD and not closes:
+            text = "cost basis must be >= minimal amount of order 1"
+            raise Refusal(422, FORBIDDEN, text)
+
+    @staticmethod
+    def _found(order: Order | None, asked: str) -> Order:
+        if order is None:
+            raise Refusal(404, NOT_FOUND, f"order not found for {asked}")
+        return order
+
+
+def _check_open(order: Order) -> None:
+    if not order.is_open:
+        text = f'order is already in "{order.status}" state'
+        raise Refusal(422, UNPROCESSABLE, text)
+
+
+def _part(ticket: Ticket, share: float | None) -> Decimal | None:
+    """The shares that trade first: whole ones of a whole order; None for all at once."""
+    if share is None or ticket.qty is None:
+        return None
+    step = QTY_STEP if ticket.is_fractional else Decimal(1)
+    part = (ticket.qty * Decimal(str(share))) // step * step
+    return part if 0 < part < ticket.qty else None
+
+
+def _settlement(at: datetime) -> datetime:
+    """T+1: the open of the session after the trade's."""
+    return next_session(next_session(at).closes_at).opens_at
