@@ -68,6 +68,11 @@ class Clock:
             self._base = self._read()
             self._started, self._speed = time.monotonic(), float(speed)
 
+    def halt(self) -> None:
+        """Stop where it is."""
+        with self._lock:
+            self._base, self._speed = self._read(), 0.0
+
     def _read(self) -> dt.datetime:
         if not self._speed:
             return self._base

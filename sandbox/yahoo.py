@@ -1,0 +1,341 @@
+"""Yahoo's chart API over the sandbox's market, with the traits that hurt its clients.
+
+The forming bar and, after it, a live point off the 5-minute grid; nulls inside of the arrays for
+some tickers and left-out times for others; a point at the close once the session is over; history
+rewritten by a split; 5-minute bars for the last 60 days only; the market's time as `Date`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import numpy as np
+from flask import Flask, Response, jsonify, request
+from werkzeug.http import http_date
+
+from astra.sessions import (
+    NEW_YORK,
+    Session,
+    last_sessions,
+    next_session,
+    session_at,
+    sessions_between,
+)
+from sandbox import faults as faulty
+from sandbox.faults import Faults
+from sandbox.listing import ETFS
+from sandbox.market import Market
+from sandbox.tape import Floats
+
+_VALID_RANGES = ("1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max")
+_INTERVALS = ("5m", "1d")
+_INTRADAY_DAYS = 60
+_DAYS = {"d": 1, "wk": 7, "mo": 30, "y": 365}
+_FIELDS = ("open", "high", "low", "close", "volume")
+
+
+class _ChartError(Exception):
+    """Answered in the chart API's own shape."""
+
+    def __init__(self, status: HTTPStatus, description: str) -> None:
+        super().__init__(description)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """[start, end) in epoch seconds; `label` is the range asked for, "" with explicit times."""
+
+    start: int
+    end: int
+    interval: str
+    label: str
+
+
+def create_app(market: Market, faults: Faults) -> Flask:
+    """The vendor's app; `extensions["state"]()` tells what it has served."""
+    app = Flask("sandbox.yahoo")
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    crumb, served = secrets.token_urlsafe(8), {"charts": 0}
+    app.extensions["state"] = lambda: dict(served)
+    app.extensions["stop"] = lambda: None
+
+    # Registered before the faults, so that it runs after them and dates their answers too.
+    @app.after_request
+    def _date(response: Response) -> Response:
+        response.headers["Date"] = http_date(market.clock.now())
+        return response
+
+    faulty.install(app, "yahoo", faults)
+
+    @app.get("/")
+    def _cookie() -> Response:
+        answer = Response("", HTTPStatus.NOT_FOUND, mimetype="text/html")  # as fc.yahoo.com does
+        answer.set_cookie("A3", f"d={crumb}", max_age=31_536_000, httponly=True)
+        return answer
+
+    @app.get("/v1/test/getcrumb")
+    def _crumb() -> Response | tuple[Response, int]:
+        if "A3" in request.cookies:
+            return Response(crumb, mimetype="text/plain")
+        error = {"code": "Unauthorized", "description": "Invalid Cookie"}
+        return jsonify(finance={"result": None, "error": error}), HTTPStatus.UNAUTHORIZED
+
+    @app.get("/v8/finance/chart/<symbol>")
+    def _chart(symbol: str) -> Response:
+        served["charts"] += 1
+        return jsonify(chart={"result": [chart(market, symbol, request.args)], "error": None})
+
+    @app.errorhandler(_ChartError)
+    def _refused(error: _ChartError) -> tuple[Response, int]:
+        body = {"code": error.status.phrase, "description": str(error)}
+        return jsonify(chart={"result": None, "error": body}), error.status
+
+    return app
+
+
+def chart(market: Market, symbol: str, query: Mapping[str, str]) -> dict[str, object]:
+    """One element of a chart answer's `result`.
+
+    Args:
+        symbol: in Yahoo's form, BRK-B.
+        query: `interval` 5m or 1d (default), `range` or `period1` and `period2`, `events`.
+    """
+    ticker = symbol.upper().replace("-", ".")
+    if "." in symbol or not market.has(ticker):
+        raise _ChartError(HTTPStatus.NOT_FOUND, "No data found, symbol may be delisted")
+    window = _window(query, market)
+    ts, columns = (_intraday if window.interval == "5m" else _daily)(market, ticker, window)
+    answer: dict[str, object] = {"meta": _meta(market, ticker, symbol.upper(), window)}
+    if not len(ts):
+        return answer | {"indicators": {"quote": [{}]}}
+    answer["timestamp"] = ts.tolist()
+    events = _events(market, ticker, window, query.get("events", ""))
+    if events:
+        answer["events"] = events
+    names = (*_FIELDS, "adjclose")
+    lists = {name: _nullable(column) for name, column in zip(names, columns, strict=False)}
+    lists["volume"] = [v if v is None else int(v) for v in lists["volume"]]
+    indicators: dict[str, object] = {"quote": [{name: lists[name] for name in _FIELDS}]}
+    if "adjclose" in lists:
+        indicators["adjclose"] = [{"adjclose": lists["adjclose"]}]
+    return answer | {"indicators": indicators}
+
+
+def _window(query: Mapping[str, str], market: Market) -> _Window:
+    now = int(market.clock.now().timestamp())
+    interval, label = query.get("interval", "1d"), query.get("range", "")
+    if interval not in _INTERVALS:
+        raise _ChartError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"Invalid input - interval={interval} is not supported. "
+            f"Valid intervals: [{', '.join(_INTERVALS)}]",
+        )
+    if "period1" in query:
+        try:
+            start, end = int(query["period1"]), int(query.get("period2", now))
+        except ValueError as error:
+            reason = "Invalid input - period1 and period2 are epoch seconds"
+            raise _ChartError(HTTPStatus.BAD_REQUEST, reason) from error
+        label = ""
+    else:
+        label = label or "1d"
+        start, end = _range_start(label, market), now + 1
+    if start >= end:
+        reason = f"Invalid input - start date cannot be after end date. startDate = {start}"
+        raise _ChartError(HTTPStatus.BAD_REQUEST, reason)
+    if interval == "5m" and start < now - _INTRADAY_DAYS * 86_400:
+        raise _ChartError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"5m data not available for startTime={start} and endTime={end}. "
+            f"The requested range must be within the last {_INTRADAY_DAYS} days.",
+        )
+    return _Window(start, end, interval, label)
+
+
+def _range_start(label: str, market: Market) -> int:
+    now = market.clock.now()
+    if label == "max":
+        return market.first_ts
+    if label == "ytd":
+        return int(dt.datetime(now.year, 1, 1, tzinfo=NEW_YORK).timestamp())
+    found = re.fullmatch(r"([1-9]\d{0,3})(d|wk|mo|y)", label)
+    if not found:
+        raise _ChartError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"Invalid input - range={label} is not supported. "
+            f"Valid ranges: [{', '.join(_VALID_RANGES)}]",
+        )
+    count, unit = int(found[1]), found[2]
+    if unit == "d" and count <= 5:  # short ranges count sessions, long ones calendar days
+        return int(last_sessions(count, now)[0].opens_at.timestamp())
+    return int(now.timestamp()) - count * _DAYS[unit] * 86_400
+
+
+def _intraday(market: Market, ticker: str, window: _Window) -> tuple[np.ndarray, list[Floats]]:
+    """5-minute rows: closed bars, the forming bar, the live or closing point."""
+    bars = market.history(ticker, window.start, window.end)
+    ts = bars.ts
+    rows = np.array([bars.open, bars.high, bars.low, bars.close, bars.volume], np.float64)
+    if zlib.crc32(ticker.encode()) % 2:  # half of the tickers show gaps as nulls
+        ts, rows = _with_nulls(market, window, ts, rows)
+    now = int(market.clock.now().timestamp())
+    extra: list[tuple[int, tuple[float, ...]]] = []
+    forming, last = market.forming(ticker), market.last_price(ticker)
+    if forming and forming.ts < now:
+        shown = (forming.open, forming.high, forming.low, forming.close, float(forming.volume))
+        extra.append((forming.ts, shown))
+    if last:
+        price = forming.close if forming else last[1]
+        at = now if market.session_open() else _last_close(market)
+        extra.append((at, (price, price, price, price, 0.0)))
+    extra = [(t, row) for t, row in extra if window.start <= t < window.end]
+    if extra:
+        ts = np.append(ts, [t for t, _ in extra])
+        rows = np.hstack([rows, np.array([row for _, row in extra]).T])
+    return ts, list(rows)
+
+
+def _with_nulls(
+    market: Market, window: _Window, ts: np.ndarray, rows: Floats
+) -> tuple[np.ndarray, Floats]:
+    """The whole grid between the first and the last bar, NaN where nothing was printed."""
+    if not len(ts):
+        return ts, rows
+    start, end = (dt.datetime.fromtimestamp(int(t), dt.UTC) for t in (ts[0], ts[-1] + 1))
+    grid = np.concatenate([s.grid() for s in sessions_between(start, end)])
+    grid = grid[(grid >= ts[0]) & (grid <= ts[-1])]
+    full = np.full((len(rows), len(grid)), np.nan)
+    full[:, np.searchsorted(grid, ts)] = rows
+    return grid, full
+
+
+def _daily(market: Market, ticker: str, window: _Window) -> tuple[np.ndarray, list[Floats]]:
+    """Daily rows at the sessions' opens, the present one at now; the last column is adjusted."""
+    bars = market.history(ticker, window.start, window.end)
+    if not len(bars):
+        return bars.ts, []
+    start, end = (dt.datetime.fromtimestamp(int(t), dt.UTC) for t in (bars.ts[0], bars.ts[-1] + 1))
+    sessions = sessions_between(start, end)
+    opens = np.array([int(s.opens_at.timestamp()) for s in sessions])
+    first = np.searchsorted(bars.ts, opens)
+    keep = first < np.append(first[1:], len(bars))
+    opens, first = opens[keep], first[keep]
+    last = np.append(first[1:], len(bars)) - 1
+    close = bars.close[last]
+    present = session_at(market.clock.now())
+    shown = opens.copy()
+    if present and shown[-1] == int(present.opens_at.timestamp()):
+        shown[-1] = int(market.clock.now().timestamp())
+    return shown, [
+        bars.open[first],
+        np.maximum.reduceat(bars.high, first),
+        np.minimum.reduceat(bars.low, first),
+        close,
+        np.add.reduceat(bars.volume, first).astype(np.float64),
+        close * _dividend_factors(market, ticker, opens, close),
+    ]
+
+
+def _dividend_factors(market: Market, ticker: str, opens: np.ndarray, close: Floats) -> Floats:
+    """What a dividend takes off all closes before its ex-date: 1 - amount / the close before."""
+    factors = np.ones(len(opens))
+    for action in market.actions(ticker):
+        before = np.searchsorted(opens, int(action.at.timestamp()))
+        if action.kind == "dividend" and before:
+            factors[:before] *= 1 - action.value / close[before - 1]
+    return factors
+
+
+def _events(market: Market, ticker: str, window: _Window, asked: str) -> dict[str, object]:
+    found: dict[str, dict[str, object]] = {}
+    for action in market.actions(ticker):
+        at = int(action.at.timestamp())
+        if not window.start <= at < window.end or action.kind[:3] not in asked.replace(
+            "spl", "spl"
+        ):
+            continue
+        event: dict[str, object] = {"amount": action.value, "date": at}
+        if action.kind == "split":
+            ratio = {"numerator": action.value, "denominator": 1.0}
+            event = {"date": at, **ratio, "splitRatio": f"{action.value:g}:1"}
+        found.setdefault(f"{action.kind}s", {})[str(at)] = event
+    return dict(found)
+
+
+def _meta(market: Market, ticker: str, symbol: str, window: _Window) -> dict[str, object]:
+    now = market.clock.now()
+    today = _today(now)
+    fund = ticker in ETFS
+    at, price = market.last_price(ticker) or (now, None)
+    forming = market.forming(ticker)
+    meta: dict[str, object] = {
+        "currency": "USD",
+        "symbol": symbol,
+        "exchangeName": "PCX" if fund else "NYQ",
+        "fullExchangeName": "NYSEArca" if fund else "NYSE",
+        "instrumentType": "ETF" if fund else "EQUITY",
+        "firstTradeDate": market.first_ts,
+        "regularMarketTime": int((now if market.session_open() else at).timestamp()),
+        "hasPrePostMarketData": True,
+        "gmtoffset": _offset(now),
+        "timezone": now.astimezone(NEW_YORK).tzname(),
+        "exchangeTimezoneName": NEW_YORK.key,
+        "regularMarketPrice": forming.close if forming else price,
+        "longName": market.name(ticker),
+        "shortName": market.name(ticker),
+        "chartPreviousClose": _previous_close(market, ticker, window.start),
+        "priceHint": 2,
+        "currentTradingPeriod": {
+            "pre": _period(today.opens_at - dt.timedelta(hours=5, minutes=30), today.opens_at),
+            "regular": _period(today.opens_at, today.closes_at),
+            "post": _period(today.closes_at, today.closes_at + dt.timedelta(hours=4)),
+        },
+        "dataGranularity": window.interval,
+        "range": window.label,
+        "validRanges": list(_VALID_RANGES),
+    }
+    if window.interval == "5m":
+        begin, end = (dt.datetime.fromtimestamp(t, dt.UTC) for t in (window.start, window.end))
+        sessions = sessions_between(begin, min(end, now + dt.timedelta(seconds=1)))
+        meta["tradingPeriods"] = [[_period(s.opens_at, s.closes_at)] for s in sessions]
+    return meta
+
+
+def _previous_close(market: Market, ticker: str, start: int) -> float | None:
+    before = market.history(ticker, start - 7 * 86_400, start)
+    return float(before.close[-1]) if len(before) else None
+
+
+def _period(start: dt.datetime, end: dt.datetime) -> dict[str, object]:
+    return {
+        "timezone": start.astimezone(NEW_YORK).tzname(),
+        "start": int(start.timestamp()),
+        "end": int(end.timestamp()),
+        "gmtoffset": _offset(start),
+    }
+
+
+def _offset(t: dt.datetime) -> int:
+    offset = t.astimezone(NEW_YORK).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
+
+
+def _today(now: dt.datetime) -> Session:
+    """Today's session, be it over or yet to come; on other days the next one."""
+    latest = last_sessions(1, now)[0]
+    return latest if latest.date == now.astimezone(NEW_YORK).date() else next_session(now)
+
+
+def _last_close(market: Market) -> int:
+    return int(last_sessions(1, market.clock.now())[0].closes_at.timestamp())
+
+
+def _nullable(column: Floats) -> list[float | None]:
+    return [None if value != value else value for value in column.tolist()]
