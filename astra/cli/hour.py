@@ -16,17 +16,18 @@ from typing import Any
 
 import requests
 
-from astra.errors import AstraError, DataError, InsufficientDataError, TemporaryError
-from astra.launcher import (
+from astra.cli.launcher import (
     House,
     flask_service,
     free_ports,
     function_service,
     sandbox_service,
 )
+from astra.errors import AstraError, DataError, InsufficientDataError, TemporaryError
 from astra.services import Services
 from astra.sessions import BAR, decision_times_between, next_bar_start
 from astra.settings import Settings
+from astra.universe import sp500
 
 Say = Callable[[str], None]
 HORIZON = dt.timedelta(hours=1)
@@ -45,13 +46,9 @@ class Options:
     seed: int
 
     def sandbox_arguments(self, function_url: str) -> list[str]:
-        source = (
-            ["--bars", str(self.bars)]
-            if self.bars
-            else ["--edge", str(self.edge), "--seed", str(self.seed)]
-        )
-        size = ["--tickers", str(self.tickers)]
-        return [*source, *size, "--function-url", function_url]
+        simulated = ["--edge", self.edge, "--seed", self.seed, "--tickers", self.tickers]
+        source = ["--bars", self.bars.resolve()] if self.bars else simulated
+        return [str(word) for word in (*source, "--function-url", function_url)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +112,14 @@ class Sandbox:
         return found
 
     def step_to(self, t: dt.datetime) -> None:
-        answer = requests.post(f"{self._url}/sandbox/clock", json={"to": t.isoformat()}, timeout=60)
-        answer.raise_for_status()
+        self._set_clock({"to": t.isoformat()})
+
+    def run(self, speed: float) -> None:
+        """Let the clock run, `speed` market seconds for each second."""
+        self._set_clock({"speed": speed})
+
+    def _set_clock(self, body: Mapping[str, object]) -> None:
+        requests.post(f"{self._url}/sandbox/clock", json=body, timeout=60).raise_for_status()
 
 
 def run(options: Options, settings: Settings, say: Say) -> RunReport:
@@ -127,14 +130,14 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         AstraError: a step failed for good; what ran is stopped.
     """
     started = time.monotonic()
-    folder = settings.var / "sandbox" / _run_id(options)
+    folder = settings.var / "sandbox" / run_id(options)
     ports = free_ports(8)
     urls = {name: f"http://127.0.0.1:{p}" for name, p in zip(_PORT_NAMES, ports, strict=True)}
-    with House(folder / "logs", _environment(settings, folder, urls)) as house:
+    with House(folder / "logs", sandbox_environment(settings, folder, urls)) as house:
         house.start([sandbox_service(ports[0], options.sandbox_arguments(urls["rebalance"]))])
         sandbox = Sandbox(urls["control"])
-        report, times = _open(sandbox, options, folder)
-        say(_headline(report, len(times)))
+        report, times = open_market(sandbox, options, folder)
+        say(headline(report, len(times)))
         sandbox.step_to(times[0])
         house.add_environment({"ASTRA_TICKERS": "|".join(report.tickers)})
         house.start(
@@ -158,14 +161,16 @@ _PORT_NAMES = ("control", "yahoo", "storage", "alpaca", "etl", "model", "monitor
 _OURS = ("etl", "model", "monitor")
 
 
-def _run_id(options: Options) -> str:
+def run_id(options: Options) -> str:
     name = options.bars.stem if options.bars else f"seed{options.seed}"
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S")
     salt = hashlib.sha256(f"{stamp}{time.monotonic_ns()}".encode()).hexdigest()[:4]
     return f"{stamp}-{name[:24]}-{salt}"
 
 
-def _environment(settings: Settings, folder: Path, urls: Mapping[str, str]) -> dict[str, str]:
+def sandbox_environment(
+    settings: Settings, folder: Path, urls: Mapping[str, str]
+) -> dict[str, str]:
     """What points the services at the sandbox, each run with a store and an account of its own."""
     return {
         "ASTRA_VAR": str(folder.resolve()),
@@ -186,14 +191,12 @@ def _environment(settings: Settings, folder: Path, urls: Mapping[str, str]) -> d
     }
 
 
-def _open(
+def open_market(
     sandbox: Sandbox, options: Options, folder: Path
 ) -> tuple[RunReport, tuple[dt.datetime, ...]]:
     """The market's candidates and the decision times to trade."""
-    from etl_service.universe import sp500
-
     state = sandbox.state()["market"]
-    members = {row.ticker for row in sp500()}
+    members = sp500()
     listed = [str(t) for t in state["tickers"]]
     candidates = tuple(t for t in listed if t in members)[: options.tickers]
     if len(candidates) < 2:
@@ -216,12 +219,14 @@ def _open(
     return report, times
 
 
-def _headline(report: RunReport, hours: int) -> str:
+def headline(report: RunReport, hours: int | None) -> str:
+    """One line for the start: which market, how wide, how long."""
     planted = report.planted_edge
     kind = "Recorded bars" if planted is None else f"SIMULATED market, edge planted: IC {planted:g}"
+    ahead = f"{hours} decisions, " if hours else ""
     return (
-        f"{kind} ({report.market}), {len(report.tickers)} candidates, {hours} decisions, "
-        f"{report.history_days} days of history before the first"
+        f"{kind} ({report.market}), {len(report.tickers)} candidates, {ahead}"
+        f"{report.history_days} days of history"
     )
 
 

@@ -1,0 +1,254 @@
+"""The `astra` command: reads settings, calls one thing, shows its answer. The composition root.
+
+Services and training code are imported inside the commands that need them, so that `astra --help`
+is quick and nothing but training loads torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from astra import settings as astra_settings
+from astra.errors import AstraError, DataError
+from astra.settings import Settings
+
+app = typer.Typer(
+    help="An hourly, forecast-driven portfolio. It trades on paper unless two settings say else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+DEFAULT_TICKERS = 60
+BarsFile = Annotated[
+    Path | None,
+    typer.Option("--bars", help="replay a Parquet file of 5-minute bars", metavar="FILE"),
+]
+Tickers = Annotated[int, typer.Option(min=2, max=503, help="candidates at most")]
+Seed = Annotated[int, typer.Option(help="of the simulated market")]
+Edge = Annotated[
+    float, typer.Option(min=0, max=0.5, help="rank IC planted in the simulated market; 0 = none")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object last on stdout")]
+
+
+@app.command()
+def run(
+    bars: BarsFile = None,
+    tickers: Tickers = DEFAULT_TICKERS,
+    hours: Annotated[int, typer.Option(min=1, max=400, help="decision times to trade")] = 3,
+    policy: Annotated[str | None, typer.Option(help="measured, trust, original, ...")] = None,
+    edge: Edge = 0.04,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The whole trading loop in the sandbox for the market's last hours, then a report."""
+    from astra.cli import hour, report
+    from astra.cli.launcher import ends_on_sigterm
+
+    settings = _settings(policy=policy)
+    options = hour.Options(bars, tickers, hours, edge, seed)
+    with ends_on_sigterm():
+        found = hour.run(options, settings, err.print if as_json else out.print)
+    if as_json:
+        print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
+    else:
+        out.print()
+        report.show(found, out)
+
+
+@app.command()
+def up(
+    bars: BarsFile = None,
+    tickers: Tickers = DEFAULT_TICKERS,
+    speed: Annotated[float, typer.Option(min=0.1, max=600, help="market minutes a minute")] = 1.0,
+    edge: Edge = 0.04,
+    seed: Seed = 1,
+) -> None:
+    """Keep every service, the scheduler and the page running, and print their addresses.
+
+    Without Alpaca keys in the settings the sandbox stands in for all vendors.
+    """
+    from astra.cli import hour
+    from astra.cli import up as running
+    from astra.cli.launcher import ends_on_sigterm
+
+    options = hour.Options(bars, tickers, 1, edge, seed)
+    with ends_on_sigterm():
+        running.keep_up(options, speed, _settings(), out.print)
+
+
+@app.command()
+def load(
+    tickers: Annotated[str, typer.Option(help="AAPL|MSFT; default: the whole universe")] = "",
+) -> None:
+    """Load bars through the ETL service."""
+    query = {"ticker": tickers} if tickers else {}
+    _show(_services().post("etl", "/load_price_history", **query))
+
+
+@app.command()
+def allocate(
+    as_of: Annotated[str | None, typer.Option(help="ISO time of a decision")] = None,
+    policy: Annotated[str | None, typer.Option(help="measured, trust, original, ...")] = None,
+    k: Annotated[int | None, typer.Option(min=1, help="names at most")] = None,
+) -> None:
+    """Decide through the model service and drop the allocation file."""
+    asked = {"as_of": as_of, "policy": policy, "k": k}
+    _show(_services().post("model", "/allocate", {n: v for n, v in asked.items() if v is not None}))
+
+
+@app.command()
+def rebalance(
+    file: Annotated[Path, typer.Argument(help="target_<YYYYMMDD-HHMMSS>_<tag>.csv")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan, send nothing")] = False,
+) -> None:
+    """Drop an allocation file in the bucket, which triggers the trade; or show what it would do."""
+    from astra.allocation import parse
+    from astra.desk import Desk
+    from astra.execution import Delivered, Executor
+    from astra.gcs import Bucket
+
+    settings = _settings()
+    if not file.is_file():
+        raise DataError(f"an allocation file is required, {file} is none")
+    content = file.read_bytes()
+    if dry_run:
+        delivered = Delivered(settings.bucket, file.name, 0, content, {})
+        plan, _ = Executor(Desk.from_settings(settings)).preview(delivered)
+        for order in (*plan.sells, *plan.buys):
+            out.print(f"{order.side} {order.qty} {order.symbol} at about "
+                      f"{order.reference_price:,.2f}: {order.reason}")  # fmt: skip
+        for skipped in plan.skipped:
+            out.print(f"skip {skipped.symbol}: {skipped.reason}")
+        out.print(f"{len(plan.sells)} sells, {len(plan.buys)} buys; nothing was sent")
+        return
+    parse(file.name, content, {}, settings.k)
+    generation = Bucket.from_settings(settings).create_once(file.name, content, "text/csv", {})
+    out.print(f"dropped {file.name} (generation {generation}) in {settings.bucket}")
+
+
+@app.command()
+def monitor() -> None:
+    """Save what broker and bucket say, and hold our books against the broker's."""
+    services = _services()
+    for path in ("/update_account", "/activities", "/history", "/forecasts"):
+        services.post("monitor", path)
+    _show(services.get("monitor", "/reconcile"))
+
+
+@app.command()
+def train(
+    bars: BarsFile = None,
+    seed: Annotated[int, typer.Option(help="of the simulated market trained on")] = 7,
+    edge: Edge = 0.04,
+    tickers: Tickers = 100,
+) -> None:
+    """Train an N-BEATS, verify it, register it as a bundle and promote it.
+
+    Without a file it learns from the simulated market of 2023: another seed and other days than
+    `astra run` trades.
+    """
+    from astra.cli import study
+
+    bundle = study.train(bars, seed, edge, tickers, _settings().bundles, err.print)
+    out.print(f"promoted {bundle}")
+
+
+@app.command()
+def evaluate(
+    bars: BarsFile = None,
+    seed: Seed = 1,
+    edge: Edge = 0.04,
+    tickers: Tickers = DEFAULT_TICKERS,
+    bundle: Annotated[str | None, typer.Option(help="bundle id; default: the champion")] = None,
+) -> None:
+    """Forecasts against the last value on sessions that the bundle has not seen."""
+    from astra.cli import study
+
+    study.evaluate(bars, seed, edge, tickers, _settings().bundles, bundle, out)
+
+
+@app.command()
+def sandbox(
+    bars: BarsFile = None,
+    tickers: Tickers = DEFAULT_TICKERS,
+    edge: Edge = 0.04,
+    seed: Seed = 1,
+    port: Annotated[int, typer.Option(help="control; Yahoo, storage, Alpaca follow")] = 8900,
+    function_url: Annotated[str, typer.Option(help="told of each new object")] = "",
+    speed: Annotated[float, typer.Option(min=0, max=600, help="0 = the clock is stepped")] = 0.0,
+) -> None:
+    """Serve a market through Yahoo's, Google Cloud Storage's and Alpaca's APIs on loopback."""
+    from sandbox import main as sandbox_main
+
+    options = sandbox_main.Options(
+        bars=bars,
+        tickers=None if bars else tickers,
+        seed=seed,
+        edge=edge,
+        port=port,
+        speed=speed,
+        function_url=function_url or None,
+    )
+    sandbox_main.run_forever(options, _print_urls)
+
+
+def _print_urls(sandbox: Any) -> None:
+    out.print(f"serving {sandbox.market.identity}")
+    for name, url in asdict(sandbox.urls).items():
+        out.print(f"  {name:8} {url}")
+
+
+@app.command()
+def doctor() -> None:
+    """What is configured, reachable and missing; exit 1 if something needs you."""
+    from astra.cli import doctor as clinic
+
+    found = clinic.examine(_settings())
+    for check in found:
+        mark = {True: "[green]ok  [/]", False: "[red]need[/]", None: "[yellow]note[/]"}[check.ok]
+        out.print(f"{mark} {check.subject}: {check.finding}")
+    raise typer.Exit(1 if any(check.ok is False for check in found) else 0)
+
+
+def main() -> None:
+    """Entry point: our errors become one sentence and their exit code, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except AstraError as error:
+        err.print(f"[red]{type(error).__name__}:[/] {error}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("stopped")
+        sys.exit(130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except Exception as error:
+        if show := getattr(error, "show", None):  # a usage error of the command line
+            show()
+            sys.exit(getattr(error, "exit_code", 2))
+        raise
+
+
+def _settings(policy: str | None = None) -> Settings:
+    return astra_settings.load(**({} if policy is None else {"policy": policy}))
+
+
+def _services() -> Any:
+    from astra.services import Services
+
+    return Services(_settings())
+
+
+def _show(answer: dict[str, Any]) -> None:
+    out.print_json(json.dumps(answer))

@@ -1,0 +1,114 @@
+"""Keeps the whole house running: services, scheduler and page, until it is stopped.
+
+With Alpaca keys in the settings the services meet the vendors that the settings name; without, the
+sandbox stands in for all of them on a clock that runs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from astra.alpaca import Alpaca
+from astra.cli import hour
+from astra.cli.launcher import (
+    House,
+    flask_service,
+    free_ports,
+    function_service,
+    page_service,
+    sandbox_service,
+)
+from astra.cli.scheduler import Job, Scheduler, read_jobs
+from astra.errors import TemporaryError
+from astra.sessions import next_session
+from astra.settings import HOUSE, Settings, load
+
+Say = Callable[[str], None]
+ETL, MODEL, MONITOR, FUNCTION, PAGE = 8101, 8102, 8103, 8104, 8501
+# Market time before the session's first decision at which a sandbox's clock starts.
+HEAD_START = dt.timedelta(minutes=28)
+LONGEST_NAP = 20.0
+
+
+def keep_up(options: hour.Options, speed: float, settings: Settings, say: Say) -> None:
+    """Start everything, print the addresses, run the jobs; returns when interrupted.
+
+    Raises:
+        ConfigError: a port is taken or a setting is missing.
+        TemporaryError: a service did not come up or died.
+    """
+    folder = settings.var / "up"
+    overrides = {
+        "ASTRA_ETL_URL": f"http://127.0.0.1:{ETL}",
+        "ASTRA_MODEL_URL": f"http://127.0.0.1:{MODEL}",
+        "ASTRA_MONITOR_URL": f"http://127.0.0.1:{MONITOR}",
+    }
+    if not settings.alpaca_key:
+        folder = settings.var / "sandbox" / hour.run_id(options)
+    with House(folder / "logs", overrides) as house:
+        if not settings.alpaca_key:
+            overrides |= _start_sandbox(house, options, speed, settings, folder, say)
+        house.start(
+            [
+                flask_service("etl", "etl_service.main", ETL),
+                flask_service("model", "model.main", MODEL),
+                flask_service("monitor", "monitor_service.main", MONITOR),
+                function_service(FUNCTION),
+                page_service(PAGE),
+            ]
+        )
+        say(f"page      http://127.0.0.1:{PAGE}")
+        for name, port in (("etl", ETL), ("model", MODEL), ("monitor", MONITOR)):
+            say(f"{name:9} http://127.0.0.1:{port}")
+        say(f"function  http://127.0.0.1:{FUNCTION}\nlogs      {folder / 'logs'}\nCtrl-C stops all")
+        names = {k.removeprefix("ASTRA_").lower(): v for k, v in overrides.items()}
+        _run_jobs(house, load(**names), speed, say)
+
+
+def _start_sandbox(
+    house: House, options: hour.Options, speed: float, settings: Settings, folder: Path, say: Say
+) -> dict[str, str]:
+    """The sandbox on four free ports, its clock running; what points the services at it."""
+    ports = free_ports(4)
+    names = ("control", "yahoo", "storage", "alpaca")
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
+    urls |= {"etl": f"http://127.0.0.1:{ETL}", "model": f"http://127.0.0.1:{MODEL}"}
+    urls |= {"monitor": f"http://127.0.0.1:{MONITOR}"}
+    arguments = options.sandbox_arguments(f"http://127.0.0.1:{FUNCTION}")
+    house.start([sandbox_service(ports[0], arguments)])
+    sandbox = hour.Sandbox(urls["control"])
+    report, times = hour.open_market(sandbox, options, folder)
+    say(hour.headline(report, None))
+    first = next_session(times[-1]).decision_times()[0]
+    sandbox.step_to(first - HEAD_START)
+    sandbox.run(speed)
+    environment = hour.sandbox_environment(settings, folder, urls)
+    environment["ASTRA_TICKERS"] = "|".join(report.tickers)
+    house.add_environment(environment)
+    return environment
+
+
+def _run_jobs(house: House, settings: Settings, speed: float, say: Say) -> None:
+    jobs = read_jobs(HOUSE / "deploy" / "jobs.yaml")
+    broker = Alpaca.from_settings(settings)
+    urls = {"etl": settings.etl_url, "model": settings.model_url, "monitor": settings.monitor_url}
+    now = broker.clock().now
+    scheduler = Scheduler(jobs, urls, settings.token.get_secret_value(), now)
+
+    def report(job: Job, status: int, text: str) -> None:
+        say(f"{now:%m-%d %H:%M:%S} UTC  {job.name:20} {status}  {text.strip()[:160]}")
+
+    while True:
+        house.check()
+        try:
+            now = broker.clock().now
+        except TemporaryError as error:
+            say(f"the broker's clock: {error}")
+            time.sleep(LONGEST_NAP)
+            continue
+        scheduler.fire(now, report)
+        pause = (scheduler.next_due() - now).total_seconds() / speed
+        time.sleep(min(max(0.2, pause), LONGEST_NAP))
