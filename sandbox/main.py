@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,14 +16,12 @@ from types import FrameType
 from typing import Any, Literal
 
 from flask import Flask
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from astra.errors import ConfigError
 from sandbox.control import create_app as create_control
 from sandbox.faults import Faults
 from sandbox.market import Market, default_tickers, replay_market, simulated_market
+from sandbox.serving import Servers
 
-_HOST = "127.0.0.1"
 _VENDORS = ("yahoo", "storage", "alpaca")
 # A fixed window, so that a seed alone names a simulated market wherever and whenever it is made.
 _END = dt.date(2026, 10, 30)
@@ -106,8 +103,8 @@ class Sandbox:
         vendors = self._vendors(function_url, personality or Personality())
         self.vendors = dict(zip(_VENDORS, vendors, strict=True))
         states = {name: app.extensions["state"] for name, app in self.vendors.items()}
-        self._apps = {"control": create_control(market, self.faults, states), **self.vendors}
-        self._servers: list[tuple[BaseWSGIServer, threading.Thread]] = []
+        control = create_control(market, self.faults, states)
+        self._servers = Servers({"control": control, **self.vendors})
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -118,27 +115,13 @@ class Sandbox:
 
     def start(self) -> None:
         """Bind all four ports, then serve; nothing keeps running if one port is taken."""
-        sockets = _listen(self._port, len(self._apps))
-        for app, listener in zip(self._apps.values(), sockets, strict=True):
-            with listener:  # the server works on a duplicate
-                server = make_server(
-                    _HOST, 0, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()
-                )
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-            thread.start()
-            self._servers.append((server, thread))
-        self.urls = Urls(*(f"http://{_HOST}:{server.port}" for server, _ in self._servers))
+        self.urls = Urls(**self._servers.start(self._port))
 
     def stop(self) -> None:
         """Stop deliveries and servers; harmless when already stopped."""
-        servers, self._servers = self._servers, []
-        for app in self.vendors.values() if servers else ():
+        for app in self.vendors.values():
             app.extensions["stop"]()
-        for server, _ in servers:
-            server.shutdown()
-        for server, thread in servers:
-            thread.join()
-            server.server_close()
+        self._servers.stop()
 
     def _vendors(self, function_url: str | None, personality: Personality) -> tuple[Flask, ...]:
         from sandbox import alpaca, storage, yahoo
@@ -214,34 +197,3 @@ def run_forever(options: Options, ready: Callable[[Sandbox], None] | None = None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-class _Quiet(WSGIRequestHandler):
-    """No line per request; and no 40 ms per answer waiting for the header's acknowledgement."""
-
-    disable_nagle_algorithm = True
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
-
-
-def _listen(base: int, count: int) -> list[socket.socket]:
-    """Listening sockets on ports in a row from `base`, or on free ones for 0."""
-    found: list[socket.socket] = []
-    for offset in range(count):
-        port = base + offset if base else 0
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        found.append(listener)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((_HOST, port))
-            listener.listen(128)
-        except (OSError, OverflowError) as error:
-            for opened in found:
-                opened.close()
-            last = base + count - 1
-            raise ConfigError(
-                f"the sandbox needs the ports {base} to {last} on {_HOST}, {port} cannot be used "
-                f"({error}): choose another base port or stop what listens there"
-            ) from error
-    return found

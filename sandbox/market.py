@@ -174,6 +174,7 @@ class Market:
     def shares(self, ticker: str, at: dt.datetime | None = None) -> float:
         """Shares at `at` (default: now) for each share of the record's beginning."""
         at = at or self.clock.now()
+        self.tape.extended_to(at)
         splits = (a for a in self.tape.actions(ticker) if a.kind == "split" and a.at <= at)
         return math.prod(s.value for s in splits)
 
@@ -292,17 +293,16 @@ def _partial(ticker: str, bars: Bars, seconds: float) -> Forming:
     Seeded by the bar, so that it is one path whenever and however often it is asked.
     """
     ts, o, h, low, c = (float(a[0]) for a in (bars.ts, bars.open, bars.high, bars.low, bars.close))
-    passed = np.linspace(0, min(seconds / BAR_SECONDS, 1.0), 61)
+    passed = np.arange(int(seconds) + 1) / BAR_SECONDS  # the price moves every second
     z = stream(int(ts), "forming", ticker).standard_normal(6)
     k = np.arange(1, 7)
     # The expected range of Brownian motion is 1.6 standard deviations.
     sigma = math.log(h / low) / 1.6
     bridge = (np.sin(np.outer(passed, k) * np.pi) / (k * np.pi)) @ z * math.sqrt(2)
-    path = np.clip(o * np.exp(passed * math.log(c / o) + sigma * bridge), low, h)
+    path = o * np.exp(passed * math.log(c / o) + sigma * bridge)
+    path[1:] = np.clip(np.round(path[1:], 4), low, h)
     volume = int(bars.volume[0] * passed[-1])
-    return Forming(
-        int(ts), o, float(path.max()), float(path.min()), round(float(path[-1]), 4), volume
-    )
+    return Forming(int(ts), o, float(path.max()), float(path.min()), float(path[-1]), volume)
 
 
 def _utc(seconds: int) -> dt.datetime:
