@@ -49,9 +49,7 @@ def portfolio_history() -> ResponseReturnValue:
     timeframe = request.args.get("timeframe") or default
     if timeframe not in _STEPS:
         raise Refusal(422, BAD_REQUEST, f"invalid timeframe: {timeframe}")
-    starts, values, base = broker.valuation.equity_history(
-        max(start, broker.opened_at), end, _STEPS[timeframe]
-    )
+    starts, values, base = broker.valuation.equity_history(start, end, _STEPS[timeframe])
     return jsonify(
         timestamp=starts.tolist(),
         equity=[round(v, 2) for v in values.tolist()],

@@ -98,8 +98,9 @@ class Valuation:
         """Window starts (epoch seconds), equity at their ends, and equity at the first start.
 
         Windows lie in sessions, `step` long, or one a session where `step` is None. The last one
-        may not have ended at `end`.
+        may not have ended at `end`, and none ended before the account was opened.
         """
+        start = max(start, self._books.lines[0].at)
         starts: list[datetime] = []
         stops: list[datetime] = []
         for session in sessions_between(start, end):
