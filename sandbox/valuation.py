@@ -113,7 +113,7 @@ class Valuation:
                     stops.append(closes)
         times = np.array([_epoch(max(start, t)) for t in starts[:1]] + [_epoch(t) for t in stops])
         if not starts:
-            return np.empty(0, np.int64), np.empty(0), float(self._books.cash)
+            return np.empty(0, np.int64), np.empty(0), float(self._books.lines[0].cash)
         values = equity_at(self._market, self._books.lines, times)
         return np.array([_epoch(t) for t in starts]), values[1:], float(values[0])
 

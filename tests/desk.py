@@ -1,0 +1,107 @@
+"""A sandbox broker over loopback HTTP, and the adapter that meets it; for several test files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from astra.alpaca import Alpaca
+from astra.settings import Settings
+from sandbox.alpaca import create_app
+from sandbox.faults import Faults
+from sandbox.market import Clock, Market, simulated_market
+
+TICKERS = ("AAPL", "BRK.B", "JPM")
+TEN = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
+CLOSE = dt.datetime(2026, 1, 12, 21, 0, tzinfo=dt.UTC)
+_record = simulated_market(TICKERS, seed=5, start=dt.date(2026, 1, 9), end=dt.date(2026, 1, 16))
+
+
+class QuietHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A sandbox broker, and the adapter that meets it."""
+
+    market: Market
+    faults: Faults
+    app: Flask
+    url: str
+    alpaca: Alpaca
+
+    def step(self, to: dt.datetime) -> None:
+        self.market.clock.step_to(to)
+
+    def fail(self, method: str, path: str, **effect: Any) -> None:
+        self.faults.arm({"vendor": "alpaca", "method": method, "path": path, **effect})
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.app.extensions["state"]()
+        return state
+
+
+def connect(url: str, **more: Any) -> Alpaca:
+    keys = {"alpaca_key": "key", "alpaca_secret": "secret"}
+    urls = {"alpaca_url": url, "alpaca_data_url": url}
+    return Alpaca.from_settings(Settings(_env_file=None, **{**keys, **urls, **more}))
+
+
+@contextmanager
+def opened(at: dt.datetime = TEN, **terms: Any) -> Iterator[Desk]:
+    market, faults = Market(_record.tape, Clock(at)), Faults()
+    app = create_app(market, faults, **{"requests_per_minute": 100_000, **terms})
+    with serving(app) as url:
+        yield Desk(market, faults, app, url, connect(url))
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that gives one answer to everything."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

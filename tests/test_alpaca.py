@@ -1,0 +1,378 @@
+"""The production adapter against the sandbox's Alpaca over loopback HTTP."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import socket
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from desk import CLOSE, TEN, TICKERS, Desk, answering, connect, opened
+
+from astra.alpaca_bodies import (
+    read_account,
+    read_activity,
+    read_asset,
+    read_clock,
+    read_history,
+    read_order,
+    read_position,
+)
+from astra.errors import ConfigError, DataError, OrderError, TemporaryError
+from astra.records import OrderStatus, Side
+from astra.sessions import BAR, next_session
+from sandbox.orders import read_ticket
+
+NINE = Decimal("0.000000001")
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with opened() as found:
+        yield found
+
+
+class TestReading:
+    def test_a_fresh_account_is_its_deposit(self, desk: Desk) -> None:
+        account = desk.alpaca.account()
+        assert account.number == desk.state()["account_number"]
+        assert (account.cash, account.equity, account.last_equity) == (100_000,) * 3
+        assert account.buying_power == 200_000
+        assert desk.alpaca.positions() == ()
+        (deposit,) = desk.alpaca.activities()
+        assert (deposit.type, deposit.net_amount, deposit.at) == ("CSD", 100_000, TEN)
+
+    def test_the_clock_is_the_markets(self, desk: Desk) -> None:
+        clock = desk.alpaca.clock()
+        assert (clock.now, clock.is_open, clock.next_close) == (TEN, True, CLOSE)
+        assert clock.next_open == next_session(CLOSE).opens_at
+        desk.step(CLOSE)
+        clock = desk.alpaca.clock()
+        assert (clock.now, clock.is_open) == (CLOSE, False)
+        assert clock.next_close == next_session(CLOSE).closes_at
+
+    def test_assets_are_found_by_symbol_one_by_one_or_together(self, desk: Desk) -> None:
+        asset = desk.alpaca.asset("BRK.B")
+        assert asset is not None
+        assert (asset.symbol, asset.tradable, asset.fractionable) == ("BRK.B", True, True)
+        assert desk.alpaca.asset("NOPE") is None
+        assert set(desk.alpaca.assets(["JPM", "BRK.B", "NOPE"])) == {"JPM", "BRK.B"}
+
+    def test_latest_prices_are_the_markets_and_unknown_symbols_are_absent(self, desk: Desk) -> None:
+        prices = desk.alpaca.latest_prices([*TICKERS, "NOPE"])
+        assert prices == {t: (desk.market.last_price(t) or ("", 0.0))[1] for t in TICKERS}
+
+    def test_a_position_is_valued_at_the_last_trade(self, desk: Desk) -> None:
+        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal("2.5"), "one")
+        (position,) = desk.alpaca.positions()
+        assert (position.symbol, position.qty, position.qty_available) == ("AAPL", 2.5, 2.5)
+        assert position.average_entry_price == order.filled_average_price
+        assert position.market_price == desk.alpaca.latest_prices(["AAPL"])["AAPL"]
+
+    def test_portfolio_history_ends_at_the_equity_of_the_account(self, desk: Desk) -> None:
+        desk.alpaca.submit("AAPL", Side.BUY, Decimal(100), "one")
+        desk.step(CLOSE)
+        points = desk.alpaca.portfolio_history("1D", "1H")
+        assert len(points) == 7
+        assert points[-1].equity == float(desk.alpaca.account().equity)
+        assert points[-1].profit_loss == pytest.approx(points[-1].equity - 100_000, abs=0.011)
+
+
+class TestSubmitting:
+    def test_an_order_is_filled_at_the_next_bar_and_found_by_our_id(self, desk: Desk) -> None:
+        order = desk.alpaca.submit("JPM", Side.BUY, Decimal("1.000000001"), "a-JPM-buy-0")
+        assert order.status is OrderStatus.FILLED
+        assert order.qty == order.filled_qty == Decimal("1.000000001")
+        assert order.filled_at is not None
+        assert TEN < order.filled_at <= TEN + 3 * BAR
+        assert desk.alpaca.order("a-JPM-buy-0") == order
+        assert desk.alpaca.order("another") is None
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504])
+    def test_work_done_before_the_failure_is_found_by_id_and_not_done_twice(
+        self, desk: Desk, status: int
+    ) -> None:
+        desk.fail("POST", "/v2/orders", status=status, after=True)
+        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+        assert order.status is OrderStatus.FILLED
+        assert len(desk.state()["orders"]) == 1
+
+    @pytest.mark.parametrize("status", [500, 503, 504])
+    def test_work_not_done_is_an_unknown_outcome_that_may_be_sent_again(
+        self, desk: Desk, status: int
+    ) -> None:
+        desk.fail("POST", "/v2/orders", status=status)
+        started = time.monotonic()
+        with pytest.raises(TemporaryError, match=r"unknown outcome of order once.*same id"):
+            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+        assert time.monotonic() - started < 2  # alpaca-py alone would wait for 9 s on a 504
+        assert desk.state()["orders"] == []
+        assert desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once").client_order_id == "once"
+
+    def test_sending_an_id_again_answers_with_the_order_that_has_it(self, desk: Desk) -> None:
+        first = desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+        assert desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once") == first
+        assert desk.alpaca.positions()[0].qty == 1
+
+    def test_a_timeout_after_the_work_is_resolved_by_looking_it_up(self) -> None:
+        with opened() as desk:
+            hasty = connect(desk.url, vendor_timeout=0.15)
+            desk.fail("POST", "/v2/orders", delay_s=0.4, after=True)
+            assert hasty.submit("AAPL", Side.BUY, Decimal(1), "once").filled_qty == 1
+            assert len(desk.state()["orders"]) == 1
+
+    def test_a_rate_limited_order_is_temporary_and_not_looked_up(self, desk: Desk) -> None:
+        desk.fail("POST", "/v2/orders", status=429)
+        desk.fail("GET", "/v2/orders:by_client_order_id", status=500)
+        with pytest.raises(TemporaryError, match="rate limited"):
+            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+
+    def test_a_lookup_that_fails_too_stays_temporary(self, desk: Desk) -> None:
+        desk.fail("POST", "/v2/orders", status=500)
+        desk.fail("GET", "/v2/orders:by_client_order_id", status=500)
+        with pytest.raises(TemporaryError, match="500"):
+            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+
+    @pytest.mark.parametrize(
+        ("symbol", "side", "qty", "code", "sentence"),
+        [
+            ("AAPL", Side.BUY, Decimal(10**7), 40310000, "insufficient buying power"),
+            ("AAPL", Side.SELL, Decimal(1), 40310000, "not allowed to short"),
+            ("NOPE", Side.BUY, Decimal(1), 42210000, 'asset "NOPE" not found'),
+            ("AAPL", Side.BUY, NINE, 40310000, "minimal amount"),
+            ("AAPL", Side.BUY, NINE / 10, 42210000, "9 decimal"),
+        ],
+    )
+    def test_a_clear_refusal_is_an_order_error_with_the_brokers_code_and_sentence(
+        self, desk: Desk, symbol: str, side: Side, qty: Decimal, code: int, sentence: str
+    ) -> None:
+        with pytest.raises(OrderError, match=sentence) as caught:
+            desk.alpaca.submit(symbol, side, qty, "refused")
+        assert caught.value.code == code
+        assert desk.alpaca.order("refused") is None
+
+    def test_a_partial_fill_is_reported_and_completed_later(self, desk: Desk) -> None:
+        desk.fail("POST", "/v2/orders", partial_fill=0.4)
+        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(10), "part")
+        assert (order.status, order.filled_qty) == (OrderStatus.PARTIALLY_FILLED, 4)
+        desk.step(TEN + dt.timedelta(hours=1))
+        later = desk.alpaca.order("part")
+        assert later is not None
+        assert (later.status, later.filled_qty) == (OrderStatus.FILLED, 10)
+        fills = [a for a in desk.alpaca.activities() if a.type == "FILL"]
+        assert [a.qty for a in fills] == [4, 6]
+
+    def test_an_answer_without_most_of_its_fields_is_still_an_order(self, desk: Desk) -> None:
+        names = ["symbol", "side", "qty", "filled_avg_price", "submitted_at", "order_class"]
+        desk.fail("POST", "/v2/orders", drop_fields=names)
+        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(3), "thin")
+        assert (order.symbol, order.side, order.qty) == ("AAPL", Side.BUY, 3)
+        assert order.status is OrderStatus.FILLED
+
+
+class TestListingAndCanceling:
+    def test_orders_are_listed_oldest_first_beyond_one_page(self, desk: Desk) -> None:
+        broker = desk.app.extensions["broker"]
+        for i in range(1, 521):
+            ticket = {"symbol": "JPM", "side": "buy", "qty": 1, "client_order_id": f"n{i}"}
+            limit = {"type": "limit", "limit_price": "0.01", "time_in_force": "gtc"}
+            body = ticket | ({"qty": 100} | limit if i > 516 else {})
+            broker.submit(read_ticket(body))
+        found = desk.alpaca.orders("all")
+        assert [order.client_order_id for order in found] == [f"n{i}" for i in range(1, 521)]
+        assert [o.client_order_id for o in desk.alpaca.orders()] == ["n517", "n518", "n519", "n520"]
+        last = desk.alpaca.orders("all", after=found[-2].submitted_at)
+        assert [order.client_order_id for order in last] == ["n520"]
+
+    def test_an_open_order_is_canceled_and_a_final_one_stays(self) -> None:
+        with opened(CLOSE) as desk:
+            order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "waiting")
+            assert order.status is OrderStatus.ACCEPTED
+            desk.alpaca.cancel(order.id)
+            canceled = desk.alpaca.order("waiting")
+            assert canceled is not None
+            assert canceled.status is OrderStatus.CANCELED
+            desk.alpaca.cancel(order.id)
+            desk.alpaca.cancel("00000000-0000-0000-0000-000000000000")
+            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "second")
+            desk.alpaca.submit("JPM", Side.BUY, Decimal(1), "third")
+            desk.alpaca.cancel_all()
+            assert desk.alpaca.orders() == ()
+
+    def test_activities_come_page_by_page_and_sum_to_the_cash(self, desk: Desk) -> None:
+        for i in range(75):
+            desk.alpaca.submit("JPM", Side.BUY, Decimal(2), f"b{i}")
+            desk.alpaca.submit("JPM", Side.SELL, Decimal(1), f"s{i}")
+        lines = list(desk.alpaca.activities())
+        assert len(lines) == len({line.id for line in lines}) == 1 + 75 + 2 * 75
+        total = sum(line.net_amount for line in lines)
+        assert total == Decimal(desk.state()["cash"])
+        assert round(total, 2) == desk.alpaca.account().cash
+        assert sum(line.qty or 0 for line in lines) == desk.alpaca.positions()[0].qty == 75
+
+    def test_going_on_from_the_latest_activity_misses_none(self, desk: Desk) -> None:
+        seen = {}
+        for i, symbol in enumerate(["AAPL", "JPM", "AAPL", "BRK.B"]):
+            desk.alpaca.submit(symbol, Side.BUY, Decimal(1), f"n{i}")
+            latest = max((line.at for line in seen.values()), default=None)
+            seen |= {line.id: line for line in desk.alpaca.activities(latest)}
+        assert seen.keys() == {line.id for line in desk.alpaca.activities()}
+        assert len(seen) == 5
+
+
+class TestFailing:
+    def test_an_unreachable_broker_is_temporary_and_names_the_call(self) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            alpaca = connect(f"http://127.0.0.1:{unused.getsockname()[1]}")
+            with pytest.raises(TemporaryError, match="GET /account"):
+                alpaca.account()
+            with pytest.raises(TemporaryError):
+                alpaca.submit("AAPL", Side.BUY, Decimal(1), "x")
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_wrong_keys_are_a_matter_of_the_settings(self, status: int) -> None:
+        body = b'{"message": "forbidden."}'
+        with answering(status, body) as url, pytest.raises(ConfigError, match="ASTRA_ALPACA_KEY"):
+            connect(url).submit("AAPL", Side.BUY, Decimal(1), "x")
+
+    @pytest.mark.parametrize("status", [200, 502])
+    def test_a_page_of_html_is_no_answer(self, status: int) -> None:
+        with answering(status, b"<html>gateway</html>") as url, pytest.raises(TemporaryError):
+            connect(url).account()
+
+    def test_missing_keys_are_all_named_before_anything_is_sent(self) -> None:
+        with pytest.raises(ConfigError, match="ASTRA_ALPACA_KEY, ASTRA_ALPACA_SECRET"):
+            connect("http://127.0.0.1:9", alpaca_key="", alpaca_secret="")
+
+    def test_the_budget_of_a_minute_is_kept_and_says_when_to_come_back(self) -> None:
+        with opened(requests_per_minute=3) as desk:
+            with pytest.raises(TemporaryError, match="rate limited") as caught:
+                for _ in range(8):  # the minute may turn once in between
+                    desk.alpaca.account()
+            assert caught.value.retry_after is not None
+            assert 0 <= caught.value.retry_after <= 60
+
+    def test_real_money_needs_the_account_that_the_settings_name(self, desk: Desk) -> None:
+        number = desk.alpaca.account().number
+        live = {"alpaca_paper": False, "live_trading": number}
+        connect(desk.url, **live).submit("AAPL", Side.BUY, Decimal(1), "mine")
+        other = connect(desk.url, **(live | {"live_trading": "another"}))
+        with pytest.raises(ConfigError, match="another"):
+            other.account()
+        with pytest.raises(ConfigError, match="another"):
+            other.submit("AAPL", Side.BUY, Decimal(1), "not mine")
+        assert desk.alpaca.order("not mine") is None
+
+    def test_fields_that_vanish_from_the_account_have_fallbacks(self, desk: Desk) -> None:
+        names = ["equity", "buying_power", "last_equity", "status", "trading_blocked"]
+        desk.fail("GET", "/v2/account", drop_fields=names)
+        account = desk.alpaca.account()
+        assert (account.equity, account.buying_power) == (100_000, 200_000)
+        assert (account.status, account.last_equity) == ("UNKNOWN", None)
+
+    def test_an_account_without_cash_is_a_data_error(self, desk: Desk) -> None:
+        desk.fail("GET", "/v2/account", drop_fields=["cash"])
+        with pytest.raises(DataError, match="needs cash"):
+            desk.alpaca.account()
+
+
+class TestBodies:
+    """Alpaca's words, from its documentation, as our nouns."""
+
+    @pytest.mark.parametrize(
+        ("word", "filled", "status"),
+        [
+            ("new", "0", OrderStatus.ACCEPTED),
+            ("pending_cancel", "0", OrderStatus.ACCEPTED),
+            ("held", "2", OrderStatus.PARTIALLY_FILLED),
+            ("a word of next year", "0", OrderStatus.ACCEPTED),
+            ("done_for_day", "2", OrderStatus.PARTIALLY_FILLED),
+            ("filled", "5", OrderStatus.FILLED),
+            ("canceled", "2", OrderStatus.CANCELED),
+            ("replaced", "0", OrderStatus.CANCELED),
+            ("expired", "0", OrderStatus.EXPIRED),
+            ("rejected", "0", OrderStatus.REJECTED),
+        ],
+    )
+    def test_an_order_is_open_until_alpaca_says_that_it_is_final(
+        self, word: str, filled: str, status: OrderStatus
+    ) -> None:
+        body = {"symbol": "A", "side": "buy", "qty": 5, "filled_qty": filled, "status": word}
+        assert read_order(body).status is status
+
+    def test_times_with_nanoseconds_are_read_in_utc(self) -> None:
+        body = {
+            "symbol": "A",
+            "side": "sell",
+            "submitted_at": "2022-07-27T04:12:33.667750101-04:00",
+        }
+        order = read_order(body)
+        assert order.submitted_at == dt.datetime(2022, 7, 27, 8, 12, 33, 667750, dt.UTC)
+        assert (order.qty, order.filled_average_price) == (0, None)
+
+    @pytest.mark.parametrize(
+        ("time", "at"),
+        [
+            ({"transaction_time": "2019-05-24T15:34:06.977Z"}, (2019, 5, 24, 15, 34, 6, 977000)),
+            ({}, (2019, 5, 24, 15, 34, 6, 977000)),
+            ({"id": "none", "date": "2019-05-24"}, (2019, 5, 24, 4)),
+        ],
+    )
+    def test_an_activity_has_its_time_or_that_of_its_id_or_its_day(
+        self, time: dict[str, str], at: tuple[int, ...]
+    ) -> None:
+        body = {"id": "20190524113406977::8efc7b9a", "activity_type": "FEE", "net_amount": "-0.05"}
+        line = read_activity(body | time)
+        assert line.at == dt.datetime(*at, tzinfo=dt.UTC)  # type: ignore[misc, arg-type]
+        assert (line.type, line.net_amount, line.qty) == ("FEE", Decimal("-0.05"), None)
+
+    @pytest.mark.parametrize(
+        ("side", "qty", "net"), [("buy", 3, -30), ("sell", -3, 30), ("sell_short", -3, 30)]
+    )
+    def test_a_fills_cash_follows_from_quantity_and_price(
+        self, side: str, qty: int, net: int
+    ) -> None:
+        body = {"id": "20190524113406977::1", "activity_type": "FILL", "symbol": "A"}
+        line = read_activity(body | {"side": side, "qty": "3", "price": "10"})
+        assert (line.qty, line.net_amount) == (qty, net)
+
+    def test_a_dividend_moves_cash_only_and_a_split_shares_only(self) -> None:
+        common = {"id": "20190524113406977::1", "symbol": "T", "qty": "2"}
+        dividend = read_activity(common | {"activity_type": "DIV", "net_amount": "1.02"})
+        split = read_activity(common | {"activity_type": "SPLIT"})
+        assert (dividend.qty, dividend.net_amount) == (None, Decimal("1.02"))
+        assert (split.qty, split.net_amount) == (2, 0)
+
+    def test_a_position_without_a_price_is_valued_by_what_else_is_known(self) -> None:
+        body = {"symbol": "A", "qty": "4", "avg_entry_price": "9"}
+        assert read_position(body).market_price == 9
+        assert read_position(body | {"lastday_price": "10"}).market_price == 10
+        assert read_position(body | {"market_value": "44"}).market_price == 11
+        assert read_position(body | {"current_price": "12"}).market_price == 12
+        assert math.isnan(read_position({"symbol": "A", "qty": "4"}).market_price)
+
+    def test_an_asset_that_does_not_say_so_is_neither_tradable_nor_fractionable(self) -> None:
+        asset = read_asset({"symbol": "A"})
+        assert (asset.tradable, asset.fractionable) == (False, False)
+
+    def test_a_history_without_values_is_empty(self) -> None:
+        assert read_history({"timestamp": None}) == ()
+        points = read_history({"timestamp": [60, 120], "equity": [None, 5], "profit_loss": [1]})
+        assert [(p.equity, p.profit_loss) for p in points] == [(5.0, None)]
+
+    def test_what_cannot_be_read_is_a_data_error(self) -> None:
+        for read, body in [
+            (read_account, {"cash": "much"}),
+            (read_position, {"qty": "1"}),
+            (read_order, {"symbol": "A", "side": "?"}),
+            (read_clock, {"timestamp": "2026-01-12T15:00:00Z"}),
+            (read_clock, {"timestamp": "noon"}),
+            (read_activity, {"activity_type": "FILL", "side": "buy", "qty": "1"}),
+            (read_activity, {"activity_type": "FEE"}),
+        ]:
+            with pytest.raises(DataError):
+                read(body)  # type: ignore[operator]
