@@ -1,0 +1,48 @@
+"""The forecast file."""
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from astra import predictions
+from astra.errors import DataError
+
+AS_OF = dt.datetime(2026, 6, 15, 14, 0, tzinfo=dt.UTC)
+META = {"as_of": AS_OF.isoformat(), "model_id": "nbeats-1"}
+
+
+def frame() -> pd.DataFrame:
+    rows = [
+        ("BRK.B", step, int(AS_OF.timestamp()) + 300 * (step - 1), 500.0 + step, *range(495, 500))
+        for step in range(1, 13)
+    ]
+    return pd.DataFrame(rows, columns=list(predictions.COLUMNS))
+
+
+def test_what_is_built_is_parsed_back_with_model_and_time() -> None:
+    found = predictions.parse("p.csv", predictions.build(frame()), META)
+    assert found["ts"].tolist() == frame()["ts"].tolist()
+    assert found["close"].tolist() == frame()["close"].tolist()
+    assert set(found["as_of"]) == {int(AS_OF.timestamp())}
+    assert set(found["model_id"]) == {"nbeats-1"}
+
+
+def test_a_ticker_named_like_a_missing_value_stays_a_ticker() -> None:
+    odd = frame().assign(ticker="NA")
+    assert set(predictions.parse("p.csv", predictions.build(odd), META)["ticker"]) == {"NA"}
+
+
+@pytest.mark.parametrize(
+    ("content", "metadata"),
+    [
+        (b"", META),
+        (b"ticker,step\nA,1\n", META),
+        (predictions.build(frame()), {}),
+        (predictions.build(frame()).replace(b"501.0", b"much."), META),
+        (b"\xff\xfe", META),
+    ],
+)
+def test_a_broken_file_is_refused_by_name(content: bytes, metadata: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=r"^p\.csv is no file of forecasts"):
+        predictions.parse("p.csv", content, metadata)
