@@ -81,6 +81,8 @@ class Store:
         Raises:
             ConfigError: the store holds another market's bars.
         """
+        if self.market() == identity:
+            return
         row = {"name": _MARKET, "identity": identity}
         with self._dialect.writing() as connection:
             insert = self._dialect.insert(schema.market).values(row).on_conflict_do_nothing()
