@@ -30,10 +30,11 @@ class Forecast:
         tickers: N names, in the panel's order.
         score: expected market-free return over the whole horizon in units of its volatility,
             shape (N,); 0 for the baseline, NaN if unusable.
+        last_close: USD, the last price printed at or before `as_of`, shape (N,), NaN if none was.
         step_ts: starts of the forecast bars, epoch seconds, shape (horizon,).
         quantiles: levels, Q of them, ascending.
-        closes: quantiles of each bar's close in USD, from the last printed close,
-            shape (N, horizon, Q), ascending along the last axis; NaN if unusable.
+        closes: quantiles of each bar's close in USD, counted from `last_close`, shape
+            (N, horizon, Q), ascending along the last axis; NaN if unusable.
         marks: N of them.
         gaps: unknown returns in each look-back, shape (N,).
     """
@@ -42,6 +43,7 @@ class Forecast:
     as_of: dt.datetime
     tickers: tuple[str, ...]
     score: Floats
+    last_close: Floats
     step_ts: NDArray[np.int64]
     quantiles: tuple[float, ...]
     closes: Floats

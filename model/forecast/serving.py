@@ -118,6 +118,7 @@ class Forecaster:
             as_of=dt.datetime.fromtimestamp(end, dt.UTC),
             tickers=panel.tickers,
             score=np.where(usable, location[:, -1], np.nan),
+            last_close=last_close,
             step_ts=end + BAR_SECONDS * np.arange(spec.horizon, dtype=np.int64),
             quantiles=spec.quantiles,
             closes=last_close[:, None, None] * np.exp(moves),

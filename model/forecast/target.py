@@ -72,12 +72,12 @@ def normalise(panel: Panel, scaler: Scaler) -> Normalised:
     profile = _profile(panel, returns, scaler)
     season = profile[panel.session, panel.slot][:, None]
     level = returns / season
-    total_sigma = np.sqrt(_ewm(level**2, scaler.sigma_half_life, scaler.warm_up))
+    total_sigma = _volatility(level, scaler)
     total_scale = _lag(total_sigma) * season
     scaled = returns / total_scale
     market = _row_mean(np.clip(scaled, -scaler.clip, scaler.clip), scaler.min_names)
     residual = (scaled - _lag(_beta(scaled, market, scaler)) * market) * total_scale
-    sigma = np.sqrt(_ewm((residual / season) ** 2, scaler.sigma_half_life, scaler.warm_up))
+    sigma = _volatility(residual / season, scaler)
     feature = np.clip(residual / (_lag(sigma) * season), -scaler.clip, scaler.clip)
     return Normalised(feature, residual, sigma, total_sigma, profile)
 
@@ -143,14 +143,6 @@ def horizon_scale(profile: Floats, panel: Panel, rows: NDArray[np.int64], horizo
     return scale
 
 
-def origins(panel: Panel, horizon: int) -> NDArray[np.int64]:
-    """Rows whose next `horizon` bars lie in the panel and in the row's own session."""
-    last = np.array([s.bars for s in panel.sessions])[panel.session] - 1
-    fits = panel.slot + horizon <= last
-    fits[len(fits) - horizon :] = False
-    return np.flatnonzero(fits)
-
-
 def _profile(panel: Panel, returns: Floats, scaler: Scaler) -> Floats:
     """Time-of-day factor of each session from the full sessions before it, (D, 78)."""
     decay = 0.5 ** (1.0 / scaler.profile_half_life)
@@ -174,6 +166,12 @@ def _beta(scaled: Floats, market: Floats, scaler: Scaler) -> Floats:
     known = alone > 0
     ratio = np.divide(together, alone, out=np.ones_like(together), where=known)
     return np.where(np.isfinite(ratio), ratio, 1.0)
+
+
+def _volatility(returns: Floats, scaler: Scaler) -> Floats:
+    """EWMA volatility down each column; NaN while too young, and where nothing ever moved."""
+    variance = _ewm(returns**2, scaler.sigma_half_life, scaler.warm_up)
+    return np.sqrt(np.where(variance > 0, variance, np.nan))
 
 
 def _ewm(values: Floats, half_life: int, warm_up: int) -> Floats:

@@ -1,0 +1,197 @@
+"""Train N-BEATS on bars, export it, verify the export, register the bundle, make it champion.
+
+The training side: imports torch, Lightning and darts. Steps are fixed, not epochs, and seeded: the
+same bars, preset and seed give the same weights on the same machine and libraries.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save
+
+from astra import __version__
+from astra.errors import InsufficientDataError
+from model.forecast.bundle import Bundle, promote, register
+from model.forecast.evaluate import decision_times, evaluate
+from model.forecast.export import export, one_thread, quiet, verify
+from model.forecast.nbeats import NBeats
+from model.forecast.spec import Architecture, Spec, Training
+from model.forecast.target import Scaler, normalise
+from model.forecast.windows import Windows, complete_windows
+from model.panel import Panel, build
+
+Progress = Callable[[int, int, float], None]
+LIBRARIES = ("darts", "numpy", "onnx", "onnxruntime", "pandas", "pytorch-lightning", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What to train: the network, what it sees and predicts, and how long.
+
+    Attributes:
+        validation: share of the sessions, the last ones, held out for the metrics; one session
+            between is left out of both.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    scaler: Scaler = field(default_factory=Scaler)
+    window: int = 60
+    horizon: int = 12
+    allowed_gaps: int = 6
+    quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    location: tuple[float, ...] = (0.0, 0.25, 0.5, 0.25, 0.0)
+    steps: int = 2000
+    batch: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 1.0
+    validation: float = 0.15
+
+
+STANDARD = Preset()
+
+
+def train(
+    frame: pd.DataFrame,
+    *,
+    preset: Preset = STANDARD,
+    seed: int,
+    trained_on: str,
+    market: str,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Train on a bars frame and leave the champion in `folder`.
+
+    Args:
+        frame: all its bars have a say: the bundle's `training.end` is the close of its last
+            session, and skill counts only after that.
+        trained_on: simulated, real or replay; `market`: its identity, as the store names it.
+        progress: called with (step, steps, loss) after each step.
+
+    Raises:
+        InsufficientDataError: too few sessions or no complete window.
+        BundleError: the exported network does not say what the trained one says.
+    """
+    panel = build(frame)
+    held_out = _first_held_out(panel, preset)
+    windows = complete_windows(
+        panel, normalise(panel, preset.scaler), preset.window, preset.horizon,
+        before=int(np.flatnonzero(panel.session == held_out - 1)[0]),
+    )  # fmt: skip
+    network = fit(windows, preset, seed, progress)
+    onnx_bytes = export(network, preset.window)
+    verify(onnx_bytes, network, windows)
+    spec = _spec(panel, preset, seed, trained_on, market, len(windows))
+    candidate = Bundle("candidate", spec, onnx_bytes, folder)
+    validation = [t for t in decision_times(panel) if t >= panel.sessions[held_out].opens_at]
+    metrics = evaluate(candidate, panel, validation).metrics()
+    bundle = register(
+        folder, replace(spec, metrics=metrics), onnx_bytes, save(network.state_dict())
+    )
+    promote(folder, bundle)
+    return bundle
+
+
+def fit(windows: Windows, preset: Preset, seed: int, progress: Progress | None = None) -> NBeats:
+    """The trained network, on one thread of the CPU."""
+    with one_thread(), torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        network = NBeats(preset.architecture, preset.window, preset.horizon, len(preset.quantiles))
+        trainer = pl.Trainer(
+            max_steps=preset.steps, accelerator="cpu", devices=1, gradient_clip_val=1.0,
+            logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        )  # fmt: skip
+        batches = torch.utils.data.DataLoader(_Batches(windows, preset, seed), batch_size=None)
+        trainer.fit(_Learner(network, preset, progress), batches)
+    network.eval()
+    return network
+
+
+class _Learner(pl.LightningModule):  # type: ignore[misc]  # Lightning is not typed for mypy here
+    """Minimises the quantile (pinball) loss of Koenker and Bassett (1978)."""
+
+    def __init__(self, network: NBeats, preset: Preset, progress: Progress | None) -> None:
+        super().__init__()
+        self.network, self.preset, self.progress = network, preset, progress
+        self.register_buffer("levels", torch.tensor(preset.quantiles))
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        paths, outcome = batch
+        missed = outcome[..., None] - self.network(paths)
+        loss = torch.maximum(self.levels * missed, (self.levels - 1) * missed).mean()
+        if self.progress is not None:
+            self.progress(self.global_step + 1, self.preset.steps, float(loss.detach()))
+        return loss
+
+    def configure_optimizers(self) -> dict[str, object]:
+        preset = self.preset
+        adam = torch.optim.AdamW(
+            self.network.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay
+        )
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            adam, preset.learning_rate, total_steps=preset.steps, pct_start=0.1
+        )
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+class _Batches(torch.utils.data.IterableDataset):  # type: ignore[misc]  # as above
+    def __init__(self, windows: Windows, preset: Preset, seed: int) -> None:
+        self.windows, self.preset, self.seed = windows, preset, seed
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        preset = self.preset
+        for paths, outcome in self.windows.batches(preset.batch, preset.steps, self.seed):
+            yield torch.from_numpy(paths), torch.from_numpy(outcome)
+
+
+def _first_held_out(panel: Panel, preset: Preset) -> int:
+    sessions = len(panel.sessions)
+    held_out = sessions - max(1, round(preset.validation * sessions))
+    if held_out < 3:
+        raise InsufficientDataError(
+            f"training needs 3 sessions and {preset.validation:.0%} more to hold out, found "
+            f"{sessions}: give it more history"
+        )
+    return held_out
+
+
+def _spec(
+    panel: Panel, preset: Preset, seed: int, trained_on: str, market: str, windows: int
+) -> Spec:
+    training = Training(
+        trained_on=trained_on,
+        market=market,
+        start=panel.sessions[0].opens_at,
+        end=panel.sessions[-1].closes_at.astimezone(dt.UTC),
+        tickers=len(panel.tickers),
+        windows=windows,
+        steps=preset.steps,
+        batch=preset.batch,
+        learning_rate=preset.learning_rate,
+        weight_decay=preset.weight_decay,
+        seed=seed,
+    )
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    return Spec(
+        architecture=preset.architecture,
+        scaler=preset.scaler,
+        window=preset.window,
+        horizon=preset.horizon,
+        allowed_gaps=preset.allowed_gaps,
+        quantiles=preset.quantiles,
+        location=preset.location,
+        training=training,
+        versions=versions | {"astra": __version__, "python": platform.python_version()},
+        metrics={},
+    )
