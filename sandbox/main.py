@@ -20,7 +20,7 @@ from flask import Flask
 from sandbox.control import create_app as create_control
 from sandbox.faults import Faults
 from sandbox.market import Market, default_tickers, replay_market, simulated_market
-from sandbox.serving import Servers
+from sandbox.serving import Servers, date_answers
 
 _VENDORS = ("yahoo", "storage", "alpaca")
 # A fixed window, so that a seed alone names a simulated market wherever and whenever it is made.
@@ -104,7 +104,10 @@ class Sandbox:
         self.vendors = dict(zip(_VENDORS, vendors, strict=True))
         states = {name: app.extensions["state"] for name, app in self.vendors.items()}
         control = create_control(market, self.faults, states)
-        self._servers = Servers({"control": control, **self.vendors})
+        apps = {"control": control, **self.vendors}
+        for app in apps.values():
+            date_answers(app, market.clock.now)
+        self._servers = Servers(apps)
 
     def __enter__(self) -> Sandbox:
         self.start()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from flask import Flask
+from flask import Flask, Response
+from werkzeug.http import http_date
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from astra.errors import ConfigError
@@ -59,8 +61,20 @@ class _Quiet(WSGIRequestHandler):
 
     disable_nagle_algorithm = True
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.send_response_only(code, message)  # without a second Date, the machine's
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
+
+
+def date_answers(app: Flask, now: Callable[[], dt.datetime]) -> None:
+    """Stamp the answers of `app` with the market's time, as its clients take "now" from there."""
+
+    @app.after_request
+    def _date(response: Response) -> Response:
+        response.headers["Date"] = http_date(now())
+        return response
 
 
 def _listen(base: int, count: int) -> list[socket.socket]:

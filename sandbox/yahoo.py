@@ -17,7 +17,6 @@ from http import HTTPStatus
 
 import numpy as np
 from flask import Flask, Response, jsonify, request
-from werkzeug.http import http_date
 
 from astra.sessions import (
     NEW_YORK,
@@ -31,6 +30,7 @@ from sandbox import faults as faulty
 from sandbox.faults import Faults
 from sandbox.listing import ETFS
 from sandbox.market import Market
+from sandbox.serving import date_answers
 from sandbox.tape import Floats
 
 _VALID_RANGES = ("1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max")
@@ -67,11 +67,7 @@ def create_app(market: Market, faults: Faults) -> Flask:
     app.extensions["stop"] = lambda: None
 
     # Registered before the faults, so that it runs after them and dates their answers too.
-    @app.after_request
-    def _date(response: Response) -> Response:
-        response.headers["Date"] = http_date(market.clock.now())
-        return response
-
+    date_answers(app, market.clock.now)
     faulty.install(app, "yahoo", faults)
 
     @app.get("/")
@@ -96,6 +92,11 @@ def create_app(market: Market, faults: Faults) -> Flask:
     def _refused(error: _ChartError) -> tuple[Response, int]:
         body = {"code": error.status.phrase, "description": str(error)}
         return jsonify(chart={"result": None, "error": body}), error.status
+
+    @app.errorhandler(HTTPStatus.NOT_FOUND)
+    def _unknown(_: Exception) -> tuple[Response, int]:
+        error = {"code": "Not Found", "description": f"No service at {request.path}"}
+        return jsonify(finance={"result": None, "error": error}), HTTPStatus.NOT_FOUND
 
     return app
 
