@@ -1,0 +1,141 @@
+"""A decision as the model service answered it, read for the page. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from astra.errors import DataError
+from frontend.words import percent
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """Measured skill: `ic` is a mean rank correlation, `t` its t-value over `days` sessions."""
+
+    ic: float
+    t: float
+    days: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One answer of /allocate. Fractions and basis points; NaN where the answer has null."""
+
+    as_of: dt.datetime
+    policy: str
+    model_id: str
+    method: str
+    reason: str
+    market: str
+    trained_on: str
+    skill: Skill
+    sharpe: float
+    bound_gap: float
+    tau: float
+    gain_bp: float
+    cost_bp: float
+    weights: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+    @property
+    def traded(self) -> bool:
+        return self.tau > 0
+
+
+def parse(document: str) -> Decision:
+    """A decision from its JSON document; unknown fields are passed over.
+
+    Raises:
+        DataError: it is no JSON object or lacks its time or its weights.
+    """
+    try:
+        found = json.loads(document)
+        as_of = dt.datetime.fromisoformat(found["as_of"])
+        weights = {str(t): float(w) for t, w in found["weights"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"a decision needs as_of and weights, found {document[:60]!r}: {error}"
+        ) from error
+    skill = found.get("skill") or {}
+    return Decision(
+        as_of=as_of,
+        policy=_text(found, "policy"),
+        model_id=_text(found, "model_id"),
+        method=_text(found, "method"),
+        reason=_text(found, "reason"),
+        market=_text(found, "market"),
+        trained_on=_text(found, "trained_on"),
+        skill=Skill(
+            _number(skill, "ic"),
+            _number(skill, "t"),
+            int(skill.get("days") or 0),
+            bool(skill.get("on", False)),
+        ),
+        sharpe=_number(found, "sharpe"),
+        bound_gap=_number(found, "bound_gap"),
+        tau=_number(found, "tau"),
+        gain_bp=_number(found, "gain_bp"),
+        cost_bp=_number(found, "cost_bp"),
+        weights=weights,
+        left_out={str(t): str(why) for t, why in (found.get("left_out") or {}).items()},
+    )
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    return str(fields.get(name) or "")
+
+
+def _number(fields: Mapping[str, Any], name: str) -> float:
+    value = fields.get(name)
+    return math.nan if value is None else float(value)
+
+
+def verdict(decision: Decision) -> str:
+    """What was done, in one line."""
+    if not decision.traded:
+        return "Held: no trade was worth its cost"
+    if decision.tau >= 1:
+        return "Traded all the way to the target"
+    return f"Traded {percent(decision.tau, digits=0)} of the way to the target"
+
+
+def skill_sentence(skill: Skill) -> str:
+    """What the measured skill means for the weights."""
+    if skill.days == 0 or not math.isfinite(skill.t):
+        return "The forecast has no record yet, so it does not move the weights."
+    record = f"t = {skill.t:.1f} over {skill.days} days"
+    if skill.on:
+        return f"The forecast has shown skill ({record}) and moves the weights as far as it goes."
+    return f"The forecast has not proven itself ({record}) and does not move the weights."
+
+
+def why(decision: Decision) -> str:
+    """The trade-off behind trading or holding, in a sentence; "" if it was not weighed."""
+    if not (math.isfinite(decision.gain_bp) and math.isfinite(decision.cost_bp)):
+        return ""
+    gain, cost = f"{decision.gain_bp:.1f} bp", f"{decision.cost_bp:.1f} bp"
+    if decision.traded:
+        return f"The trades are expected to gain {gain} of equity and to cost {cost}."
+    return f"Moving to the target was expected to gain {gain} of equity and to cost {cost}."
+
+
+def market_line(market: str) -> str | None:
+    """What a reader must know about where the prices come from; None for the real market."""
+    kind, _, rest = market.partition(":")
+    if kind == "simulated":
+        return (
+            f"SIMULATED market (seed {rest}): these prices are made up, with an edge planted in "
+            "them to be found. Nothing here says what real trading would earn."
+        )
+    if kind == "replay":
+        return (
+            "REPLAYED market: recorded prices of the past, traded on the sandbox's clock. "
+            "No order reached a broker."
+        )
+    return None

@@ -1,0 +1,72 @@
+"""Numbers and times as a person reads them; one place, so that every section says them alike."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+
+from astra.sessions import NEW_YORK
+
+UNKNOWN = "n/a"
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|$~:])")
+_AGES = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def money(usd: float, *, signed: bool = False) -> str:
+    """`$1,234.50`, with the sign in front; `n/a` for NaN."""
+    if not math.isfinite(usd):
+        return UNKNOWN
+    return f"{_sign(usd, signed, 2)}${abs(usd):,.2f}"
+
+
+def percent(share: float, *, signed: bool = False, digits: int = 2) -> str:
+    """A fraction as `12.30%`; `n/a` for NaN."""
+    if not math.isfinite(share):
+        return UNKNOWN
+    return f"{_sign(share * 100, signed, digits)}{abs(share * 100):.{digits}f}%"
+
+
+def _sign(value: float, signed: bool, digits: int) -> str:
+    rounded = round(value, digits)
+    if rounded < 0:
+        return "-"
+    return "+" if signed and rounded > 0 else ""
+
+
+def new_york(t: dt.datetime) -> str:
+    """`Fri 20 Nov 2026, 14:35 New York`."""
+    local = t.astimezone(NEW_YORK)
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M} New York"
+
+
+def age(since: dt.timedelta) -> str:
+    """`4 minutes old`; less than a minute, or a time to come, is `just now`."""
+    seconds = since.total_seconds()
+    for unit, name in _AGES:
+        count = int(seconds // unit)
+        if count >= 1:
+            return f"{count} {name}{'s' if count > 1 else ''} old"
+    return "just now"
+
+
+def held(duration: dt.timedelta) -> str:
+    """A holding time: `2 d 3 h`, `3 h 10 min` or `25 min`."""
+    minutes = int(duration.total_seconds() // 60)
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours} h"
+    minutes %= 60
+    if hours:
+        return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
+    return f"{minutes} min"
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """`1 order`, `2,300 orders`."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def plain(text: str) -> str:
+    """Text from the store, so that markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)

@@ -1,0 +1,113 @@
+"""Figures: the data they carry and where they put it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from astra.sessions import NEW_YORK
+from frontend.charts import account_chart, fan_chart, sector_chart, trading_clock
+
+
+def at(day: int, hour: int, minute: int = 0) -> dt.datetime:
+    """A time of November 2026 in New York."""
+    return dt.datetime(2026, 11, day, hour, minute, tzinfo=NEW_YORK).astimezone(dt.UTC)
+
+
+def test_nights_weekends_and_holidays_take_no_room() -> None:
+    # Wed 25th noon, Thanksgiving, the half day's middle, Monday's open
+    x, sessions = trading_clock([at(25, 12, 45), at(26, 12), at(27, 11, 15), at(30, 9, 30)])
+    assert x.tolist() == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    assert [s.date.day for s in sessions] == [25, 27, 30]
+
+
+def test_the_clock_never_runs_backwards() -> None:
+    times = [at(20, 4) + dt.timedelta(minutes=37 * i) for i in range(400)]
+    x, _ = trading_clock(times)
+    assert (np.diff(x) >= 0).all() and x[-1] > 5
+
+
+def test_a_single_time_after_the_close_has_a_place() -> None:
+    x, sessions = trading_clock([at(20, 20)])
+    assert x.tolist() == [1.0] and sessions[0].date.day == 20
+
+
+def test_no_times_have_no_places() -> None:
+    x, sessions = trading_clock([])
+    assert (len(x), sessions) == (0, ())
+
+
+def test_the_account_chart_shows_both_values_and_the_depth_below_the_peak() -> None:
+    times = [at(18, 10), at(18, 11), at(19, 10), at(20, 10)]
+    equity = np.array([100.0, 110.0, 99.0, 104.5])
+    figure = account_chart(times, equity, np.array([100.0, 101.0, 102.0, 103.0]))
+    lines = {trace.name: trace for trace in figure.data}
+    assert set(lines) == {"SPY", "Account", "Drawdown"}
+    assert lines["Account"].y.tolist() == equity.tolist()
+    assert lines["Drawdown"].y.tolist() == pytest.approx([0, 0, -0.1, -0.05])
+    assert figure.layout.xaxis2.ticktext == ("18 Nov", "19 Nov", "20 Nov")
+
+
+def test_without_a_benchmark_the_account_stands_alone() -> None:
+    figure = account_chart([at(18, 10), at(18, 11)], np.array([1.0, 2.0]), None)
+    assert [t.name for t in figure.data] == ["Account", "Drawdown"]
+
+
+def test_many_sessions_get_few_ticks() -> None:
+    times = [at(2, 10) + dt.timedelta(days=i) for i in range(28)]
+    figure = account_chart(times, np.linspace(100, 101, 28), None)
+    assert 4 <= len(figure.layout.xaxis2.tickvals) <= 7
+
+
+def test_a_chart_within_one_day_names_its_hours() -> None:
+    figure = account_chart([at(20, 10), at(20, 15)], np.array([1.0, 2.0]), None)
+    names = figure.layout.xaxis2.ticktext
+    assert names and all(name.endswith("<br>20 Nov") and ":" in name for name in names)
+
+
+def fan(as_of: dt.datetime, price: float) -> pd.DataFrame:
+    steps = np.arange(1, 13)
+    frame: dict[str, Any] = {"step": steps, "ts": [as_of + dt.timedelta(minutes=5 * (int(s) - 1)) for s in steps],
+             "close": price + 0.1 * steps}  # fmt: skip
+    wide = {"q05": -1.0, "q25": -0.4, "q50": 0.0, "q75": 0.4, "q95": 1.0}
+    return pd.DataFrame(frame | {q: frame["close"] + z * np.sqrt(steps) for q, z in wide.items()})
+
+
+def bars(first: dt.datetime, closes: list[float]) -> pd.DataFrame:
+    times = [first + dt.timedelta(minutes=5 * i) for i in range(len(closes))]
+    return pd.DataFrame({"ts": pd.to_datetime(times), "close": closes})
+
+
+def test_the_forecast_starts_from_the_last_close_known_when_it_was_made() -> None:
+    as_of = at(20, 10)
+    seen = bars(at(20, 9, 30), [50.0, 50.5, 51.0, 50.0, 49.5, 49.0, 77.0])  # the last came after
+    figure = fan_chart(seen, fan(as_of, 49.0), as_of)
+    lines = {trace.name: trace for trace in figure.data}
+    assert lines["Forecast"].y[0] == 49.0 and len(lines["Forecast"].y) == 13
+    assert lines["Close"].y[-1] == 77.0
+    assert lines["Close"].x[-1] == pytest.approx(lines["Forecast"].x[1])
+
+
+def test_the_wide_band_holds_the_narrow_one() -> None:
+    as_of = at(20, 10)
+    figure = fan_chart(bars(at(20, 9, 30), [49.0] * 6), fan(as_of, 49.0), as_of)
+    bands = {t.name: np.asarray(t.y) for t in figure.data if t.fill == "toself"}
+    wide, narrow = bands["90% of outcomes"], bands["50% of outcomes"]
+    upper, lower = slice(1, 13), slice(13, 25)
+    assert (wide[upper] > narrow[upper]).all() and (wide[lower] < narrow[lower]).all()
+
+
+def test_a_forecast_without_any_bar_is_still_drawn() -> None:
+    as_of = at(20, 10)
+    figure = fan_chart(bars(as_of, []), fan(as_of, 49.0), as_of)
+    assert len({t.name: t for t in figure.data}["Forecast"].y) == 12
+
+
+@pytest.mark.parametrize(("target", "names"), [(0.3, ["Weight", "Target"]), (np.nan, ["Weight"])])
+def test_sectors_show_their_targets_where_there_are_any(target: float, names: list[str]) -> None:
+    sectors = pd.DataFrame({"sector": ["Energy"], "weight": [0.25], "target": [target]})
+    assert [t.name for t in sector_chart(sectors).data] == names
