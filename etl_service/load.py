@@ -80,20 +80,19 @@ def load(store: Store, source: Yahoo, tickers: Sequence[str], period: str | None
         done = {t: TickerLoad("error", message=str(error), passes=True) for t in tickers}
         return Load(done, time.monotonic() - began, source.retry_after)
     stored = store.prices.last_ts(tickers)
-    limited, silent = None, 0
+    silent, stopped = 0, None
     for ticker in tickers:
-        if limited or silent == PATIENCE:
-            done[ticker] = limited or TickerLoad(
-                "error", message="not asked: Yahoo cannot be reached", passes=True
-            )
+        if stopped:  # asking on would only make it worse
+            done[ticker] = stopped
             continue
         start = _start(stored.get(ticker), now, days)
         fetched = _whole(source, source.fetch(ticker, start), start)
         now = max(now, fetched.now)
-        silent = silent + 1 if fetched.unreachable else 0
         done[ticker] = _store(store, fetched)
-        if fetched.status == "rate_limited":
-            limited = done[ticker]
+        silent = silent + 1 if fetched.unreachable else 0
+        if fetched.status == "rate_limited" or silent == PATIENCE:
+            message = f"not asked any more after {ticker}: {fetched.message}"
+            stopped = replace(done[ticker], message=message)
     store.record_now(now)
     return Load(done, time.monotonic() - began, source.retry_after)
 

@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         if name not in MIME_TYPES:
             raise DataError(f"a format is one of {', '.join(MIME_TYPES)}; found {name!r}")
         reader = store.dump(_query(asked))
-        return Response(encode(reader, name), mimetype=MIME_TYPES[name], headers=_times(store))
+        return Response(encode(reader, name), content_type=MIME_TYPES[name], headers=_times(store))
 
     return app
 
