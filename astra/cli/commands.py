@@ -160,7 +160,7 @@ def train(
     """
     from astra.cli import study
 
-    bundle = study.train(bars, seed, edge, tickers, _settings().bundles, err.print)
+    bundle = study.train(bars, seed, edge, tickers, _settings().bundles, err)
     out.print(f"promoted {bundle}")
 
 
