@@ -59,6 +59,7 @@ class Alpaca:
         self._trading = trading
         self._data = data
         self._live_number = live_number
+        self._is_admitted = False
         self._assets: dict[str, Asset] | None = None
 
     @classmethod
@@ -138,8 +139,7 @@ class Alpaca:
             TemporaryError: not at the broker as far as can be known: send again with the same id.
             OrderError: refused, with the broker's code and sentence.
         """
-        if self._live_number is not None:
-            self.account()
+        self._admit()
         ticket = {
             "symbol": symbol,
             "side": side.value,
@@ -189,6 +189,7 @@ class Alpaca:
 
     def cancel(self, order_id: str) -> None:
         """Ask to cancel by the broker's id; an order that is final already stays as it is."""
+        self._admit()
         try:
             _call(self._trading, "DELETE", f"/orders/{quote(order_id, safe='')}")
         except _RefusedError as refusal:
@@ -196,6 +197,8 @@ class Alpaca:
                 raise
 
     def cancel_all(self) -> None:
+        """Ask to cancel every open order of the account."""
+        self._admit()
         _call(self._trading, "DELETE", "/orders")
 
     def activities(self, after: datetime | None = None) -> Iterator[Activity]:
@@ -220,6 +223,12 @@ class Alpaca:
         """The account's value over `period` (1D, 1W, 1M, 1A, all) each `timeframe` (5Min to 1D)."""
         query = {"period": period, "timeframe": timeframe}
         return read_history(self._get("/account/portfolio/history", query))
+
+    def _admit(self) -> None:
+        """Before anything is changed at a live account: it is the one the settings name."""
+        if self._live_number is not None and not self._is_admitted:
+            self.account()
+            self._is_admitted = True
 
     def _get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         return _call(self._trading, "GET", path, query)
@@ -303,8 +312,8 @@ def _translated(asked: str, error: APIError) -> AstraError:
         return _RateLimitError(f"{asked} is rate limited: wait and try again", _wait(error))
     if status >= 500 or status == 408:
         return TemporaryError(f"{asked} failed with {status} {sentence}: try again", _wait(error))
-    # 40110000 and code-less 401/403 speak of the keys; 40310000 of the order.
-    if status == 401 or (status == 403 and str(code)[:3] in ("Non", "401")):
+    # 40310000 speaks of the order; 40110000, or a 403 without a code, of the keys.
+    if status == 401 or (status == 403 and (code is None or str(code).startswith("401"))):
         return ConfigError(
             f"{asked} was not authorised ({status} {sentence}): check ASTRA_ALPACA_KEY and "
             "ASTRA_ALPACA_SECRET, and that they belong to the same paper or live account"

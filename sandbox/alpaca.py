@@ -1,22 +1,18 @@
 """The sandbox's Alpaca: trading and data API on one port, as the unchanged client speaks them.
 
-Any key and secret are accepted. The account's rules are `sandbox.broker`'s; here are the routes of
-the trading API, the request budget and the credentials.
+The account's rules are `sandbox.broker`'s; here are the app and the routes of the trading API.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
 
-from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
+from flask import Blueprint, Flask, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
 
 from astra.records import MarketClock, Side
 from astra.sessions import next_session, session_at, sessions_between
@@ -30,6 +26,7 @@ from sandbox.alpaca_bodies import (
     position_body,
 )
 from sandbox.alpaca_data import DataFeed, data_api, read_time
+from sandbox.alpaca_gate import guard
 from sandbox.alpaca_record import record_api
 from sandbox.broker import Broker, Terms
 from sandbox.faults import Faults, install
@@ -38,29 +35,6 @@ from sandbox.orders import BAD_REQUEST, NOT_FOUND, QTY_STEP, Order, Refusal, rea
 from sandbox.valuation import Lot
 
 trading_api = Blueprint("trading", __name__, url_prefix="/v2")
-
-
-@dataclass(slots=True)
-class Budget:
-    """Requests allowed in each minute of wall time, as Alpaca counts them."""
-
-    limit: int
-    _minute: int = 0
-    _used: int = 0
-
-    def take(self) -> bool:
-        minute = int(time.time() // 60)
-        if minute != self._minute:
-            self._minute, self._used = minute, 0
-        self._used += 1
-        return self._used <= self.limit
-
-    def headers(self) -> dict[str, str]:
-        return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(max(0, self.limit - self._used)),
-            "X-RateLimit-Reset": str(60 * (self._minute + 1)),
-        }
 
 
 class _Exchange(Flask):
@@ -116,40 +90,11 @@ def create_app(
         "reset": lambda: _reset(app),
         "stop": lambda: None,
     }
-    _admit(app, requests_per_minute)
+    guard(app, market.clock, requests_per_minute)
     install(app, "alpaca", faults)
     for api in (trading_api, record_api, data_api):
         app.register_blueprint(api)
     return app
-
-
-def _admit(app: Flask, requests_per_minute: int) -> None:
-    """Budget and credentials first, refusals as Alpaca words them."""
-    budgets = {"trading": Budget(requests_per_minute), "data": Budget(requests_per_minute)}
-
-    @app.before_request
-    def _check() -> ResponseReturnValue | None:
-        g.budget = budgets["data" if request.path.startswith("/v2/stocks") else "trading"]
-        if not g.budget.take():
-            return jsonify(code=42910000, message="rate limit exceeded"), 429
-        names = ("APCA-API-KEY-ID", "APCA-API-SECRET-KEY")
-        if not all(request.headers.get(name) for name in names):
-            return jsonify(code=40110000, message="request is not authorized"), 401
-        return None
-
-    @app.after_request
-    def _count(response: Response) -> Response:
-        response.headers.extend(g.budget.headers())
-        return response
-
-    @app.errorhandler(Refusal)
-    def _refused(refusal: Refusal) -> ResponseReturnValue:
-        return jsonify(refusal.body), refusal.status
-
-    @app.errorhandler(HTTPException)
-    def _no_route(error: HTTPException) -> ResponseReturnValue:
-        status = error.code or 500
-        return jsonify(code=status * 100_000 + 10_000, message="endpoint not found."), status
 
 
 @trading_api.get("/account")

@@ -8,8 +8,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from astra.records import MarketClock
 from astra.sessions import NEW_YORK, Session
+from sandbox.admission import CENT
 from sandbox.books import Line
-from sandbox.broker import CENT, Broker
+from sandbox.broker import Broker
 from sandbox.orders import Order
 from sandbox.valuation import Lot
 

@@ -71,6 +71,11 @@ class Books:
         if line.symbol is not None and line.shares:
             self._move(line.symbol, line)
 
+    def qty(self, symbol: str) -> Decimal:
+        """Shares held."""
+        held = self.holdings.get(symbol)
+        return Decimal(0) if held is None else held.qty
+
     def unsettled(self, now: datetime) -> Decimal:
         """Proceeds of sales that can't be spent on a cash account yet."""
         self._unsettled = [x for x in self._unsettled if x.settles_at and x.settles_at > now]

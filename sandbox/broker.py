@@ -1,7 +1,7 @@
 """The sandbox's broker: one account that trades against the market's bars. No HTTP.
 
-How orders meet bars is `sandbox.matching`'s, what they may say `sandbox.orders`'s; here is what the
-account allows, and what happens in which order as the market's time passes.
+What an order may say is `sandbox.orders`' business, what the account allows `sandbox.admission`'s,
+how orders meet bars `sandbox.matching`'s; here is what happens, and in which order of time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from typing import Literal
 
 from astra.records import Side
 from astra.sessions import next_session, session_at
+from sandbox.admission import (
+    CENT,
+    check_asset,
+    check_funds,
+    check_shares,
+    check_size,
+    check_wash_trade,
+)
 from sandbox.books import Books, Line
 from sandbox.market import CorporateAction, Market
 from sandbox.matching import Fill, next_fill
@@ -23,7 +31,6 @@ from sandbox.orders import (
     BAD_REQUEST,
     COLLAR,
     FORBIDDEN,
-    MIN_ORDER_USD,
     NOT_FOUND,
     QTY_STEP,
     UNPROCESSABLE,
@@ -33,7 +40,6 @@ from sandbox.orders import (
 )
 from sandbox.valuation import Balances, Lot, Valuation
 
-CENT = Decimal("0.01")
 _TICK = timedelta(microseconds=1)
 
 
@@ -88,7 +94,7 @@ class Broker:
 
     def lots(self) -> list[Lot]:
         """All positions by symbol."""
-        return self.valuation.lots({s: self._held(s) for s in self.books.holdings})
+        return self.valuation.lots({s: self._on_sale(s) for s in self.books.holdings})
 
     def submit(self, ticket: Ticket, *, partial_fill: float | None = None) -> Order:
         """Accept an order and, on the stepped clock, fill at once what fills at once.
@@ -99,12 +105,18 @@ class Broker:
         Raises:
             Refusal: with Alpaca's code and sentence; nothing has changed.
         """
-        now = self.market.clock.now()
-        self._check_asset(ticket, now)
-        self._check_other_orders(ticket)
-        mark = self.valuation.mark(ticket.symbol)
+        now, symbol = self.market.clock.now(), ticket.symbol
+        is_open = session_at(now) is not None
+        check_asset(ticket, self.market.tickers, self.terms.whole_shares_only, is_open=is_open)
+        if ticket.client_order_id in self._by_client_id:
+            raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
+        check_wash_trade(ticket, self.open_orders())
+        mark = self.valuation.mark(symbol)
         if mark is None:
-            raise Refusal(403, FORBIDDEN, f"no trade of {ticket.symbol} is known yet")
+            raise Refusal(403, FORBIDDEN, f"no trade of {symbol} is known yet")
+        held, on_sale = self.books.qty(symbol), self._on_sale(symbol)
+        if ticket.side is Side.SELL:
+            check_shares(ticket, held, on_sale, mark)
         self._stamp = max(now, self._stamp + _TICK)
         order = Order(
             ticket,
@@ -112,15 +124,11 @@ class Broker:
             submitted_at=self._stamp,
             expires_at=next_session(now).closes_at if ticket.time_in_force == "day" else None,
             reserve_price=ticket.limit_price or mark * COLLAR,
+            most_qty=_most(ticket, held - on_sale, mark),
             first_fill=_part(ticket, partial_fill),
         )
-        if ticket.side is Side.BUY:
-            self._check_funds(order)
-        else:
-            free = self._check_shares(ticket, mark)
-            if ticket.notional is not None:
-                order.most_qty = min(free, (ticket.notional / mark * COLLAR).quantize(QTY_STEP))
-        self._check_size(ticket, mark)
+        check_funds(order, self.balances().buying_power)
+        check_size(ticket, held, mark)
         self.orders[order.id] = self._by_client_id[ticket.client_order_id] = order
         self._open.append(order)
         self._trade_until(now)
@@ -240,7 +248,7 @@ class Broker:
             line = Line("DIV", action.at, cash, action.ticker, price=a_share, description=text)
             self.books.book(line)
 
-    def _held(self, symbol: str) -> Decimal:
+    def _on_sale(self, symbol: str) -> Decimal:
         """Shares that open sells hold back."""
         return sum(
             (
@@ -250,78 +258,6 @@ class Broker:
             ),
             Decimal(0),
         )
-
-    def _check_asset(self, ticket: Ticket, now: datetime) -> None:
-        symbol = ticket.symbol
-        if symbol not in self.market.tickers:
-            raise Refusal(422, UNPROCESSABLE, f'asset "{symbol}" not found')
-        if ticket.client_order_id in self._by_client_id:
-            raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
-        if not ticket.is_fractional:
-            return
-        if symbol in self.terms.whole_shares_only:
-            raise Refusal(403, FORBIDDEN, f'asset "{symbol}" is not fractionable')
-        if session_at(now) is None:
-            text = "fractional orders are accepted while the market is open only"
-            raise Refusal(422, UNPROCESSABLE, text)
-
-    def _check_other_orders(self, ticket: Ticket) -> None:
-        """A sell and a buy of one share that could meet are a wash trade."""
-        for order in self.open_orders():
-            other = order.ticket
-            if other.symbol != ticket.symbol or other.side is ticket.side:
-                continue
-            bid, ask = (ticket, other) if ticket.side is Side.BUY else (other, ticket)
-            if bid.limit_price and ask.limit_price and bid.limit_price < ask.limit_price:
-                continue
-            raise Refusal(
-                403,
-                FORBIDDEN,
-                "potential wash trade detected. use complex orders",
-                existing_order_id=order.id,
-                reject_reason=f"opposite side {other.type} order exists",
-            )
-
-    def _check_funds(self, order: Order) -> None:
-        power = self.balances().buying_power
-        if order.reserved > power:
-            raise Refusal(
-                403,
-                FORBIDDEN,
-                "insufficient buying power",
-                buying_power=str(power.quantize(CENT, ROUND_DOWN)),
-                cost_basis=str(order.reserved.quantize(CENT)),
-            )
-
-    def _check_shares(self, ticket: Ticket, mark: Decimal) -> Decimal:
-        """Nothing is sold short here: shares that no other order holds, and they are enough."""
-        held = self.books.holdings.get(ticket.symbol)
-        if held is None:
-            raise Refusal(403, FORBIDDEN, "account is not allowed to short")
-        wanted = ticket.qty if ticket.notional is None else ticket.notional / mark
-        reserved = self._held(ticket.symbol)
-        free = held.qty - reserved
-        if wanted is not None and wanted > free:
-            raise Refusal(
-                403,
-                FORBIDDEN,
-                "insufficient qty available for order "
-                f"(requested: {wanted:f}, available: {free:f})",
-                symbol=ticket.symbol,
-                available=format(free, "f"),
-                existing_qty=format(held.qty, "f"),
-                held_for_orders=format(reserved, "f"),
-            )
-        return free
-
-    def _check_size(self, ticket: Ticket, mark: Decimal) -> None:
-        """At least 1 USD, except to sell the last of a position."""
-        value = ticket.notional or (ticket.qty or Decimal(0)) * (ticket.limit_price or mark)
-        held = self.books.holdings.get(ticket.symbol)
-        closes = ticket.side is Side.SELL and held is not None and ticket.qty == held.qty
-        if value < MIN_ORDER_USD and not closes:
-            text = "cost basis must be >= minimal amount of order 1"
-            raise Refusal(422, FORBIDDEN, text)
 
     @staticmethod
     def _found(order: Order | None, asked: str) -> Order:
@@ -343,6 +279,13 @@ def _part(ticket: Ticket, share: float | None) -> Decimal | None:
     step = QTY_STEP if ticket.is_fractional else Decimal(1)
     part = (ticket.qty * Decimal(str(share))) // step * step
     return part if 0 < part < ticket.qty else None
+
+
+def _most(ticket: Ticket, free: Decimal, price: Decimal) -> Decimal | None:
+    """What a sale of so many dollars may take of the free shares, should the price fall."""
+    if ticket.notional is None or ticket.side is Side.BUY:
+        return None
+    return min(free, (ticket.notional / price * COLLAR).quantize(QTY_STEP))
 
 
 def _settlement(at: datetime) -> datetime:

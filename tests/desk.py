@@ -11,38 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from astra.alpaca import Alpaca
 from astra.settings import Settings
 from sandbox.alpaca import create_app
 from sandbox.faults import Faults
 from sandbox.market import Clock, Market, simulated_market
+from sandbox.serving import Servers, date_answers
 
 TICKERS = ("AAPL", "BRK.B", "JPM")
 TEN = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
 CLOSE = dt.datetime(2026, 1, 12, 21, 0, tzinfo=dt.UTC)
 _record = simulated_market(TICKERS, seed=5, start=dt.date(2026, 1, 9), end=dt.date(2026, 1, 16))
-
-
-class QuietHandler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing."""
-
-
-@contextmanager
-def serving(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @dataclass(frozen=True)
@@ -76,7 +56,9 @@ def connect(url: str, **more: Any) -> Alpaca:
 def opened(at: dt.datetime = TEN, **terms: Any) -> Iterator[Desk]:
     market, faults = Market(_record.tape, Clock(at)), Faults()
     app = create_app(market, faults, **{"requests_per_minute": 100_000, **terms})
-    with serving(app) as url:
+    date_answers(app, market.clock.now)
+    with Servers({"alpaca": app}) as urls:
+        url = urls["alpaca"]
         yield Desk(market, faults, app, url, connect(url))
 
 

@@ -376,7 +376,7 @@ ACTIONS = st.one_of(
 def test_cash_and_shares_are_the_sums_of_the_activities_and_nothing_is_oversold(
     actions: list[tuple[Any, ...]], kind: str
 ) -> None:
-    broker = Broker(market_at(), Terms(account_type=kind))  # type: ignore[arg-type]
+    broker = Broker(market_at(), Terms(account_type=kind))
     for action in actions:
         _apply(broker, *action)
         lines = broker.books.lines
