@@ -116,10 +116,6 @@ class Faults:
         """The fault with an effect on the answer to this request, used up once."""
         return self._take(lambda f: f.is_on_answer and f.meets(vendor, method, path))
 
-    def install(self, app: Flask, vendor: str) -> None:
-        """Let them spoil the answers of `app`: see `install`."""
-        install(app, vendor, self)
-
     def _take(self, is_wanted: Callable[[Fault], bool]) -> Fault | None:
         with self._lock:
             for i, (fault, left) in enumerate(self._armed):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,11 @@ from astra.bars import PRICES
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, Session, next_session, session_at
 from sandbox.clock import Clock
+from sandbox.forming import Forming, partial
 from sandbox.listing import default_tickers
 from sandbox.replay import Recording
 from sandbox.simulation import Simulation
 from sandbox.tape import Bars, Block, CorporateAction, Tape
-from sandbox.traits import stream
 
 __all__ = [
     "Bars",
@@ -37,18 +37,6 @@ __all__ = [
     "simulated_market",
 ]
 _FAR = dt.timedelta(days=30)  # the longest a search for the next print looks ahead
-
-
-@dataclass(frozen=True, slots=True)
-class Forming:
-    """The bar that has begun and not closed, as known now: `close` is the live price."""
-
-    ts: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: int
 
 
 class Market:
@@ -109,27 +97,27 @@ class Market:
         closed = int(now.timestamp()) - BAR_SECONDS + 1
         return self._bars(ticker, start, min(end, closed), now)
 
+    def frozen(self) -> Market:
+        """This market with its clock stopped now, so that one answer is of one moment."""
+        return Market(self.tape, Clock(self.clock.now()))
+
     def forming(self, ticker: str) -> Forming | None:
         """The bar forming now; None while closed, at no print, and after a recording's end."""
         now = self.clock.now()
-        session = session_at(now)
-        if session is None:
-            return None
-        seconds = now.timestamp()
-        ts = int(seconds) - int(seconds - session.opens_at.timestamp()) % BAR_SECONDS
-        bars = self._bars(ticker, ts, ts + 1, now)
-        return _partial(ticker, bars, seconds - ts) if len(bars) else None
+        begun = self._begun(ticker, now)
+        return partial(ticker, begun, now.timestamp() - float(begun.ts[0])) if begun else None
 
     def last_price(self, ticker: str) -> tuple[dt.datetime, float] | None:
         """Time and price: the forming bar's open, else the close of the last bar that printed."""
-        forming = self.forming(ticker)
-        if forming:
-            return _utc(forming.ts), forming.open
         now = self.clock.now()
+        begun = self._begun(ticker, now)
+        if begun:
+            return _utc(int(begun.ts[0])), float(begun.open[0])
         opens = self.tape.extended_to(now)
         for i in range(bisect.bisect_right(opens, now) - 1, -1, -1):
-            bars = self.history(ticker, _epoch(opens[i]), _epoch(opens[i]) + 86_400)
-            if len(bars):
+            start, closed = _epoch(opens[i]), _epoch(now) - BAR_SECONDS + 1
+            bars = self._bars(ticker, start, min(start + 86_400, closed), now)
+            if bars:
                 return _utc(int(bars.ts[-1]) + BAR_SECONDS), float(bars.close[-1])
         return None
 
@@ -177,6 +165,15 @@ class Market:
         self.tape.extended_to(at)
         splits = (a for a in self.tape.actions(ticker) if a.kind == "split" and a.at <= at)
         return math.prod(s.value for s in splits)
+
+    def _begun(self, ticker: str, now: dt.datetime) -> Bars:
+        """The bar that has begun and not closed, whole; empty if there is none."""
+        session = session_at(now)
+        seconds = _epoch(now)
+        if session is None:
+            return self._bars(ticker, seconds, seconds, now)
+        ts = seconds - (seconds - _epoch(session.opens_at)) % BAR_SECONDS
+        return self._bars(ticker, ts, ts + 1, now)
 
     def _bars(self, ticker: str, start: int, end: int, known_at: dt.datetime) -> Bars:
         row = self._index(ticker)
@@ -285,24 +282,6 @@ def _cut(
     keep = np.flatnonzero(block.printed[row] & (grid >= start) & (grid < end))
     prices = np.stack([p[row, keep] for p in (block.open, block.high, block.low, block.close)])
     return grid[keep], prices, block.volume[row, keep]
-
-
-def _partial(ticker: str, bars: Bars, seconds: float) -> Forming:
-    """A bar's first `seconds`: a Brownian bridge from open to close (Karhunen-Loeve, 6 terms).
-
-    Seeded by the bar, so that it is one path whenever and however often it is asked.
-    """
-    ts, o, h, low, c = (float(a[0]) for a in (bars.ts, bars.open, bars.high, bars.low, bars.close))
-    passed = np.arange(int(seconds) + 1) / BAR_SECONDS  # the price moves every second
-    z = stream(int(ts), "forming", ticker).standard_normal(6)
-    k = np.arange(1, 7)
-    # The expected range of Brownian motion is 1.6 standard deviations.
-    sigma = math.log(h / low) / 1.6
-    bridge = (np.sin(np.outer(passed, k) * np.pi) / (k * np.pi)) @ z * math.sqrt(2)
-    path = o * np.exp(passed * math.log(c / o) + sigma * bridge)
-    path[1:] = np.clip(np.round(path[1:], 4), low, h)
-    volume = int(bars.volume[0] * passed[-1])
-    return Forming(int(ts), o, float(path.max()), float(path.min()), float(path[-1]), volume)
 
 
 def _utc(seconds: int) -> dt.datetime:

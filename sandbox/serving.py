@@ -69,11 +69,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 def date_answers(app: Flask, now: Callable[[], dt.datetime]) -> None:
-    """Stamp the answers of `app` with the market's time, as its clients take "now" from there."""
+    """Stamp the answers of `app` that have no `Date` yet: its clients take "now" from there."""
 
     @app.after_request
     def _date(response: Response) -> Response:
-        response.headers["Date"] = http_date(now())
+        response.headers.setdefault("Date", http_date(now()))
         return response
 
 

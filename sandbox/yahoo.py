@@ -10,20 +10,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 import secrets
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 
-import numpy as np
 from flask import Flask, Response, jsonify, request
+from werkzeug.http import http_date
 
 from astra.sessions import (
     NEW_YORK,
     Session,
     last_sessions,
     next_session,
-    session_at,
     sessions_between,
 )
 from sandbox import faults as faulty
@@ -32,6 +29,7 @@ from sandbox.listing import ETFS
 from sandbox.market import Market
 from sandbox.serving import date_answers
 from sandbox.tape import Floats
+from sandbox.yahoo_rows import Window, daily, intraday
 
 _VALID_RANGES = ("1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max")
 _INTERVALS = ("5m", "1d")
@@ -46,16 +44,6 @@ class _ChartError(Exception):
     def __init__(self, status: HTTPStatus, description: str) -> None:
         super().__init__(description)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """[start, end) in epoch seconds; `label` is the range asked for, "" with explicit times."""
-
-    start: int
-    end: int
-    interval: str
-    label: str
 
 
 def create_app(market: Market, faults: Faults) -> Flask:
@@ -86,7 +74,12 @@ def create_app(market: Market, faults: Faults) -> Flask:
     @app.get("/v8/finance/chart/<symbol>")
     def _chart(symbol: str) -> Response:
         served["charts"] += 1
-        return jsonify(chart={"result": [chart(market, symbol, request.args)], "error": None})
+        moment = market.frozen()
+        found = chart(moment, symbol, request.args)
+        answer = jsonify(chart={"result": [found], "error": None})
+        # On a fast clock the end of the request may lie bars after what it shows.
+        answer.headers["Date"] = http_date(moment.clock.now())
+        return answer
 
     @app.errorhandler(_ChartError)
     def _refused(error: _ChartError) -> tuple[Response, int]:
@@ -112,7 +105,7 @@ def chart(market: Market, symbol: str, query: Mapping[str, str]) -> dict[str, ob
     if "." in symbol or not market.has(ticker):
         raise _ChartError(HTTPStatus.NOT_FOUND, "No data found, symbol may be delisted")
     window = _window(query, market)
-    ts, columns = (_intraday if window.interval == "5m" else _daily)(market, ticker, window)
+    ts, columns = (intraday if window.interval == "5m" else daily)(market, ticker, window)
     answer: dict[str, object] = {"meta": _meta(market, ticker, symbol.upper(), window)}
     if not len(ts):
         return answer | {"indicators": {"quote": [{}]}}
@@ -129,7 +122,7 @@ def chart(market: Market, symbol: str, query: Mapping[str, str]) -> dict[str, ob
     return answer | {"indicators": indicators}
 
 
-def _window(query: Mapping[str, str], market: Market) -> _Window:
+def _window(query: Mapping[str, str], market: Market) -> Window:
     now = int(market.clock.now().timestamp())
     interval, label = query.get("interval", "1d"), query.get("range", "")
     if interval not in _INTERVALS:
@@ -157,7 +150,7 @@ def _window(query: Mapping[str, str], market: Market) -> _Window:
             f"5m data not available for startTime={start} and endTime={end}. "
             f"The requested range must be within the last {_INTRADAY_DAYS} days.",
         )
-    return _Window(start, end, interval, label)
+    return Window(start, end, interval, label)
 
 
 def _range_start(label: str, market: Market) -> int:
@@ -179,82 +172,7 @@ def _range_start(label: str, market: Market) -> int:
     return int(now.timestamp()) - count * _DAYS[unit] * 86_400
 
 
-def _intraday(market: Market, ticker: str, window: _Window) -> tuple[np.ndarray, list[Floats]]:
-    """5-minute rows: closed bars, the forming bar, the live or closing point."""
-    bars = market.history(ticker, window.start, window.end)
-    ts = bars.ts
-    rows = np.array([bars.open, bars.high, bars.low, bars.close, bars.volume], np.float64)
-    if zlib.crc32(ticker.encode()) % 2:  # half of the tickers show gaps as nulls
-        ts, rows = _with_nulls(market, window, ts, rows)
-    now = int(market.clock.now().timestamp())
-    extra: list[tuple[int, tuple[float, ...]]] = []
-    forming, last = market.forming(ticker), market.last_price(ticker)
-    if forming and forming.ts < now:
-        shown = (forming.open, forming.high, forming.low, forming.close, float(forming.volume))
-        extra.append((forming.ts, shown))
-    if last:
-        price = forming.close if forming else last[1]
-        at = now if market.session_open() else _last_close(market)
-        extra.append((at, (price, price, price, price, 0.0)))
-    extra = [(t, row) for t, row in extra if window.start <= t < window.end]
-    if extra:
-        ts = np.append(ts, [t for t, _ in extra])
-        rows = np.hstack([rows, np.array([row for _, row in extra]).T])
-    return ts, list(rows)
-
-
-def _with_nulls(
-    market: Market, window: _Window, ts: np.ndarray, rows: Floats
-) -> tuple[np.ndarray, Floats]:
-    """The whole grid between the first and the last bar, NaN where nothing was printed."""
-    if not len(ts):
-        return ts, rows
-    start, end = (dt.datetime.fromtimestamp(int(t), dt.UTC) for t in (ts[0], ts[-1] + 1))
-    grid = np.concatenate([s.grid() for s in sessions_between(start, end)])
-    grid = grid[(grid >= ts[0]) & (grid <= ts[-1])]
-    full = np.full((len(rows), len(grid)), np.nan)
-    full[:, np.searchsorted(grid, ts)] = rows
-    return grid, full
-
-
-def _daily(market: Market, ticker: str, window: _Window) -> tuple[np.ndarray, list[Floats]]:
-    """Daily rows at the sessions' opens, the present one at now; the last column is adjusted."""
-    bars = market.history(ticker, window.start, window.end)
-    if not len(bars):
-        return bars.ts, []
-    start, end = (dt.datetime.fromtimestamp(int(t), dt.UTC) for t in (bars.ts[0], bars.ts[-1] + 1))
-    sessions = sessions_between(start, end)
-    opens = np.array([int(s.opens_at.timestamp()) for s in sessions])
-    first = np.searchsorted(bars.ts, opens)
-    keep = first < np.append(first[1:], len(bars))
-    opens, first = opens[keep], first[keep]
-    last = np.append(first[1:], len(bars)) - 1
-    close = bars.close[last]
-    present = session_at(market.clock.now())
-    shown = opens.copy()
-    if present and shown[-1] == int(present.opens_at.timestamp()):
-        shown[-1] = int(market.clock.now().timestamp())
-    return shown, [
-        bars.open[first],
-        np.maximum.reduceat(bars.high, first),
-        np.minimum.reduceat(bars.low, first),
-        close,
-        np.add.reduceat(bars.volume, first).astype(np.float64),
-        close * _dividend_factors(market, ticker, opens, close),
-    ]
-
-
-def _dividend_factors(market: Market, ticker: str, opens: np.ndarray, close: Floats) -> Floats:
-    """What a dividend takes off all closes before its ex-date: 1 - amount / the close before."""
-    factors = np.ones(len(opens))
-    for action in market.actions(ticker):
-        before = np.searchsorted(opens, int(action.at.timestamp()))
-        if action.kind == "dividend" and before:
-            factors[:before] *= 1 - action.value / close[before - 1]
-    return factors
-
-
-def _events(market: Market, ticker: str, window: _Window, asked: str) -> dict[str, object]:
+def _events(market: Market, ticker: str, window: Window, asked: str) -> dict[str, object]:
     found: dict[str, dict[str, object]] = {}
     for action in market.actions(ticker):
         at = int(action.at.timestamp())
@@ -270,7 +188,7 @@ def _events(market: Market, ticker: str, window: _Window, asked: str) -> dict[st
     return dict(found)
 
 
-def _meta(market: Market, ticker: str, symbol: str, window: _Window) -> dict[str, object]:
+def _meta(market: Market, ticker: str, symbol: str, window: Window) -> dict[str, object]:
     now = market.clock.now()
     today = _today(now)
     fund = ticker in ETFS
@@ -332,10 +250,6 @@ def _today(now: dt.datetime) -> Session:
     """Today's session, be it over or yet to come; on other days the next one."""
     latest = last_sessions(1, now)[0]
     return latest if latest.date == now.astimezone(NEW_YORK).date() else next_session(now)
-
-
-def _last_close(market: Market) -> int:
-    return int(last_sessions(1, market.clock.now())[0].closes_at.timestamp())
 
 
 def _nullable(column: Floats) -> list[float | None]:
