@@ -67,9 +67,10 @@ class Executor:
                 return row
             raise TemporaryError(f"{row.object} is being traded by another worker", 5)
         try:
-            return Work(self._desk, row, fence).finish()
+            Work(self._desk, row, fence).finish()
         finally:
             self._journal.release(row.id, fence)
+        return self._journal.allocation(row.id) or row
 
     def preview(self, delivered: Delivered) -> tuple[Plan, Allocation]:
         """What would be traded now; nothing is written or sent.
