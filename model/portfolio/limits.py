@@ -1,0 +1,159 @@
+"""What a portfolio may look like: k names, caps on a name and a sector, a floor under cash.
+
+Weights are fractions of equity; what is not invested is cash. Sectors do not overlap, so how much
+the caps let k names hold has a closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astra.errors import DataError
+from model.panel import Floats
+
+Indices = NDArray[np.int64]
+ROUNDING = 1e-9  # a weight this far over its cap is arithmetic, not a breach
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """k names at most, each up to `max_weight`, each sector up to `max_sector_weight`, all of them
+    up to 1 - `cash_floor` of equity.
+
+    Raises:
+        DataError: a limit under which nothing, or more than all, could be held.
+    """
+
+    k: int = 20
+    max_weight: float = 0.10
+    max_sector_weight: float = 0.30
+    cash_floor: float = 0.02
+
+    def __post_init__(self) -> None:
+        fits = (
+            (self.k >= 1, f"k of at least 1, found {self.k}"),
+            (0 < self.max_weight <= 1, f"max_weight in (0, 1], found {self.max_weight}"),
+            (
+                0 < self.max_sector_weight <= 1,
+                f"max_sector_weight in (0, 1], found {self.max_sector_weight}",
+            ),
+            (0 <= self.cash_floor < 1, f"cash_floor in [0, 1), found {self.cash_floor}"),
+        )
+        for holds, wanted in fits:
+            if not holds:
+                raise DataError(f"the limits need a {wanted}")
+
+    @property
+    def investable(self) -> float:
+        return 1.0 - self.cash_floor
+
+
+def sector_codes(sectors: Sequence[str]) -> Indices:
+    """Sectors as integers 0.., shape (n,). A name without a sector ("") is a sector of its own."""
+    known: dict[str, int] = {}
+    keys = (sector or f"\0{i}" for i, sector in enumerate(sectors))
+    return np.array([known.setdefault(key, len(known)) for key in keys], np.int64)
+
+
+def room(codes: Indices, limits: Limits) -> Floats:
+    """What each name adds to the largest total weight when names join in this order, shape (n,)."""
+    seen: dict[int, int] = {}
+    added = np.empty(len(codes))
+    for i, code in enumerate(codes):
+        held = seen.get(int(code), 0)
+        seen[int(code)] = held + 1
+        added[i] = _sector_room(held + 1, limits) - _sector_room(held, limits)
+    return added
+
+
+def capacity(codes: Indices, limits: Limits) -> float:
+    """The largest total weight these names may have together."""
+    return min(limits.investable, float(room(codes, limits).sum()))
+
+
+def best_capacity(codes: Indices, limits: Limits) -> float:
+    """The largest total weight that k of these names may have together."""
+    largest = np.sort(room(codes, limits))[::-1][: limits.k]
+    return min(limits.investable, float(largest.sum()))
+
+
+def pick(
+    preference: Indices, codes: Indices, limits: Limits, count: int, invested: float
+) -> Indices:
+    """The first `count` names of `preference`, changed as little as it takes to hold `invested`.
+
+    As long as the caps let the picked names hold less, the least preferred name of the fullest
+    sector gives way to the most preferred one of the emptiest. Room is concave in the number of
+    names of a sector, so these single exchanges reach whatever `count` names can hold.
+
+    Returns:
+        indices into `codes`, in order of preference.
+    """
+    kept, spare = list(preference[:count]), list(preference[count:])
+    while spare and capacity(codes[kept], limits) < invested - ROUNDING:
+        counts = np.bincount(codes[kept], minlength=int(codes.max()) + 1)
+        lost = [_gain(int(counts[codes[i]]) - 1, limits) for i in kept]
+        won = [_gain(int(counts[codes[i]]), limits) for i in spare]
+        leaver = max(j for j, x in enumerate(lost) if x <= min(lost) + ROUNDING)
+        joiner = min(j for j, x in enumerate(won) if x >= max(won) - ROUNDING)
+        if won[joiner] <= lost[leaver] + ROUNDING:
+            break
+        kept[leaver], spare[joiner] = spare[joiner], kept[leaver]
+    rank = {int(name): place for place, name in enumerate(preference)}
+    return np.array(sorted(kept, key=lambda name: rank[int(name)]), np.int64)
+
+
+def trim(weights: Floats, codes: Indices, limits: Limits) -> Floats:
+    """Weights cut down to the limits, what is cut off becoming cash: never a purchase.
+
+    All but the k largest names go, then names and sectors over their caps, then, in proportion,
+    whatever would leave less cash than its floor.
+    """
+    out = np.where(weights > 0, weights, 0.0)
+    out[np.argsort(-out, kind="stable")[limits.k :]] = 0.0
+    out = np.minimum(out, limits.max_weight)
+    by_sector = np.bincount(codes, weights=out, minlength=int(codes.max()) + 1)
+    over = np.maximum(1.0, by_sector / limits.max_sector_weight)
+    out = out / over[codes]
+    return out / max(1.0, float(out.sum()) / limits.investable)
+
+
+def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
+    """The weights themselves, if a portfolio may have them.
+
+    Raises:
+        DataError: the first limit they break, as one sentence.
+    """
+    found = np.asarray(weights, np.float64)
+    if found.shape != codes.shape:
+        raise DataError(f"one weight per ticker is required: {len(codes)}, found {found.shape}")
+    if not np.isfinite(found).all():
+        raise DataError(f"weights must be finite, {int((~np.isfinite(found)).sum())} are not")
+    by_sector = np.bincount(codes, weights=found, minlength=1)
+    breaches = (
+        (found.min(initial=0.0) < 0, f"at least 0, found {found.min(initial=0.0):.6f}"),
+        (found.max(initial=0.0) > limits.max_weight + ROUNDING,
+         f"at most {limits.max_weight} a name, found {found.max(initial=0.0):.6f}"),
+        (by_sector.max() > limits.max_sector_weight + ROUNDING,
+         f"at most {limits.max_sector_weight} a sector, found {by_sector.max():.6f}"),
+        (found.sum() > limits.investable + ROUNDING,
+         f"at most {limits.investable} in all, found {found.sum():.6f}"),
+        ((found > 0).sum() > limits.k, f"on {limits.k} names at most, found {(found > 0).sum()}"),
+    )  # fmt: skip
+    for broken, wanted in breaches:
+        if broken:
+            raise DataError(f"weights must be {wanted}")
+    return found
+
+
+def _sector_room(names: int, limits: Limits) -> float:
+    return min(limits.max_sector_weight, names * limits.max_weight)
+
+
+def _gain(names: int, limits: Limits) -> float:
+    """What one more name adds to a sector of `names`."""
+    return _sector_room(names + 1, limits) - _sector_room(names, limits)
