@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 from flask import Flask
 
+from astra.errors import ConfigError
 from sandbox.control import create_app as create_control
 from sandbox.faults import Faults
 from sandbox.market import Market, default_tickers, replay_market, simulated_market
@@ -118,7 +119,11 @@ class Sandbox:
 
     def start(self) -> None:
         """Bind all four ports, then serve; nothing keeps running if one port is taken."""
-        self.urls = Urls(**self._servers.start(self._port))
+        try:
+            self.urls = Urls(**self._servers.start(self._port))
+        except ConfigError:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop deliveries and servers; harmless when already stopped."""
@@ -142,13 +147,6 @@ class Sandbox:
                 fee_bp=personality.fee_bp,
             ),
         )
-
-
-def serve(market: Market, **options: Any) -> Sandbox:
-    """A started `Sandbox`; `options` as its constructor's. Call its `stop` in the end."""
-    sandbox = Sandbox(market, **options)
-    sandbox.start()
-    return sandbox
 
 
 def open_market(options: Options) -> Market:
