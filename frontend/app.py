@@ -16,7 +16,7 @@ from frontend.feed import Feed, Pulse
 from frontend.page import Page, gather
 from frontend.reader import Reader
 from frontend.sections import closed, forecast, header, latest_decision, performance, positions
-from frontend.words import plain
+from frontend.words import sentence
 
 REFRESH_SECONDS = 30
 SECTIONS = (
@@ -54,7 +54,7 @@ def watch(feed: Feed, version: str | None, page: Page | None) -> None:
     except AstraError as error:
         if page is not None:
             header.as_of(page, page.now)
-            st.warning(f"No news any more, this is what was last read: {plain(str(error))}")
+            st.warning(f"No news any more, this is what was last read: {sentence(error)}")
         return
     if pulse.version != version:
         st.rerun()
@@ -82,7 +82,7 @@ def show(page: Page) -> None:
         try:
             section(page)
         except AstraError as error:
-            st.error(plain(str(error)))
+            st.error(sentence(error))
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
     try:
         found = settings.load()
     except AstraError as error:
-        st.error(plain(str(error)))
+        st.error(sentence(error))
         return
     feed, version, page = Feed(found), None, None
     try:
@@ -100,7 +100,7 @@ def main() -> None:
         version = pulse.version
         page = read(feed, found, pulse)
     except AstraError as error:
-        st.error(plain(str(error)))
+        st.error(sentence(error))
     watch(feed, version, page)
     if page is not None:
         show(page)

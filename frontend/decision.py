@@ -59,9 +59,7 @@ def parse(document: str) -> Decision:
         as_of = dt.datetime.fromisoformat(found["as_of"])
         weights = {str(t): float(w) for t, w in found["weights"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"a decision needs as_of and weights, found {document[:60]!r}: {error}"
-        ) from error
+        raise DataError(f"a decision needs as_of and weights, found {document[:60]!r}") from error
     skill = found.get("skill") or {}
     return Decision(
         as_of=as_of,

@@ -9,7 +9,7 @@ import re
 from astra.sessions import NEW_YORK
 
 UNKNOWN = "n/a"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|$~:])")
+_MARKDOWN = re.compile(r"([\\*_{}\[\]()<>#+!|$~:])")
 _AGES = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
@@ -68,5 +68,11 @@ def count(n: int, noun: str, plural: str = "") -> str:
 
 
 def plain(text: str) -> str:
-    """Text from the store, so that markdown shows it as it is."""
+    """Text from elsewhere, so that markdown shows it as it is; only `code` stays code."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def sentence(error: Exception) -> str:
+    """An error's message for a reader of the page."""
+    text = str(error).rstrip(".")
+    return plain(f"{text[:1].upper()}{text[1:]}.")

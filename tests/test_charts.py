@@ -71,8 +71,8 @@ def test_a_chart_within_one_day_names_its_hours() -> None:
 
 def fan(as_of: dt.datetime, price: float) -> pd.DataFrame:
     steps = np.arange(1, 13)
-    frame: dict[str, Any] = {"step": steps, "ts": [as_of + dt.timedelta(minutes=5 * (int(s) - 1)) for s in steps],
-             "close": price + 0.1 * steps}  # fmt: skip
+    times = [as_of + dt.timedelta(minutes=5 * (int(s) - 1)) for s in steps]
+    frame: dict[str, Any] = {"step": steps, "ts": times, "close": price + 0.1 * steps}
     wide = {"q05": -1.0, "q25": -0.4, "q50": 0.0, "q75": 0.4, "q95": 1.0}
     return pd.DataFrame(frame | {q: frame["close"] + z * np.sqrt(steps) for q, z in wide.items()})
 

@@ -29,7 +29,7 @@ def show(page: Page) -> None:
     st.header("Closed trades", anchor=False)
     found = match(fills(page.activities))
     if not found.closed:
-        st.info("Nothing has been sold yet: a trade is closed when its shares are sold.")
+        st.caption("Nothing has been sold yet: a trade is closed when its shares are sold.")
         return
     total = sum((t.profit for t in found.closed), Decimal(0))
     won = sum(t.profit > 0 for t in found.closed)

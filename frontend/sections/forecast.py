@@ -31,7 +31,7 @@ def show(page: Page) -> None:
     known = page.reader.table("forecasts", **_newest(page))
     fans = latest(known)
     if fans.empty:
-        st.info("No forecast yet: the first decision (`astra allocate`) records one.")
+        st.caption("No forecast yet: the first decision (`astra allocate`) records one.")
         return
     as_of = fans["as_of"].iloc[0].to_pydatetime()
     before = page.reader.table(

@@ -44,9 +44,10 @@ def show(page: Page) -> None:
     )
 
 
-def _dollars(page: Page, share: float) -> str:
-    """What a return came to in today's money."""
-    return money(page.holdings.equity * share / (1 + share), signed=True)
+def _dollars(page: Page, share: float) -> str | None:
+    """What a return came to in today's money; None if nothing moved, which needs no arrow."""
+    change = money(page.holdings.equity * share / (1 + share), signed=True)
+    return change if change[0] in "+-" else None
 
 
 def as_of(page: Page, market_now: dt.datetime) -> None:

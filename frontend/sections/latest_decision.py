@@ -27,7 +27,7 @@ def show(page: Page) -> None:
     st.header("Latest decision", anchor=False)
     made = page.decision
     if made is None:
-        st.info("No decision yet: ask the model service for one with `astra allocate`.")
+        st.caption("No decision yet: ask the model service for one with `astra allocate`.")
         return
     st.subheader(verdict(made), anchor=False)
     origin = (

@@ -16,7 +16,7 @@ def show(page: Page) -> None:
     st.header("Performance", anchor=False)
     curve = page.curve
     if curve is None or len(curve.times) < 2:
-        st.info(
+        st.caption(
             "One value of the account is recorded so far: the chart begins with the second, "
             "after the monitor's next run."
         )

@@ -36,7 +36,7 @@ def show(page: Page) -> None:
     st.header("Positions", anchor=False)
     held = page.holdings
     if held.table.empty:
-        st.info(
+        st.caption(
             f"Everything is in cash ({money(held.cash)}): positions appear after the first "
             "rebalance.".replace("$", r"\$")
         )
