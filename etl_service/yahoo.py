@@ -7,12 +7,15 @@ the `Date` of its answers.
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import os
+import shutil
 import threading
 import warnings
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,10 +25,15 @@ from curl_cffi.requests import Session
 from curl_cffi.requests.session import RetryStrategy
 from werkzeug.http import parse_date
 from yfinance.data import YfData
-from yfinance.exceptions import YFException, YFPricesMissingError, YFRateLimitError
+from yfinance.exceptions import (
+    YFDataException,
+    YFException,
+    YFPricesMissingError,
+    YFRateLimitError,
+)
 
 from astra import bars
-from astra.errors import TemporaryError
+from astra.errors import ConfigError, TemporaryError
 from astra.sessions import BAR_SECONDS
 from astra.settings import Settings
 
@@ -64,14 +72,15 @@ class Fetched:
 
 
 class Yahoo:
-    """A source of bars: from a ticker and a start to `Fetched`."""
+    """A source of bars: from a ticker and a start to `Fetched`.
+
+    Raises:
+        ConfigError: there is no place for yfinance's caches.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._session = _Session(settings.yahoo_url, settings.vendor_timeout)
-        # Workers that share one cache file lock each other out (yfinance #2557).
-        folder = settings.var / "yfinance" / str(os.getpid())
-        folder.mkdir(parents=True, exist_ok=True)
-        yf.set_tz_cache_location(str(folder))
+        yf.set_tz_cache_location(str(_own_folder(settings.var)))
         yf.config.debug.hide_exceptions = False
 
     @property
@@ -153,7 +162,8 @@ class Yahoo:
                 return self._failed(ticker, "empty", "")
             return self._failed(ticker, "error", f"Yahoo: {error.rationale}")
         message = f"Yahoo's answer cannot be read: {type(error).__name__} {error}"
-        return self._failed(ticker, "error", message)
+        is_down = isinstance(error, YFDataException)  # Yahoo's page for it, with status 200
+        return self._failed(ticker, "error", message, passes=is_down)
 
     def _failed(
         self,
@@ -201,6 +211,17 @@ class _Session(Session):  # type: ignore[misc]  # curl_cffi is not followed, so 
             return url
         path = self._base.path.rstrip("/") + parts.path
         return urlunsplit((self._base.scheme, self._base.netloc, path, parts.query, ""))
+
+
+def _own_folder(var: Path) -> Path:
+    """For this process's caches: workers that share a file lock each other out (yfinance #2557)."""
+    folder = var / "yfinance" / str(os.getpid())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"ASTRA_VAR must be a folder to write in: {error}") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _offered(ticker: str, quotes: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from astra.errors import DataError, TemporaryError
 from astra.records import Account, Activity, OrderStatus, Position, Side
 from astra.store import Query, Store, open_store
-from astra.store.books import FORECAST_COLUMNS, EquityPoint, Member
+from astra.store.books import FORECAST_COLUMNS, Member
 from astra.store.journal import AllocationRow, Journal, OrderRow
 from astra.store.sqlite import Sqlite
 
@@ -33,6 +33,13 @@ ALLOCATION = AllocationRow(
 SELL = OrderRow(
     "a-AAPL-sell-1", ALLOCATION.id, "PA1", "AAPL", Side.SELL, 1, Decimal("0.5"), 200.0, "", NOW, NOW
 )
+
+
+@dataclass(frozen=True)
+class Point:
+    at: dt.datetime
+    equity: Decimal | float
+    profit_loss: Decimal | float | None
 
 
 @pytest.fixture
@@ -89,11 +96,14 @@ def test_an_account_summary_again_overwrites_but_keeps_its_allocation(store: Sto
 
 
 def test_the_history_is_overwritten_point_by_point(store: Store) -> None:
-    points = [EquityPoint(NOW + i * HOUR, Decimal(100 + i), Decimal(i)) for i in range(3)]
+    points = [Point(NOW + i * HOUR, 100.0 + i, None if i == 0 else Decimal(i)) for i in range(3)]
     store.books.record_history("PA1", points)
-    store.books.record_history("PA1", [replace(points[2], equity=Decimal("102.5"))])
+    store.books.record_history("PA1", [replace(points[2], equity=102.5)])
     found = store.books.read("history", start=NOW + HOUR, end=NOW + 3 * HOUR)
-    assert found["equity"].to_pylist() == ["101", "102.5"]
+    assert found["equity"].to_pylist() == ["101.0", "102.5"]
+    assert store.books.read("history")["profit_loss"].to_pylist() == [None, "1", "2"]
+    with pytest.raises(DataError, match="finite"):
+        store.books.record_history("PA1", [replace(points[0], equity=float("nan"))])
 
 
 def test_forecasts_never_change_once_recorded(store: Store) -> None:

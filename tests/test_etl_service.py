@@ -386,6 +386,15 @@ def test_a_dump_reads_what_was_known_then(house: House) -> None:
     assert np.array_equal(now["volume"][1:], then["volume"][1:])
 
 
+def test_dumps_that_nobody_reads_to_the_end_give_their_connections_back(house: House) -> None:
+    house.load("?ticker=AAPL")
+    for _ in range(20):  # more than the pool has
+        response = house.client.get("/dump_table?table=price_history")
+        assert next(response.iter_encoded()).startswith(b"ticker,ts")
+        response.close()
+    assert len(dumped(house, "ticker=AAPL", "csv")) == len(truth(house, "AAPL"))
+
+
 def test_the_universe_can_be_dumped_and_a_restart_does_not_repeat_it(house: House) -> None:
     create_app(house.settings)
     rows = house.client.get("/dump_table?table=universe&format=json").get_json()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -36,13 +36,15 @@ class Member:
     tradable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class EquityPoint:
-    """One point of the broker's portfolio history."""
+class EquityPoint(Protocol):
+    """One point of the broker's portfolio history, as its adapter gives it; USD."""
 
-    at: dt.datetime
-    equity: Decimal
-    profit_loss: Decimal
+    @property
+    def at(self) -> dt.datetime: ...
+    @property
+    def equity(self) -> Decimal | float: ...
+    @property
+    def profit_loss(self) -> Decimal | float | None: ...
 
 
 class Books:
@@ -120,7 +122,7 @@ class Books:
                 "account": account,
                 "at": rows.seconds(p.at),
                 "equity": rows.decimal(p.equity),
-                "profit_loss": rows.decimal(p.profit_loss),
+                "profit_loss": rows.decimal_or_none(p.profit_loss),
             }
             for p in points
         ]

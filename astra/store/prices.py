@@ -172,13 +172,15 @@ class Prices:
                 low, high = _last_window(last, low, high, known_at, stored)
             names: list[str] = []
             parts: list[NDArray[np.void]] = []
+            held = 0
             for ticker in sorted(stored if tickers is None else set(tickers)):
                 part = self._dialect.window(connection, ticker, low, high, known_at)
                 names.append(ticker)
                 parts.append(part)
-                if sum(map(len, parts)) >= BATCH_ROWS:
+                held += len(part)
+                if held >= BATCH_ROWS:
                     yield _batch(names, parts)
-                    names, parts = [], []
+                    names, parts, held = [], [], 0
             if names:
                 yield _batch(names, parts)
 

@@ -39,18 +39,19 @@ def moment_or_none(at: int | None) -> dt.datetime | None:
     return None if at is None else moment(at)
 
 
-def decimal(value: Decimal) -> str:
-    """A decimal string without exponent.
+def decimal(value: Decimal | float) -> str:
+    """A decimal string without exponent; a float as it is written.
 
     Raises:
         DataError: the value is NaN or infinite.
     """
-    if not value.is_finite():
+    exact = Decimal(str(value))
+    if not exact.is_finite():
         raise DataError(f"a finite amount is required, found {value}")
-    return format(value, "f")
+    return format(exact, "f")
 
 
-def decimal_or_none(value: Decimal | None) -> str | None:
+def decimal_or_none(value: Decimal | float | None) -> str | None:
     return None if value is None else decimal(value)
 
 

@@ -173,7 +173,7 @@ history = Table(
     Column("account", String(60), primary_key=True),
     instant("at", primary_key=True),
     amount("equity", nullable=False),
-    amount("profit_loss", nullable=False),
+    amount("profit_loss"),
 )
 
 shadow_books = Table(

@@ -94,7 +94,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(60), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("equity", sa.String(40), nullable=False),
-        sa.Column("profit_loss", sa.String(40), nullable=False),
+        sa.Column("profit_loss", sa.String(40)),
         sa.PrimaryKeyConstraint("account", "at"),
     )
     op.create_table(
