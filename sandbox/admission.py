@@ -15,10 +15,10 @@ CENT = Decimal("0.01")
 
 
 def check_asset(
-    ticket: Ticket, listed: Collection[str], whole_shares_only: Collection[str], *, is_open: bool
+    ticket: Ticket, whole_shares_only: Collection[str], *, is_listed: bool, is_open: bool
 ) -> None:
     """The symbol is listed; fractions need an asset that has them and an open session."""
-    if ticket.symbol not in listed:
+    if not is_listed:
         raise Refusal(422, UNPROCESSABLE, f'asset "{ticket.symbol}" not found')
     if not ticket.is_fractional:
         return

@@ -279,10 +279,10 @@ def _decimal_argument(name: str) -> Decimal | None:
 
 def _symbol_named(name: str) -> str | None:
     """By symbol or by asset id."""
-    tickers = _broker().market.tickers
-    if name in tickers:
+    market = _broker().market
+    if market.has(name):
         return name
-    return next((symbol for symbol in tickers if asset_id(symbol) == name), None)
+    return next((symbol for symbol in market.tickers if asset_id(symbol) == name), None)
 
 
 def _lot(name: str) -> Lot:

@@ -60,7 +60,7 @@ class DataFeed:
 
     def bars(self, symbol: str, start: int, end: int, feed: Feed) -> Bars:
         """Closed 5-minute bars with start <= ts < end; none of a symbol that is not listed."""
-        if symbol not in self.market.tickers:
+        if not self.market.has(symbol):
             none = np.empty(0)
             return Bars(np.empty(0, np.int64), none, none, none, none, np.empty(0, np.int64))
         bars = self.market.history(symbol, start, end)
@@ -72,7 +72,7 @@ class DataFeed:
 
     def last_trade(self, symbol: str, feed: Feed) -> tuple[datetime, float] | None:
         """Time and price, USD."""
-        if symbol not in self.market.tickers:
+        if not self.market.has(symbol):
             return None
         if feed == "sip":
             return self.market.last_price(symbol)
@@ -251,7 +251,7 @@ def _merged(bars: Bars, step: int) -> Bars:
 
 def _unadjusted(market: Market, symbol: str, bars: Bars) -> Bars:
     """Prices and volumes as they were on the day, before the splits since."""
-    if symbol not in market.tickers:
+    if not market.has(symbol):
         return bars
     factor = np.ones(len(bars.ts))
     for action in market.actions(symbol):

@@ -107,7 +107,8 @@ class Broker:
         """
         now, symbol = self.market.clock.now(), ticket.symbol
         is_open = session_at(now) is not None
-        check_asset(ticket, self.market.tickers, self.terms.whole_shares_only, is_open=is_open)
+        is_listed = self.market.has(symbol)
+        check_asset(ticket, self.terms.whole_shares_only, is_listed=is_listed, is_open=is_open)
         if ticket.client_order_id in self._by_client_id:
             raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
         check_wash_trade(ticket, self.open_orders())

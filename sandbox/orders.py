@@ -93,8 +93,8 @@ class Order:
 
     @property
     def reserved(self) -> Decimal:
-        """USD of buying power that an open buy holds back."""
-        if not self.is_open or self.ticket.side is Side.SELL:
+        """USD of buying power that the order holds back while it is open."""
+        if self.ticket.side is Side.SELL:
             return Decimal(0)
         if self.ticket.notional is not None:
             return self.ticket.notional

@@ -18,6 +18,7 @@ from sandbox.alpaca import create_app
 from sandbox.faults import Faults
 from sandbox.market import Clock, Market, simulated_market
 from sandbox.serving import Servers, date_answers
+from sandbox.tape import Tape
 
 TICKERS = ("AAPL", "BRK.B", "JPM")
 TEN = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
@@ -53,8 +54,8 @@ def connect(url: str, **more: Any) -> Alpaca:
 
 
 @contextmanager
-def opened(at: dt.datetime = TEN, **terms: Any) -> Iterator[Desk]:
-    market, faults = Market(_record.tape, Clock(at)), Faults()
+def opened(at: dt.datetime = TEN, tape: Tape = _record.tape, **terms: Any) -> Iterator[Desk]:
+    market, faults = Market(tape, Clock(at)), Faults()
     app = create_app(market, faults, **{"requests_per_minute": 100_000, **terms})
     date_answers(app, market.clock.now)
     with Servers({"alpaca": app}) as urls:

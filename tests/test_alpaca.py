@@ -7,6 +7,7 @@ import math
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -120,8 +121,10 @@ class TestSubmitting:
     def test_a_timeout_after_the_work_is_resolved_by_looking_it_up(self) -> None:
         with opened() as desk:
             hasty = connect(desk.url, vendor_timeout=0.15)
-            desk.fail("POST", "/v2/orders", delay_s=0.4, after=True)
+            desk.fail("POST", "/v2/orders", delay_s=3, after=True)
+            started = time.monotonic()
             assert hasty.submit("AAPL", Side.BUY, Decimal(1), "once").filled_qty == 1
+            assert time.monotonic() - started < 3
             assert len(desk.state()["orders"]) == 1
 
     def test_a_rate_limited_order_is_temporary_and_not_looked_up(self, desk: Desk) -> None:
@@ -129,6 +132,15 @@ class TestSubmitting:
         desk.fail("GET", "/v2/orders:by_client_order_id", status=500)
         with pytest.raises(TemporaryError, match="rate limited"):
             desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+
+    def test_one_id_sent_by_many_at_once_is_one_order(self, desk: Desk) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            sent = [
+                pool.submit(desk.alpaca.submit, "AAPL", Side.BUY, Decimal(1), "once")
+                for _ in range(8)
+            ]
+            assert len({one.result().id for one in sent}) == 1
+        assert desk.alpaca.positions()[0].qty == 1
 
     def test_a_lookup_that_fails_too_stays_temporary(self, desk: Desk) -> None:
         desk.fail("POST", "/v2/orders", status=500)

@@ -13,8 +13,9 @@ import pytest
 import requests
 from desk import CLOSE, TEN, TICKERS, Desk, opened
 
-from astra.sessions import BAR, next_session
+from astra.sessions import BAR, last_sessions, next_session
 from sandbox.alpaca_bodies import order_body
+from sandbox.market import simulated_market
 from sandbox.orders import read_ticket
 
 # `desk` imports astra.alpaca first, which quiets alpaca-py's own deprecation warning.
@@ -233,6 +234,22 @@ class TestMarketData:
             assert quotes[symbol].bid_price < last[1] < quotes[symbol].ask_price
             assert bars[symbol].timestamp < TEN
             assert snapshots[symbol].previous_daily_bar.timestamp.date() == FRIDAY.date()
+
+    def test_raw_bars_are_those_of_the_day_and_split_ones_those_of_now(self) -> None:
+        days = {"start": dt.date(2026, 1, 5), "end": dt.date(2026, 2, 27)}
+        tape = simulated_market(TICKERS, seed=5, splits=30, **days).tape
+        split = next(a for t in TICKERS for a in tape.actions(t) if a.kind == "split")
+        day = last_sessions(1, split.at - BAR)[0]
+        query = {"start": day.opens_at.isoformat(), "end": day.closes_at.isoformat()}
+        query |= {"symbols": split.ticker}
+        with opened(day.closes_at, tape=tape) as desk:
+            (then,) = _pages(desk, **query)
+            desk.step(split.at + BAR)
+            (raw,) = _pages(desk, **query, adjustment="raw")
+            (adjusted,) = _pages(desk, **query)
+        closes = [[b["c"] for b in page["bars"][split.ticker]] for page in (then, raw, adjusted)]
+        assert closes[1] == pytest.approx(closes[0])
+        assert np.array(closes[2]) * split.value == pytest.approx(np.array(closes[0]))
 
     def test_no_bar_is_served_before_it_has_closed(self, desk: Desk) -> None:
         desk.step(TEN + BAR - dt.timedelta(seconds=1))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astra.sessions import BAR, next_session
+from astra.sessions import BAR, last_sessions, next_session
 from sandbox.broker import Broker, Terms
 from sandbox.market import Clock, CorporateAction, Market, simulated_market
 from sandbox.orders import Order, Refusal, read_ticket
@@ -331,6 +331,33 @@ def test_splits_multiply_shares_and_dividends_are_paid_where_the_account_gets_th
     assert kinds.count("DIV") == (1 if pays else 0)
     step(broker, ex_date + 2 * BAR)
     assert [line.kind for line in broker.books.lines] == kinds
+
+
+def test_a_step_over_a_fill_and_a_later_split_does_both_in_their_order() -> None:
+    market = ActingMarket(_record.tape, Clock(CLOSE))
+    ex_date = next_session(next_session(CLOSE).closes_at).opens_at
+    market.acts = (CorporateAction("AAPL", "split", ex_date, 2.0),)
+    broker = Broker(market, Terms())
+    order = send(broker, "AAPL", "buy", 5)
+    step(broker, ex_date + BAR)
+    assert (order.status, order.filled_qty) == ("filled", 5)
+    assert broker.books.holdings["AAPL"].qty == 10
+
+
+def test_the_equity_before_a_split_is_the_same_after_it() -> None:
+    days = {"start": dt.date(2026, 1, 5), "end": dt.date(2026, 2, 27)}
+    tape = simulated_market(TICKERS, seed=5, splits=30, **days).tape
+    split = next(a for t in TICKERS for a in tape.actions(t) if a.kind == "split")
+    before = last_sessions(1, split.at - BAR)[0]
+    broker = Broker(Market(tape, Clock(before.opens_at)), Terms())
+    send(broker, split.ticker, "buy", 100)
+    step(broker, before.closes_at)
+    then = broker.balances().equity
+    step(broker, split.at + BAR)
+    assert broker.books.holdings[split.ticker].qty == int(100 * split.value)
+    _, values, _ = broker.valuation.equity_history(before.opens_at, before.closes_at, None)
+    assert values[-1] == pytest.approx(float(then))
+    assert float(broker.balances().last_equity) == pytest.approx(float(then))
 
 
 def test_equity_history_is_cash_plus_shares_at_the_last_closed_prices(broker: Broker) -> None:
