@@ -310,3 +310,26 @@ def test_a_split_rewrites_what_yahoo_tells_of_the_past(tmp_path: Path) -> None:
     ]
     assert ratios
     assert before["open"][0] / after["open"][0] == pytest.approx(np.prod(ratios))
+
+
+def test_on_a_running_clock_an_answer_is_of_one_moment(url: str, market: Market) -> None:
+    market.clock.run(30_000)
+    found = []
+    for _ in range(12):
+        answer = requests.get(
+            f"{url}/v8/finance/chart/SPY", params={"interval": "5m", "range": "1d"}, timeout=10
+        )
+        rows = answer.json()["chart"]["result"][0]
+        date = parse_date(answer.headers["Date"])
+        assert date is not None
+        found.append((seconds(date), rows["timestamp"], rows["indicators"]["quote"][0]["close"]))
+    market.clock.halt()
+    market.clock.step_to(NOW + dt.timedelta(days=60))
+    for date, times, closes in found:
+        truth = market.history("SPY", times[0], date)
+        closed = {t: c for t, c in zip(times, closes, strict=True) if t + BAR_SECONDS <= date}
+        end = date - BAR_SECONDS
+        assert {t: c for t, c in closed.items() if t in set(truth.ts.tolist())} == {
+            int(t): c for t, c in zip(truth.ts, truth.close, strict=True) if t <= end
+        }
+    assert found[-1][0] > found[0][0] + BAR_SECONDS
