@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
@@ -64,7 +64,12 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One live generation of an object. `settings` holds the WRITABLE fields that were given."""
+    """One live generation of an object.
+
+    Attributes:
+        settings: the WRITABLE fields that were given.
+        md5, crc32c: of the content, base64, as `md5Hash` and `crc32c` (big-endian) carry them.
+    """
 
     bucket: str
     name: str
@@ -75,16 +80,13 @@ class StoredObject:
     created_at: datetime
     updated_at: datetime
     metageneration: int = 1
+    md5: str = field(init=False)
+    crc32c: str = field(init=False)
 
-    @property
-    def md5(self) -> str:
-        """Base64 of the content's MD5, as `md5Hash` and `X-Goog-Hash` carry it."""
-        return _md5(self.content)
-
-    @property
-    def crc32c(self) -> str:
-        """Base64 of the content's CRC32C, big-endian, as `crc32c` carries it."""
-        return _crc32c(self.content)
+    def __post_init__(self) -> None:
+        # Once, not with every listing.
+        object.__setattr__(self, "md5", _md5(self.content))
+        object.__setattr__(self, "crc32c", _crc32c(self.content))
 
     @property
     def etag(self) -> str:
