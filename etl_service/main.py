@@ -79,8 +79,10 @@ def _parameters(known: tuple[str, ...]) -> dict[str, str]:
     """The request's parameters, from its address or its form.
 
     Raises:
-        DataError: an unknown or repeated one, so that a mistyped filter never reads everything.
+        DataError: an unknown, repeated or misplaced one: a lost filter would read everything.
     """
+    if request.is_json and request.get_data():
+        raise DataError("parameters belong in the address or a form, found a JSON body")
     unknown = [name for name in request.values if name not in known]
     if unknown:
         raise DataError(f"parameters are {', '.join(known)}; found {', '.join(map(repr, unknown))}")

@@ -38,8 +38,9 @@ from astra.sessions import BAR_SECONDS
 from astra.settings import Settings
 
 Status = Literal["ok", "empty", "error", "rate_limited"]
-# Yahoo refuses 5-minute bars older than this; the margin covers the request's own way.
-REACH = dt.timedelta(days=60) - dt.timedelta(minutes=1)
+# Yahoo refuses requests for 5-minute bars of more than 60 days; the margin is for the time that
+# passes, on a fast clock too, between learning Yahoo's time and asking.
+REACH = dt.timedelta(days=60) - dt.timedelta(hours=1)
 RETRY_AFTER = 60.0
 _TIME_URL = "https://query1.finance.yahoo.com/v1/test/getcrumb"  # small, and any answer is dated
 _ZONE = "America/New_York"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -159,7 +160,8 @@ def test_60_calendar_days_are_loaded_and_a_period_means_less(tmp_path: Path) -> 
 
 
 def reach(days: int) -> float:
-    return (MORNING - dt.timedelta(days=days)).timestamp()
+    margin = dt.timedelta(hours=days == 60)
+    return (MORNING - dt.timedelta(days=days) + margin).timestamp()
 
 
 def test_after_a_split_all_bars_are_on_one_scale(tmp_path: Path) -> None:
@@ -282,6 +284,24 @@ def name_market(yahoo: Flask, identity: str) -> None:
     yahoo.wsgi_app = named  # type: ignore[method-assign]
 
 
+def test_after_three_silences_the_others_are_not_asked(house: House) -> None:
+    inner, asked = house.yahoo.wsgi_app, []
+
+    def silent(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "chart" not in environ["PATH_INFO"]:
+            return inner(environ, start_response)
+        asked.append(environ["PATH_INFO"])
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        return []
+
+    house.yahoo.wsgi_app = silent  # type: ignore[method-assign]
+    answer = house.load(status=503)
+    assert {one["status"] for one in answer["tickers"].values()} == {"error"}
+    assert "cannot be reached" in answer["tickers"]["AAPL"]["message"]
+    assert "not asked any more after OXY" in answer["tickers"]["SPY"]["message"]
+    assert not [path for path in asked if path.endswith("SPY")]
+
+
 def test_another_markets_bars_are_refused(house: House) -> None:
     name_market(house.yahoo, "")  # as the real vendor
     house.load("?ticker=AAPL")
@@ -320,6 +340,12 @@ def test_a_bad_request_is_one_sentence(client: FlaskClient, path: str, words: st
     response = client.get(path)
     assert response.status_code == 400
     assert words in response.get_json()["message"]
+
+
+def test_a_json_body_is_refused_before_it_loads_everything(client: FlaskClient) -> None:
+    response = client.post("/load_price_history", json={"ticker": "AAPL"})
+    assert response.status_code == 400
+    assert "JSON body" in response.get_json()["message"]
 
 
 @pytest.fixture(scope="module")

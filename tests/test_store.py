@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,6 +241,20 @@ def test_a_reader_sees_one_snapshot_while_a_writer_goes_on(store: Store) -> None
     first = next(reader)
     store.prices.upsert(frame([("B", 1, 10.0)]), NOW + HOUR)
     assert first.num_rows + sum(b.num_rows for b in reader) == 2
+
+
+def test_a_reader_that_closes_loses_no_commit_of_a_writer(store: Store, tmp_path: Path) -> None:
+    store.prices.upsert(frame([("A", 0, 10.0)]), NOW)
+    reader = open_store(f"sqlite:///{tmp_path}/var/astra.db")
+    assert reader.prices.read().num_rows == 1
+    reader.close()
+    store.prices.upsert(frame([("A", 1, 10.0)]), NOW)
+    script = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())"
+    )
+    count = "SELECT count(*) FROM price_history"
+    another = [sys.executable, "-c", script, f"{tmp_path}/var/astra.db", count]
+    assert subprocess.run(another, capture_output=True, text=True).stdout == "(2,)\n"
 
 
 def open_and_load(url: str, k: int) -> None:

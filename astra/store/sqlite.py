@@ -5,7 +5,9 @@ writes fails at once when another writer was faster. Readers see a snapshot and 
 
 Everything goes through Python's own `sqlite3`. A second copy of the SQLite library in the process
 (the ADBC driver brings one) would release the first one's POSIX locks and delete its write-ahead
-log when it closes the file, see https://www.sqlite.org/howtocorrupt.html section 2.2.
+log on closing the file, and commits were lost that way: https://www.sqlite.org/howtocorrupt.html,
+"Multiple copies of SQLite linked into the same application". For the same reason there is no
+staging table: rows that differ go straight into prepared statements, under the write lock.
 """
 
 from __future__ import annotations
