@@ -122,8 +122,31 @@ def trim(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     return out / max(1.0, float(out.sum()) / limits.investable)
 
 
+def fill(direction: Floats, codes: Indices, limits: Limits, invested: float) -> Floats:
+    """`invested` spread in proportion to `direction`, past a cap over the names with room left.
+
+    Each step fills up a name, a sector or the sum, so there are at most n + sectors + 1.
+    """
+    out = np.zeros(len(direction))
+    sectors = int(codes.max()) + 1
+    for _ in range(len(direction) + sectors + 1):
+        held = np.bincount(codes, weights=out, minlength=sectors)
+        name_room = limits.max_weight - out
+        sector_room = limits.max_sector_weight - held
+        missing = invested - float(out.sum())
+        free = (direction > 0) & (name_room > ROUNDING) & (sector_room[codes] > ROUNDING)
+        if missing <= ROUNDING or not free.any():
+            break
+        share = np.where(free, direction, 0.0) / float(direction[free].sum())
+        by_sector = np.bincount(codes, weights=share, minlength=sectors)
+        step = min(missing, float((name_room[free] / share[free]).min()))
+        step = min(step, float((sector_room[by_sector > 0] / by_sector[by_sector > 0]).min()))
+        out = out + step * share
+    return trim(out, codes, limits)
+
+
 def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
-    """The weights themselves, if a portfolio may have them.
+    """The weights themselves, if a portfolio may have them, rounding below 0 cut off.
 
     Raises:
         DataError: the first limit they break, as one sentence.
@@ -135,7 +158,7 @@ def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
         raise DataError(f"weights must be finite, {int((~np.isfinite(found)).sum())} are not")
     by_sector = np.bincount(codes, weights=found, minlength=1)
     breaches = (
-        (found.min(initial=0.0) < 0, f"at least 0, found {found.min(initial=0.0):.6f}"),
+        (found.min(initial=0.0) < -ROUNDING, f"at least 0, found {found.min(initial=0.0):.6f}"),
         (found.max(initial=0.0) > limits.max_weight + ROUNDING,
          f"at most {limits.max_weight} a name, found {found.max(initial=0.0):.6f}"),
         (by_sector.max() > limits.max_sector_weight + ROUNDING,
@@ -147,7 +170,7 @@ def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     for broken, wanted in breaches:
         if broken:
             raise DataError(f"weights must be {wanted}")
-    return found
+    return np.maximum(found, 0.0)
 
 
 def _sector_room(names: int, limits: Limits) -> float:
