@@ -96,7 +96,7 @@ class Monitor:
         return {"account": account, "points": len(points)}
 
     def forecasts(self) -> dict[str, Any]:
-        """Save the forecasts and decisions that were dropped in the bucket and are not yet known."""
+        """Save the forecasts and decisions in the bucket that are not known yet."""
         known = set(self._store.books.read("decisions")["object"].to_pylist())
         new = []
         for name in self._bucket.names("decision_"):
