@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from astra.errors import BundleError, DataError, InsufficientDataError
 from astra.sessions import BAR_SECONDS
@@ -20,21 +21,24 @@ from model.forecast.record import Forecast, ForecastRecord, Mark
 from model.forecast.target import Floats, Normalised, horizon_scale, look_backs, normalise, path
 from model.panel import Panel
 
+# onnxruntime 1.31: its errors have no base of their own.
+_UNLOADABLE = tuple(
+    getattr(onnxruntime_pybind11_state, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented",
+                 "RuntimeException")
+)  # fmt: skip
+
 
 class Forecaster:
     """A bundle with its network loaded once.
 
     Raises:
-        BundleError: the network's shapes are not those of its specification.
+        BundleError: ONNX Runtime can't load the network, or its shapes are not the specified ones.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            bundle.onnx, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = _session(bundle)
         spec = bundle.spec
         self._input = self._session.get_inputs()[0].name
         found = self._session.get_inputs()[0].shape[1:], self._session.get_outputs()[0].shape[1:]
@@ -74,13 +78,16 @@ class Forecaster:
         Raises:
             DataError: as `forecasts_at`.
         """
-        ordered = sorted(times)
+        spec, ordered = self.bundle.spec, sorted(times)
         stamps = np.array([int(t.timestamp()) for t in ordered], np.int64)
         score = np.full((len(stamps), len(panel.tickers)), np.nan)
         early = int((stamps <= panel.ts[0]).sum()) if len(panel.ts) else len(stamps)
-        for k, forecast in enumerate(self.forecasts_at(panel, ordered[early:]), early):
-            served = np.array([mark is Mark.FORECAST for mark in forecast.marks])
-            score[k] = np.where(served, forecast.score, np.nan)
+        rows = _rows(panel, ordered[early:], spec.horizon)
+        feature = normalise(panel, spec.scaler).feature
+        for k, row in enumerate(rows, early):
+            paths, _ = look_backs(feature, np.array([row]), spec.window, spec.allowed_gaps)
+            quantiles, served = self._answer(paths[0])
+            score[k] = np.where(served, (quantiles @ self._location)[:, -1], np.nan)
         return ForecastRecord(self.bundle.id, stamps, panel.tickers, score)
 
     def forecasts_at(self, panel: Panel, times: Sequence[dt.datetime]) -> Iterator[Forecast]:
@@ -142,6 +149,20 @@ class Forecaster:
             raise DataError(f"{self.bundle.id} gave a forecast that is not finite: retrain it")
         ascending: Floats = np.sort(answer.astype(np.float64), axis=-1)
         return ascending
+
+
+def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(
+            bundle.onnx, options, providers=["CPUExecutionProvider"]
+        )
+    except _UNLOADABLE as error:
+        raise BundleError(
+            f"ONNX Runtime {onnxruntime.__version__} can't load the network of {bundle.id}, "
+            f"exported for {bundle.spec.versions.get('onnxruntime', '?')}: run make train"
+        ) from error
 
 
 def _mark(usable: bool, served: bool) -> Mark:

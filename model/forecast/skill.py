@@ -23,6 +23,7 @@ from model.panel import Panel
 ON_AT_T, OFF_BELOW_T = 2.0, 1.0
 LEAST_DAYS, LEAST_NAMES = 10, 5
 SUSPECT_IC = 0.05
+_ROUNDING = 1e-12  # ICs that differ by less are one number
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def t_statistic(daily: Floats) -> float:
     if len(daily) < 2:
         return 0.0
     deviation = float(daily.std(ddof=1))
-    return float(daily.mean()) / deviation * math.sqrt(len(daily)) if deviation > 0 else 0.0
+    return float(daily.mean()) / deviation * math.sqrt(len(daily)) if deviation > _ROUNDING else 0.0
 
 
 def _centred_ranks(values: Floats) -> Floats:

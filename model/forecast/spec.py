@@ -9,13 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from astra.errors import BundleError
 from model.forecast.target import Scaler
 
 VERSION = 1
 TARGET = "market-free log return over the horizon, in units of its volatility"
+Kind = TypeVar("Kind")
+_PLAIN: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TRAINED_ON = ("simulated", "real", "replay")
 
 
@@ -55,7 +58,7 @@ class Spec:
         window: bars of look-back.
         horizon: bars ahead, all in one session.
         allowed_gaps: unknown returns in a look-back that a forecast bears.
-        quantiles: levels of the network's outputs, ascending.
+        quantiles: levels of the network's outputs, always `QUANTILES`.
         location: weight of each quantile in the expected value, adding up to 1.
         versions: of the libraries it was trained and exported with.
         metrics: of the held-out last part of the training window, against naive.
@@ -95,43 +98,53 @@ class Spec:
                 f"{found[0]!r} ({found[1]!r}): update the program or run make train"
             )
         try:
-            spec = _spec(raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            spec = check(_spec(raw))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"spec.json has a wrong field: {error}: run make train") from error
-        _check(spec)
         return spec
 
 
-def _spec(raw: dict[str, Any]) -> Spec:
-    training = dict(raw["training"])
-    for name in ("start", "end"):
-        training[name] = dt.datetime.fromisoformat(training[name])
-    nested = {
-        "architecture": Architecture(**raw["architecture"]),
-        "scaler": Scaler(**raw["scaler"]),
-        "training": Training(**training),
-        "quantiles": tuple(float(q) for q in raw["quantiles"]),
-        "location": tuple(float(w) for w in raw["location"]),
-        "versions": {str(k): str(v) for k, v in raw["versions"].items()},
-        "metrics": {str(k): float(v) for k, v in raw["metrics"].items()},
-    }
-    return Spec(**(raw | nested))
+def check(spec: Spec) -> Spec:
+    """The same specification, if its parts fit together.
 
-
-def _check(spec: Spec) -> None:
-    q = spec.quantiles
+    Raises:
+        BundleError: they don't.
+    """
     rules = (
         (min(spec.window, spec.horizon) >= 1, "window and horizon must be at least 1"),
         (0 <= spec.allowed_gaps < spec.window, "allowed_gaps must be below the window"),
-        (list(q) == sorted(set(q)) and 0 < q[0] <= q[-1] < 1, "quantiles must ascend in (0, 1)"),
-        (len(spec.location) == len(q), "location must give each quantile a weight"),
+        (spec.quantiles == QUANTILES, f"quantiles must be {QUANTILES}, as the store keeps them"),
+        (len(spec.location) == len(QUANTILES), "location must give each quantile a weight"),
         (abs(sum(spec.location) - 1) < 1e-9, "location must add up to 1"),
         (spec.training.end.tzinfo is not None, "training.end must have a zone"),
         (spec.training.trained_on in TRAINED_ON, f"trained_on must be in {TRAINED_ON}"),
     )
     for holds, message in rules:
         if not holds:
-            raise BundleError(f"spec.json is inconsistent: {message}: run make train")
+            raise BundleError(f"a bundle's specification is inconsistent: {message}")
+    return spec
+
+
+def _spec(raw: dict[str, Any]) -> Spec:
+    times = {k: dt.datetime.fromisoformat(raw["training"][k]) for k in ("start", "end")}
+    nested = {
+        "architecture": _built(Architecture, raw["architecture"]),
+        "scaler": _built(Scaler, raw["scaler"]),
+        "training": _built(Training, raw["training"] | times),
+        "quantiles": tuple(float(q) for q in raw["quantiles"]),
+        "location": tuple(float(w) for w in raw["location"]),
+        "versions": {str(k): str(v) for k, v in raw["versions"].items()},
+        "metrics": {str(k): float(v) for k, v in raw["metrics"].items()},
+    }
+    return _built(Spec, raw | nested)
+
+
+def _built(kind: type[Kind], raw: dict[str, Any]) -> Kind:
+    """A dataclass from its fields' values, whose plain ones must be of the declared type."""
+    for name, wanted in kind.__annotations__.items():
+        if not isinstance(raw[name], _PLAIN.get(wanted, object)):
+            raise TypeError(f"{name} must be {wanted}, found {raw[name]!r}")
+    return kind(**raw)
 
 
 def _iso(value: object) -> str:

@@ -25,7 +25,7 @@ from model.forecast.bundle import Bundle, promote, register
 from model.forecast.evaluate import decision_times, evaluate
 from model.forecast.export import export, one_thread, quiet, verify
 from model.forecast.nbeats import NBeats
-from model.forecast.spec import Architecture, Spec, Training
+from model.forecast.spec import QUANTILES, Architecture, Spec, Training, check
 from model.forecast.target import Scaler, normalise
 from model.forecast.windows import Windows, complete_windows
 from model.panel import Panel, build
@@ -48,7 +48,6 @@ class Preset:
     window: int = 60
     horizon: int = 12
     allowed_gaps: int = 6
-    quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     location: tuple[float, ...] = (0.0, 0.25, 0.5, 0.25, 0.0)
     steps: int = 2000
     batch: int = 1024
@@ -80,7 +79,8 @@ def train(
 
     Raises:
         InsufficientDataError: too few sessions or no complete window.
-        BundleError: the exported network does not say what the trained one says.
+        BundleError: preset or `trained_on` make no sense, or the exported network does not say
+            what the trained one says.
     """
     panel = build(frame)
     held_out = _first_held_out(panel, preset)
@@ -88,10 +88,10 @@ def train(
         panel, normalise(panel, preset.scaler), preset.window, preset.horizon,
         before=int(np.flatnonzero(panel.session == held_out - 1)[0]),
     )  # fmt: skip
+    spec = check(_spec(panel, preset, seed, trained_on, market, len(windows)))
     network = fit(windows, preset, seed, progress)
     onnx_bytes = export(network, preset.window)
     verify(onnx_bytes, network, windows)
-    spec = _spec(panel, preset, seed, trained_on, market, len(windows))
     candidate = Bundle("candidate", spec, onnx_bytes, folder)
     validation = [t for t in decision_times(panel) if t >= panel.sessions[held_out].opens_at]
     metrics = evaluate(candidate, panel, validation).metrics()
@@ -106,7 +106,8 @@ def fit(windows: Windows, preset: Preset, seed: int, progress: Progress | None =
     """The trained network, on one thread of the CPU."""
     with one_thread(), torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
-        network = NBeats(preset.architecture, preset.window, preset.horizon, len(preset.quantiles))
+        network = NBeats(preset.architecture, preset.window, preset.horizon, len(QUANTILES))
+        network.train()  # darts 0.48 shares one loss module, in eval mode after a first training
         trainer = pl.Trainer(
             max_steps=preset.steps, accelerator="cpu", devices=1, gradient_clip_val=1.0,
             logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -124,7 +125,7 @@ class _Learner(pl.LightningModule):  # type: ignore[misc]  # Lightning is not ty
     def __init__(self, network: NBeats, preset: Preset, progress: Progress | None) -> None:
         super().__init__()
         self.network, self.preset, self.progress = network, preset, progress
-        self.register_buffer("levels", torch.tensor(preset.quantiles))
+        self.register_buffer("levels", torch.tensor(QUANTILES))
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         paths, outcome = batch
@@ -189,7 +190,7 @@ def _spec(
         window=preset.window,
         horizon=preset.horizon,
         allowed_gaps=preset.allowed_gaps,
-        quantiles=preset.quantiles,
+        quantiles=QUANTILES,
         location=preset.location,
         training=training,
         versions=versions | {"astra": __version__, "python": platform.python_version()},
