@@ -34,7 +34,6 @@ from yfinance.exceptions import (
 
 from astra import bars
 from astra.errors import ConfigError, TemporaryError
-from astra.sessions import BAR_SECONDS
 from astra.settings import Settings
 
 Status = Literal["ok", "empty", "error", "rate_limited"]
@@ -107,16 +106,11 @@ class Yahoo:
         """Bars of `ticker` from `start` (None, or too old: as far back as Yahoo reaches) to now."""
         with _taking_turns:
             now = self._session.now or self._ask_now()
-            # Ending on the grid keeps the live point, which yfinance would fold into the last
-            # closed bar, out of the answer.
-            end = dt.datetime.fromtimestamp(
-                int(now.timestamp()) // BAR_SECONDS * BAR_SECONDS, dt.UTC
-            )
             begin = max(start or now - REACH, now - REACH)
-            if begin >= end:
+            if begin >= now:
                 return Fetched(ticker, "empty", bars.empty(), now)
             try:
-                quotes = self._quotes(ticker, begin, end)
+                quotes = self._quotes(ticker, begin, now)
             except YFRateLimitError:
                 message = "Yahoo limits our requests: ask again later and for less"
                 return self._failed(ticker, "rate_limited", message, passes=True)
