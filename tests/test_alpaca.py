@@ -234,6 +234,20 @@ class TestListingAndCanceling:
         assert seen.keys() == {line.id for line in desk.alpaca.activities()}
         assert len(seen) == 5
 
+    def test_a_line_booked_later_with_an_earlier_time_is_not_missed(self, desk: Desk) -> None:
+        def opens(symbol: str, at: dt.datetime) -> dt.datetime:
+            found = desk.market.next_open(symbol, at)
+            assert found is not None
+            return found[0]
+
+        gaps = (TEN + i * BAR for i in range(60))
+        at = next(t for t in gaps if opens("AAPL", t) > opens("JPM", t))
+        desk.step(at)
+        desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "late")
+        latest = max(line.at for line in desk.alpaca.activities())
+        desk.alpaca.submit("JPM", Side.BUY, Decimal(1), "early")
+        assert [line.symbol for line in desk.alpaca.activities(latest)] == ["AAPL", "JPM"]
+
 
 class TestFailing:
     def test_an_unreachable_broker_is_temporary_and_names_the_call(self) -> None:
