@@ -64,7 +64,8 @@ def account_chart(
         text="Below the highest value so far", x=0, y=1, xref="x2 domain", yref="y2 domain",
         xanchor="left", yanchor="bottom", showarrow=False, font_size=12,
     )  # fmt: skip
-    return _finish(figure, sessions, float(x[-1]), 430)
+    _finish(figure, sessions, float(x[-1]), 430)
+    return figure.update_layout(legend_traceorder="reversed")  # the account is drawn last, on top
 
 
 def sector_chart(sectors: pd.DataFrame) -> go.Figure:

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from astra.errors import DataError
+from astra.performance import Performance
 from frontend import account, decision, outlook, words
+from frontend.sections.performance import basis, ratio
 
 MONDAY = pd.Timestamp("2026-11-16 15:00", tz="UTC")
 NOTHING = pd.DataFrame({"type": [], "at": pd.DatetimeIndex([], tz="UTC"), "net_amount": []})
@@ -258,3 +260,19 @@ def test_text_from_the_store_cannot_become_markup() -> None:
 def test_times_are_new_yorks() -> None:
     summer = dt.datetime(2026, 7, 15, 18, 35, tzinfo=dt.UTC)
     assert words.new_york(summer) == "Wed 15 Jul 2026, 14:35 New York"
+
+
+@pytest.mark.parametrize(
+    ("sharpe", "error", "said"),
+    [
+        (1.8, 0.5, ("1.80 ± 0.50", "over 400 steps")),
+        (1.8, 0.95, ("1.80 ± 0.95", "400 steps: too few")),
+        (-2.0, 0.9, ("-2.00 ± 0.90", "over 400 steps")),
+        (math.nan, math.nan, ("n/a", "400 steps: too few")),
+    ],
+)
+def test_a_sharpe_ratio_never_stands_without_its_error(
+    sharpe: float, error: float, said: tuple[str, str]
+) -> None:
+    figures = Performance(400, 0.1, 0.1, sharpe, error, -0.1, math.nan)
+    assert (ratio(figures), basis(figures)) == said

@@ -319,6 +319,10 @@ def test_a_browser_draws_the_page_without_a_complaint(seeded: House, tmp_path: P
         expect(tab.get_by_text("SIMULATED market (seed 1)")).to_be_visible()
         expect(tab.get_by_text("3 minutes old")).to_be_visible()
         assert tab.locator(".js-plotly-plot path.js-line").count() >= 4
+        tab.set_viewport_size({"width": 420, "height": 900})
+        tab.wait_for_function("document.querySelector('.stMainBlockContainer').offsetWidth <= 420")
+        too_wide = "[...document.querySelectorAll('.stMain')].some(e => e.scrollWidth > 420)"
+        assert not tab.evaluate(too_wide)
         browser.close()
     assert (complaints, strangers) == ([], [])
 

@@ -61,7 +61,7 @@ def show(page: Page) -> None:
 
 SHARPE_HELP = (
     "From the account's own steps, annualised, in excess of cash at 0%. The figure after ± is one "
-    "standard error (Lo 2002)."
+    "standard error (Lo 2002); below two of them the steps are too few to tell the ratio from 0."
 )
 
 
@@ -73,8 +73,8 @@ def ratio(figures: Performance) -> str:
 
 
 def basis(figures: Performance) -> str:
-    """How many steps the Sharpe ratio stands on, and whether they are enough to mean anything."""
+    """How many steps the Sharpe ratio stands on; too few if it cannot be told from 0."""
     steps = count(figures.steps, "step")
     if not math.isfinite(figures.sharpe) or abs(figures.sharpe) < 2 * figures.sharpe_error:
-        return f"{steps}: too few to tell it from 0"
+        return f"{steps}: too few"
     return f"over {steps}"
