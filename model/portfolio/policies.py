@@ -1,140 +1,21 @@
-"""Policies: from a forecast and its skill to a target, and from there to what is held.
-
-A policy is a pure function from `Inputs` to a `Target`. `decide` adds trade or hold. Each decision
-computes all policies; one is traded, the others live on in shadow books.
-"""
+"""Policies: pure functions from what is known to the weights to hold if trading were free."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from astra.errors import DataError
-from astra.sessions import FULL_DAY_BARS, HORIZON_BARS
 from model.panel import Floats
-from model.portfolio.covariance import Covariance, Horizon, annualise
-from model.portfolio.limits import (
-    Indices,
-    Limits,
-    best_capacity,
-    fill,
-    pick,
-    sector_codes,
-    validate_weights,
-)
+from model.portfolio.covariance import annualise
+from model.portfolio.limits import best_capacity, fill, pick, validate_weights
+from model.portfolio.records import Inputs, Policy, Target
 from model.portfolio.sharpe import Solution
 from model.portfolio.top_k import max_sharpe, minimum_variance
-from model.portfolio.trade import (
-    BP,
-    Outlook,
-    Trade,
-    decide_tau,
-    forecast_to_come,
-    implied_mean,
-    trade_fully,
-)
 
 SCORE_CLIP = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """All that a decision may know of n usable candidates.
-
-    Attributes:
-        tickers, sectors: n names and their sectors, "" for none.
-        score: forecasts in units of their volatility, shape (n,).
-        forecast: the same at face value, log returns over the horizon, shape (n,).
-        sigma: volatility over the horizon, shape (n,).
-        risk: the covariance per bar; `horizon`: the bars and nights until the next decision.
-        ic: measured skill in use, 0 if there is none.
-        current: weights held today, shape (n,); what else is held counts as cash.
-        equity_premium: expected return over cash a year, of every name.
-        cost_bp: half spread and fee of one side.
-        holding_sessions: over which premium and risk count when a move is weighed.
-        alpha_half_life_hours: of the forecast, trading hours.
-    """
-
-    tickers: tuple[str, ...]
-    sectors: tuple[str, ...]
-    score: Floats
-    forecast: Floats
-    sigma: Floats
-    risk: Covariance
-    horizon: Horizon
-    ic: float
-    current: Floats
-    limits: Limits = Limits()
-    equity_premium: float = 0.05
-    cost_bp: float = 2.3
-    holding_sessions: float = 20.0
-    alpha_half_life_hours: float = 6.0
-
-    def __post_init__(self) -> None:
-        n = len(self.tickers)
-        arrays = {name: getattr(self, name) for name in ("score", "forecast", "sigma", "current")}
-        for name, values in arrays.items():
-            if values.shape != (n,) or not np.isfinite(values).all():
-                raise DataError(f"a decision needs {n} finite values of {name}: leave out the rest")
-        if not n or len(self.sectors) != n or self.risk.tickers != self.tickers:
-            raise DataError("a decision needs names with a sector and a covariance each, in order")
-        if (self.sigma <= 0).any() or (self.current < 0).any() or not np.isfinite(self.ic):
-            raise DataError("a decision needs sigma > 0, weights held >= 0 and a finite skill")
-
-    @property
-    def codes(self) -> Indices:
-        return sector_codes(self.sectors)
-
-    @property
-    def year_share(self) -> float:
-        return self.risk.year_share(self.horizon.bars, self.horizon.nights)
-
-    @property
-    def premium(self) -> float:
-        """mu0: what every name earns above cash until the next decision."""
-        return self.equity_premium * self.year_share
-
-    def covariance(self) -> tuple[Floats, Floats]:
-        """Until the next decision, (n, n), and its diagonal part, (n,)."""
-        return self.risk.over(self.horizon.bars, self.horizon.nights)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a policy would hold if trading were free.
-
-    Attributes:
-        weights: shape (n,), within the limits.
-        method, reason: how it was found, and one sentence about it.
-        sharpe: ex-ante, annualised, in excess of cash, under the policy's own expectations.
-        bound_gap: how far below the best possible it can be, relatively; None if nothing is proven.
-        alpha: what the policy expects beyond the premium until the next decision, shape (n,); None
-            if it expects nothing in particular, so that a move is worth what it brings nearer.
-        always_trades: go the whole way whatever it costs.
-    """
-
-    weights: Floats
-    method: str
-    reason: str
-    sharpe: float
-    bound_gap: float | None
-    alpha: Floats | None
-    always_trades: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A policy's target and the move that was decided: `trade.weights` are to be held."""
-
-    policy: str
-    target: Target
-    trade: Trade
-
-
-Policy = Callable[[Inputs], Target]
 
 
 def standard_score(score: Floats) -> Floats:
@@ -237,33 +118,6 @@ def from_function(function: Callable[[Inputs], Floats], name: str) -> Policy:
     return policy
 
 
-def decide(inputs: Inputs, name: str, policy: Policy) -> Decision:
-    """The policy's target, and how far to go towards it.
-
-    Raises:
-        DataError: the inputs cannot be optimised, or the target breaks a limit.
-    """
-    target = policy(inputs)
-    validate_weights(target.weights, inputs.codes, inputs.limits)
-    outlook = _outlook(inputs, target)
-    if target.always_trades:
-        return Decision(name, target, trade_fully(inputs.current, target.weights, outlook))
-    trade = decide_tau(inputs.current, target.weights, outlook, inputs.codes, inputs.limits)
-    return Decision(name, target, trade)
-
-
-def decide_all(inputs: Inputs, current: Mapping[str, Floats]) -> dict[str, Decision]:
-    """Every built-in policy's decision from the weights that its own book holds.
-
-    Args:
-        current: weights (n,) by policy; a policy that is missing starts from `inputs.current`.
-    """
-    return {
-        name: decide(replace(inputs, current=current.get(name, inputs.current)), name, policy)
-        for name, policy in POLICIES.items()
-    }
-
-
 def equal_risk(covariance: Floats) -> Floats:
     """Weights summing to 1 whose contributions w_i (Sw)_i are equal, shape (n,).
 
@@ -307,16 +161,3 @@ def _sharpe(inputs: Inputs, weights: Floats, mean: Floats) -> float:
     if deviation <= 0:
         return 0.0
     return annualise(float(mean @ weights) / deviation, inputs.year_share)
-
-
-def _outlook(inputs: Inputs, target: Target) -> Outlook:
-    nights = inputs.holding_sessions
-    bars = nights * FULL_DAY_BARS
-    covariance, _ = inputs.risk.over(bars, nights)
-    premium = inputs.equity_premium * inputs.risk.year_share(bars, nights)
-    if target.alpha is None:
-        mean = implied_mean(target.weights, covariance, premium)
-    else:
-        hours = inputs.horizon.bars / HORIZON_BARS
-        mean = premium + forecast_to_come(target.alpha, hours, inputs.alpha_half_life_hours)
-    return Outlook(mean, covariance, inputs.cost_bp / BP)

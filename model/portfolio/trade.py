@@ -17,6 +17,7 @@ from model.panel import Floats
 from model.portfolio.limits import Indices, Limits, trim
 
 BP = 1e4
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # tried if part of the way holds more than k names
 NOTHING = 1e-9  # of equity: a smaller difference between two portfolios is none
 
 
@@ -102,8 +103,8 @@ def decide_tau(
     """Move the fraction of the way that maximises mean'w - lambda/2 w'Sw - cost |w - current|.
 
     Today's weights are first trimmed to the limits, which needs no permission. A part of the way
-    may hold more than k names: then the k largest are kept at the same total, and this, the whole
-    way and staying are compared by what they are truly worth.
+    may hold more than k names: then the k largest are kept at the same total, which is no parabola,
+    and a few fractions, the whole way and staying are compared by what they are truly worth.
 
     Args:
         current: today's weights of the same n names, shape (n,); what else is held counts as cash.
@@ -122,9 +123,10 @@ def decide_tau(
     if tau == 0.0:
         reason = f"hold: gain {slope * BP:.1f} bp < cost {price * BP:.1f} bp"
         return Trade(stay, 0.0, slope * BP, price * BP, reason)
-    part = _at_most_k(stay, target, tau, codes, limits)
+    fractions = (tau,) if _names(stay, target, tau) <= limits.k else (tau, *FRACTIONS)
     ways = [
-        _move(stay, weights, t, outlook, aversion) for t, weights in ((tau, part), (1.0, target))
+        _move(stay, _at_most_k(stay, target, t, codes, limits), t, outlook, aversion)
+        for t in fractions
     ]
     best = max(ways, key=lambda way: way.gain_bp - way.cost_bp)
     if best.gain_bp <= best.cost_bp:
@@ -145,8 +147,12 @@ def _best_fraction(slope: float, bend: float) -> float:
     return min(1.0, slope / bend) if bend > 0 else 1.0
 
 
+def _names(stay: Floats, target: Floats, tau: float) -> int:
+    return int(((1.0 - tau) * stay + tau * target > 0).sum())
+
+
 def _at_most_k(stay: Floats, target: Floats, tau: float, codes: Indices, limits: Limits) -> Floats:
-    mixed = stay + tau * (target - stay)
+    mixed = (1.0 - tau) * stay + tau * target
     if int((mixed > 0).sum()) <= limits.k:
         return mixed
     kept = mixed.copy()
