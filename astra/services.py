@@ -32,11 +32,15 @@ _BY_NAME = {
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A table from /dump_table. `now` is the vendor's time, `as_of` the last stored bar's close."""
+    """A table from /dump_table.
+
+    `now` is the vendor's time, `as_of` the last stored bar's close, `market` the store's identity.
+    """
 
     table: pa.Table
     now: dt.datetime | None
     as_of: dt.datetime | None
+    market: str
 
 
 class Services:
@@ -64,7 +68,8 @@ class Services:
         answer = self._ask("GET", "etl", "/dump_table", params=query)
         with pa.ipc.open_stream(answer.content) as reader:
             found = reader.read_all()
-        return Dump(found, _time(answer, "X-Astra-Now"), _time(answer, "X-Astra-As-Of"))
+        now, as_of = _time(answer, "X-Astra-Now"), _time(answer, "X-Astra-As-Of")
+        return Dump(found, now, as_of, answer.headers.get("X-Astra-Market", ""))
 
     def post(
         self, service: str, path: str, body: Mapping[str, object] | None = None, **query: str

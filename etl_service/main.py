@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         if name not in MIME_TYPES:
             raise DataError(f"a format is one of {', '.join(MIME_TYPES)}; found {name!r}")
         reader = store.dump(_query(asked))
-        return Response(encode(reader, name), content_type=MIME_TYPES[name], headers=_times(store))
+        return Response(encode(reader, name), content_type=MIME_TYPES[name], headers=_about(store))
 
     return app
 
@@ -125,7 +125,10 @@ def _time(asked: dict[str, str], name: str) -> dt.datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
-def _times(store: Store) -> dict[str, str]:
-    """`X-Astra-Now`: the vendor's last known time; `X-Astra-As-Of`: close of the last bar."""
+def _about(store: Store) -> dict[str, str]:
+    """`X-Astra-Now`: the vendor's last known time; `X-Astra-As-Of`: close of the last bar;
+    `X-Astra-Market`: whose bars these are. What is not known yet is absent."""
     times = {"X-Astra-Now": store.now(), "X-Astra-As-Of": store.prices.as_of()}
-    return {name: time.isoformat() for name, time in times.items() if time}
+    found = {name: time.isoformat() for name, time in times.items() if time}
+    market = store.market()
+    return {**found, "X-Astra-Market": market} if market else found

@@ -1,0 +1,207 @@
+"""One decision: from a panel and what is held to weights with their reasons. Pure.
+
+`foresee` says what can be known at a decision time, `choose` what follows from it. No clock, no
+network: `as_of` is an argument, and the panel holds closed bars only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from astra.errors import InsufficientDataError
+from astra.sessions import BAR, BAR_SECONDS, HORIZON_BARS
+from model.coverage import Coverage, judge
+from model.forecast.record import Forecast
+from model.forecast.serving import Forecaster
+from model.forecast.skill import Skill, measure
+from model.forecast.target import Scaler, normalise
+from model.panel import Floats, Panel
+from model.portfolio.covariance import ledoit_wolf, sigma, until_next_decision
+from model.portfolio.decision import decide
+from model.portfolio.limits import Limits
+from model.portfolio.policies import POLICIES
+from model.portfolio.records import Decision, Inputs, Policy
+
+DUST = 1e-6  # of equity: a smaller weight is none
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The choices that, with the as-of time and the model, make a decision what it is."""
+
+    policy: str
+    limits: Limits
+    equity_premium: float
+    cost_bp: float
+    holding_sessions: float
+    alpha_half_life_hours: float
+
+    def as_choices(self) -> dict[str, object]:
+        """For the decision's tag."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What can be known at `as_of`: the usable part of the panel, its forecast, the skill."""
+
+    as_of: dt.datetime
+    panel: Panel
+    coverage: Coverage
+    forecast: Forecast
+    skill: Skill
+    scaler: Scaler
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decision: weights by ticker (those above 0), and the document that explains it."""
+
+    weights: Mapping[str, float]
+    document: dict[str, Any]
+
+
+def foresee(
+    as_of: dt.datetime, panel: Panel, candidates: tuple[str, ...], forecaster: Forecaster
+) -> Outlook:
+    """Coverage, forecast and skill at `as_of`, which must be a decision time.
+
+    Raises:
+        InsufficientDataError: the panel doesn't reach `as_of`, or too few tickers are usable.
+    """
+    known = panel.known_at(as_of)
+    if not len(known.ts) or known.ts[-1] + BAR_SECONDS != as_of.timestamp():
+        raise InsufficientDataError(
+            f"bars that close at {as_of:%Y-%m-%d %H:%M} UTC are required, found none: load them"
+        )
+    coverage = judge(known, candidates)
+    usable = known.only(coverage.usable)
+    trained_until = forecaster.bundle.spec.training.end
+    past = [
+        t
+        for session in usable.sessions
+        for t in session.decision_times()
+        if t > trained_until and t + HORIZON_BARS * BAR <= as_of
+    ]
+    record = forecaster.scores_at(usable, past)
+    skill = measure(record, usable, trained_until=trained_until, as_of=as_of)
+    forecast = forecaster.forecast(usable)
+    return Outlook(as_of, usable, coverage, forecast, skill, forecaster.bundle.spec.scaler)
+
+
+def choose(
+    outlook: Outlook,
+    sectors: Mapping[str, str],
+    held: Mapping[str, float],
+    terms: Terms,
+    policy: Policy,
+) -> Answer:
+    """Trade or hold under `terms`, from the weights that are held.
+
+    A holding that is unusable right now is kept as it is: no news is no reason to sell.
+
+    Raises:
+        DataError: the inputs cannot be optimised or the policy's weights break a limit.
+    """
+    kept = {t: w for t, w in held.items() if t in outlook.coverage.left_out and w > DUST}
+    inputs = _inputs(outlook, sectors, held, _beside(terms, kept))
+    made = decide(inputs, terms.policy, policy)
+    weights = {**kept, **_named(inputs.tickers, made.trade.weights)}
+    return Answer(weights, _document(outlook, inputs, made, weights, kept))
+
+
+def _beside(terms: Terms, kept: Mapping[str, float]) -> Terms:
+    """The terms for the other names, once `kept` has its places and its weight."""
+    if not kept:
+        return terms
+    limits = terms.limits
+    floor = min(0.999, limits.cash_floor + sum(kept.values()))
+    room = replace(limits, k=max(1, limits.k - len(kept)), cash_floor=floor)
+    return replace(terms, limits=room)
+
+
+def _inputs(
+    outlook: Outlook, sectors: Mapping[str, str], held: Mapping[str, float], terms: Terms
+) -> Inputs:
+    panel, forecast = outlook.panel, outlook.forecast
+    risk = ledoit_wolf(panel)
+    horizon = until_next_decision(outlook.as_of)
+    volatility = sigma(panel, normalise(panel, outlook.scaler), risk, horizon)
+    wanting = [
+        t
+        for t, ok, v in zip(panel.tickers, forecast.usable, volatility, strict=True)
+        if not (ok and v > 0)
+    ]
+    if wanting:
+        raise InsufficientDataError(
+            f"a decision needs a volatility for each name, {', '.join(wanting[:5])} have none yet: "
+            "load more history"
+        )
+    return Inputs(
+        tickers=panel.tickers,
+        sectors=tuple(sectors.get(t, "") for t in panel.tickers),
+        score=forecast.score,
+        forecast=np.log(forecast.close[:, -1] / forecast.last_close),
+        sigma=volatility,
+        risk=risk,
+        horizon=horizon,
+        ic=outlook.skill.used,
+        current=np.array([max(0.0, held.get(t, 0.0)) for t in panel.tickers]),
+        limits=terms.limits,
+        equity_premium=terms.equity_premium,
+        cost_bp=terms.cost_bp,
+        holding_sessions=terms.holding_sessions,
+        alpha_half_life_hours=terms.alpha_half_life_hours,
+    )
+
+
+def _named(tickers: tuple[str, ...], weights: Floats) -> dict[str, float]:
+    """Weights above dust by ticker, the largest first."""
+    found = {t: float(w) for t, w in zip(tickers, weights, strict=True) if w > DUST}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _document(
+    outlook: Outlook,
+    inputs: Inputs,
+    made: Decision,
+    weights: Mapping[str, float],
+    kept: Mapping[str, float],
+) -> dict[str, Any]:
+    skill, target, trade = outlook.skill, made.target, made.trade
+    left_out = dict(outlook.coverage.left_out)
+    left_out |= {t: f"{left_out[t]}: kept at {w:.2%}" for t, w in kept.items()}
+    return {
+        "as_of": outlook.as_of.isoformat(),
+        "policy": made.policy,
+        "model_id": outlook.forecast.model_id,
+        "skill": {
+            "ic": round(skill.ic, 6),
+            "t": round(skill.t, 4),
+            "days": skill.days,
+            "on": skill.on,
+            "used": round(skill.used, 6),
+            "suspect": skill.suspect,
+            "reason": skill.reason,
+        },
+        "method": target.method,
+        "reason": trade.reason,
+        "target_reason": target.reason,
+        "sharpe": target.sharpe,
+        "bound_gap": target.bound_gap,
+        "tau": trade.tau,
+        "gain_bp": trade.gain_bp,
+        "cost_bp": trade.cost_bp,
+        "weights": dict(weights),
+        "target": _named(inputs.tickers, target.weights),
+        "targets": {
+            name: _named(inputs.tickers, rule(inputs).weights) for name, rule in POLICIES.items()
+        },
+        "left_out": left_out,
+        "coverage": round(outlook.coverage.share, 4),
+    }

@@ -1,0 +1,242 @@
+"""The model service: `POST /allocate` reads bars, decides, and drops the files in the bucket.
+
+Gather, decide, drop; it never touches the database. The same as-of time and settings are decided
+once: a second call reads the first answer back from the bucket.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from flask import Flask, Response, jsonify, request
+
+from astra import allocation, bars, predictions
+from astra import settings as astra_settings
+from astra.errors import DataError, InsufficientDataError
+from astra.gcs import Bucket
+from astra.services import Services
+from astra.sessions import last_sessions
+from astra.settings import Settings
+from astra.web import configure_logging, create_service
+from model.decision import Answer, Terms, choose, foresee
+from model.forecast.bundle import load_bundle
+from model.forecast.record import Forecast
+from model.forecast.serving import Forecaster
+from model.own_policy import find
+from model.panel import Panel, build
+from model.portfolio.limits import Limits
+from model.portfolio.policies import POLICIES
+
+HISTORY = dt.timedelta(days=60)
+FRESH = allocation.LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the body of /allocate asks for; None = as in the settings."""
+
+    as_of: dt.datetime | None = None
+    k: int | None = None
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the ETL service knows at a decision time. Sectors name the candidates."""
+
+    panel: Panel
+    sectors: Mapping[str, str]
+    held: Mapping[str, float]
+    market: str
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The service; settings from the environment unless given.
+
+    Raises:
+        ConfigError, BundleError: it cannot serve: no bucket, no such policy, no sound bundle.
+    """
+    if settings is None:
+        configure_logging()
+        settings = astra_settings.load()
+    app = create_service("model", settings)
+    allocator = Allocator(settings)
+
+    @app.post("/allocate")
+    def _allocate() -> Response:
+        return jsonify(allocator.allocate(_asked(request.get_json(silent=True) or {})))
+
+    return app
+
+
+class Allocator:
+    """Decides and drops. The network is loaded once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._services = Services(settings)
+        self._bucket = Bucket.from_settings(settings)
+        self._policy = find(settings.policy)
+        self._forecaster = Forecaster(load_bundle(settings.bundles))
+
+    def allocate(self, asked: Asked) -> dict[str, Any]:
+        """The decision for a decision time, made now or read back.
+
+        Raises:
+            InsufficientDataError: no decision is due, bars are missing, too few tickers usable.
+            TemporaryError: the ETL service or the bucket is down.
+        """
+        as_of = asked.as_of or self._due()
+        terms = self._terms(asked)
+        choices = {**terms.as_choices(), "candidates": self._settings.tickers}
+        tag = allocation.tag(as_of, self._forecaster.bundle.id, choices)
+        decided = self._bucket.read_or_none(f"decision_{allocation.stamp(as_of)}_{tag}.json")
+        if decided is not None:
+            document: dict[str, Any] = json.loads(decided.content)
+            self._drop_target(as_of, tag, document)
+            return document
+        began = time.monotonic()
+        gathered = self._gather(as_of)
+        loaded = time.monotonic()
+        outlook = foresee(as_of, gathered.panel, tuple(gathered.sectors), self._forecaster)
+        seen = time.monotonic()
+        policy = self._policy if terms.policy == self._settings.policy else POLICIES[terms.policy]
+        answer = choose(outlook, gathered.sectors, gathered.held, terms, policy)
+        seconds = {
+            "read": round(loaded - began, 3),
+            "forecast": round(seen - loaded, 3),
+            "optimize": round(time.monotonic() - seen, 3),
+        }
+        document = self._document(answer, gathered, as_of, tag, seconds)
+        self._drop(as_of, tag, document, outlook.forecast)
+        return document
+
+    def _due(self) -> dt.datetime:
+        """The latest decision time, if it is fresh enough to be traded."""
+        now = self._services.dump("price_history", columns="ts", last=1).now
+        if now is None:
+            raise InsufficientDataError("the store has no bars: POST /load_price_history first")
+        past = [t for s in last_sessions(2, now) for t in s.decision_times() if t <= now]
+        if not past or now - past[-1] >= FRESH:
+            last = f"{past[-1]:%Y-%m-%d %H:%M}" if past else "long ago"
+            raise InsufficientDataError(
+                f"no decision is due at {now:%Y-%m-%d %H:%M} UTC, the last one was at {last}: "
+                "decide within half an hour after it, or name an as_of"
+            )
+        return past[-1]
+
+    def _terms(self, asked: Asked) -> Terms:
+        s = self._settings
+        return Terms(
+            policy=asked.policy or s.policy,
+            limits=Limits(asked.k or s.k, s.max_weight, s.max_sector_weight, s.cash_floor),
+            equity_premium=s.equity_premium,
+            cost_bp=s.half_spread_bp + s.fee_bp,
+            holding_sessions=s.holding_sessions,
+            alpha_half_life_hours=s.alpha_half_life_hours,
+        )
+
+    def _gather(self, as_of: dt.datetime) -> Gathered:
+        found = self._services.dump(
+            "price_history", start=(as_of - HISTORY).isoformat(), end=as_of.isoformat()
+        )
+        universe = self._services.dump("universe").table.to_pylist()
+        sectors = {
+            row["ticker"]: row["sector"]
+            for row in universe
+            if row["tradable"] and row["valid_to"] is None
+        }
+        return Gathered(build(bars.from_arrow(found.table)), sectors, self._held(), found.market)
+
+    def _held(self) -> dict[str, float]:
+        """Weights of the account as it was last saved; nothing before the first time."""
+        rows = self._services.dump("account_summary").table.to_pylist()
+        if not rows:
+            return {}
+        last = max(rows, key=lambda row: row["at"])
+        equity = float(last["equity"])
+        positions = json.loads(last["positions"])
+        return {p["symbol"]: float(p["value"]) / equity for p in positions} if equity > 0 else {}
+
+    def _document(
+        self, answer: Answer, gathered: Gathered, as_of: dt.datetime, tag: str, seconds: object
+    ) -> dict[str, Any]:
+        training = self._forecaster.bundle.spec.training
+        name = f"target_{allocation.stamp(as_of)}_{tag}.csv" if answer.weights else None
+        return {
+            **answer.document,
+            "object": name,
+            "market": gathered.market,
+            "trained_on": training.trained_on,
+            "trained_until": training.end.isoformat(),
+            "seconds": seconds,
+        }
+
+    def _drop(
+        self, as_of: dt.datetime, tag: str, document: dict[str, Any], forecast: Forecast
+    ) -> None:
+        """Forecasts, then the decision, then the target, which triggers the trade."""
+        stamp = f"{allocation.stamp(as_of)}_{tag}"
+        described = {"as_of": as_of.isoformat(), "model_id": forecast.model_id}
+        content = predictions.build(_forecast_rows(forecast))
+        self._bucket.create_once(f"predictions_{stamp}.csv", content, "text/csv", described)
+        text = json.dumps(document).encode()
+        self._bucket.create_once(f"decision_{stamp}.json", text, "application/json", described)
+        self._drop_target(as_of, tag, document)
+
+    def _drop_target(self, as_of: dt.datetime, tag: str, document: dict[str, Any]) -> None:
+        if document["object"] is None:
+            return
+        skill = document["skill"]
+        state = "on" if skill["on"] else "off"
+        name, content, metadata = allocation.build(
+            as_of,
+            tag,
+            document["weights"],
+            policy=document["policy"],
+            model_id=document["model_id"],
+            metadata={
+                "trained_until": document["trained_until"],
+                "coverage": f"{document['coverage']:.4f}",
+                "skill": f"ic {skill['ic']:.4f}, t {skill['t']:.2f}, {state}",
+            },
+        )
+        self._bucket.create_once(name, content, "text/csv", metadata)
+
+
+def _asked(body: object) -> Asked:
+    if not isinstance(body, dict) or set(body) - {"as_of", "k", "policy"}:
+        raise DataError('the body may hold "as_of", "k" and "policy", nothing else')
+    as_of, k, policy = body.get("as_of"), body.get("k"), body.get("policy")
+    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
+        raise DataError(f"k must be a whole number from 1 on, found {k!r}")
+    if policy is not None and policy not in POLICIES:
+        raise DataError(f"policy must be one of {', '.join(POLICIES)}, found {policy!r}")
+    if as_of is None:
+        return Asked(None, k, policy)
+    try:
+        time_of = dt.datetime.fromisoformat(as_of)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"as_of must be an ISO time, found {as_of!r}") from error
+    if time_of.tzinfo is None:
+        raise DataError(f"as_of needs a time zone, found {as_of!r}")
+    return Asked(time_of.astimezone(dt.UTC), k, policy)
+
+
+def _forecast_rows(forecast: Forecast) -> pd.DataFrame:
+    """The forecast in the columns of the forecast file, one row for each ticker and step."""
+    n, steps = len(forecast.tickers), len(forecast.step_ts)
+    frame = pd.DataFrame(
+        forecast.closes.reshape(n * steps, -1), columns=list(predictions.QUANTILE_COLUMNS)
+    )
+    frame["ticker"] = [t for t in forecast.tickers for _ in range(steps)]
+    frame["step"] = list(range(1, steps + 1)) * n
+    frame["ts"] = list(forecast.step_ts) * n
+    frame["close"] = forecast.close.reshape(-1)
+    return frame
