@@ -164,9 +164,9 @@ class Alpaca:
         found = self.order(client_order_id)
         if found is None:
             raise TemporaryError(
-                f"unknown outcome of order {client_order_id} ({side.value} {qty} {symbol}): "
-                f"{doubt}; it is not at the broker now, send it again with the same id"
-            )
+                f"unknown outcome of order {client_order_id}: {doubt}; "
+                "it is not at the broker now, send it again with the same id"
+            ) from doubt
         return found
 
     def order(self, client_order_id: str) -> Order | None:
@@ -213,9 +213,9 @@ class Alpaca:
         while True:
             page = self._get("/account/activities", query)
             yield from map(read_activity, page)
-            if len(page) < _ACTIVITY_PAGE:
+            query["page_token"] = page[-1].get("id") if page else None
+            if len(page) < _ACTIVITY_PAGE or query["page_token"] is None:
                 return
-            query["page_token"] = page[-1]["id"]
 
     def portfolio_history(
         self, period: str = "1M", timeframe: str = "1H"

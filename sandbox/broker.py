@@ -105,31 +105,20 @@ class Broker:
         Raises:
             Refusal: with Alpaca's code and sentence; nothing has changed.
         """
-        now, symbol = self.market.clock.now(), ticket.symbol
-        is_open = session_at(now) is not None
-        is_listed = self.market.has(symbol)
-        check_asset(ticket, self.terms.whole_shares_only, is_listed=is_listed, is_open=is_open)
-        if ticket.client_order_id in self._by_client_id:
-            raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
-        check_wash_trade(ticket, self.open_orders())
-        mark = self.valuation.mark(symbol)
-        if mark is None:
-            raise Refusal(403, FORBIDDEN, f"no trade of {symbol} is known yet")
-        held, on_sale = self.books.qty(symbol), self._on_sale(symbol)
-        if ticket.side is Side.SELL:
-            check_shares(ticket, held, on_sale, mark)
-        self._stamp = max(now, self._stamp + _TICK)
+        now = self.market.clock.now()
+        mark = self._admit(ticket, now)
+        free = self.books.qty(ticket.symbol) - self._on_sale(ticket.symbol)
         order = Order(
             ticket,
             accepted_at=now,
-            submitted_at=self._stamp,
+            submitted_at=max(now, self._stamp + _TICK),
             expires_at=next_session(now).closes_at if ticket.time_in_force == "day" else None,
             reserve_price=ticket.limit_price or mark * COLLAR,
-            most_qty=_most(ticket, held - on_sale, mark),
+            most_qty=_most(ticket, free, mark),
             first_fill=_part(ticket, partial_fill),
         )
         check_funds(order, self.balances().buying_power)
-        check_size(ticket, held, mark)
+        self._stamp = order.submitted_at
         self.orders[order.id] = self._by_client_id[ticket.client_order_id] = order
         self._open.append(order)
         self._trade_until(now)
@@ -171,6 +160,23 @@ class Broker:
                 self._act(action)
         self._trade_until(now)
         self._settled_to = now
+
+    def _admit(self, ticket: Ticket, now: datetime) -> Decimal:
+        """The last price of a ticket's symbol, if all but its funds are in order."""
+        symbol, is_open = ticket.symbol, session_at(now) is not None
+        is_listed = self.market.has(symbol)
+        check_asset(ticket, self.terms.whole_shares_only, is_listed=is_listed, is_open=is_open)
+        if ticket.client_order_id in self._by_client_id:
+            raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
+        check_wash_trade(ticket, self.open_orders())
+        mark = self.valuation.mark(symbol)
+        if mark is None:
+            raise Refusal(403, FORBIDDEN, f"no trade of {symbol} is known yet")
+        held = self.books.qty(symbol)
+        if ticket.side is Side.SELL:
+            check_shares(ticket, held, self._on_sale(symbol), mark)
+        check_size(ticket, held, mark)
+        return mark
 
     def _trade_until(self, now: datetime) -> None:
         half_spread = self.terms.half_spread_bp / 10_000
