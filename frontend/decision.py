@@ -15,12 +15,16 @@ from frontend.words import percent
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """Measured skill: `ic` is a mean rank correlation, `t` its t-value over `days` sessions."""
+    """Measured skill: `ic` is a mean rank correlation, `t` its t-value over `days` sessions.
+
+    A `suspect` one is too good to be true.
+    """
 
     ic: float
     t: float
     days: int
     on: bool
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def parse(document: str) -> Decision:
             _number(skill, "t"),
             int(skill.get("days") or 0),
             bool(skill.get("on", False)),
+            bool(skill.get("suspect", False)),
         ),
         sharpe=_number(found, "sharpe"),
         bound_gap=_number(found, "bound_gap"),
@@ -108,6 +113,11 @@ def skill_sentence(skill: Skill) -> str:
     if skill.days == 0 or not math.isfinite(skill.t):
         return "The forecast has no record yet, so it does not move the weights."
     record = f"t = {skill.t:.1f} over {skill.days} days"
+    if skill.suspect:
+        return (
+            f"The forecast looks too good to be true ({record}): look for a leak or a fault in its "
+            "record before trusting it."
+        )
     if skill.on:
         return f"The forecast has shown skill ({record}) and moves the weights as far as it goes."
     return f"The forecast has not proven itself ({record}) and does not move the weights."

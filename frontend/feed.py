@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
-import requests
 
-from astra.errors import ConfigError, DataError, TemporaryError
+from astra.errors import TemporaryError
+from astra.services import Dump, Services
 from astra.settings import Settings
 
 
@@ -18,13 +18,14 @@ from astra.settings import Settings
 class Pulse:
     """What there is to read right now.
 
-    `version` changes when a table that the page shows changed; `now` is the market's time and
-    `as_of` that of the newest bar, both None before the first load.
+    `version` changes when something that the page shows changed; `now` is the market's time, None
+    before the first load; `market` is the store's identity, "" if none is known; `accounts` has
+    the one that was recorded last first.
     """
 
     version: str
     now: dt.datetime | None
-    as_of: dt.datetime | None
+    market: str
     accounts: tuple[str, ...]
 
 
@@ -36,76 +37,30 @@ class Feed:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.url = settings.etl_url.rstrip("/")
-        self._timeout = settings.vendor_timeout
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy of the environment is not for our own services
-        token = settings.token.get_secret_value()
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self.url = settings.etl_url
+        self._services = Services(settings)
 
     def pulse(self) -> Pulse:
         """Ask the two tables that every hour adds to, keys only; cheap enough for every refresh."""
-        books = self._get("account_summary", {"columns": "account,at"})
-        made = self._get("decisions", {"columns": "object,as_of"})
-        headers = books.headers
-        now, as_of = headers.get("X-Astra-Now", ""), headers.get("X-Astra-As-Of", "")
-        known = hashlib.sha256(books.content + made.content + as_of.encode()).hexdigest()[:16]
-        frame = _frame(books).sort_values("at", ascending=False)
-        accounts = tuple(dict.fromkeys(frame["account"]))
-        return Pulse(known, _instant(now), _instant(as_of), accounts)
+        books = self._dump("account_summary", {"columns": "account,at"})
+        made = self._dump("decisions", {"columns": "object,as_of"})
+        seen = (books.table.to_pydict(), made.table.to_pydict(), books.as_of, books.market)
+        version = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+        recorded = books.table.sort_by([("at", "descending")])["account"].to_pylist()
+        return Pulse(version, books.now, books.market, tuple(dict.fromkeys(recorded)))
 
     def table(self, name: str, **filters: str) -> pd.DataFrame:
         """A table's rows; instants as UTC timestamps, amounts as decimal strings."""
-        return _frame(self._get(name, filters))
+        frame: pd.DataFrame = self._dump(name, filters).table.to_pandas()
+        # tickers may travel as a dictionary; here they are plain text
+        coded = frame.select_dtypes("category").columns
+        return frame.astype(dict.fromkeys(coded, "str"))
 
-    def _get(self, table: str, filters: dict[str, str]) -> requests.Response:
-        query = {"table": table, "format": "arrow", **filters}
+    def _dump(self, table: str, filters: dict[str, str]) -> Dump:
         try:
-            answer = self._session.get(
-                f"{self.url}/dump_table", params=query, timeout=self._timeout
-            )
-        except requests.RequestException as error:
+            return self._services.dump(table, **filters)
+        except pa.ArrowInvalid as error:
             raise TemporaryError(
-                f"the ETL service at {self.url} does not answer: start it with `astra up`, "
-                "or set ASTRA_ETL_URL to where it is"
+                f"an Arrow stream was expected from {self.url}, found something else or a part of "
+                "it: check ASTRA_ETL_URL"
             ) from error
-        if answer.status_code in (401, 403):
-            raise ConfigError(
-                f"the ETL service at {self.url} wants a credential: set ASTRA_TOKEN to its token"
-            )
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise TemporaryError(
-                f"the ETL service at {self.url} failed on table {table} "
-                f"({answer.status_code}): its log says why; the page tries again by itself"
-            )
-        if not answer.ok:
-            raise DataError(f"the ETL service refused table {table}: {_message(answer)}")
-        return answer
-
-
-def _frame(answer: requests.Response) -> pd.DataFrame:
-    try:
-        frame: pd.DataFrame = pa.ipc.open_stream(answer.content).read_all().to_pandas()
-    except pa.ArrowInvalid as error:
-        raise TemporaryError(
-            f"an Arrow stream was expected from {answer.url}, found something else or a part of it:"
-            " check ASTRA_ETL_URL"
-        ) from error
-    # tickers may travel as a dictionary; here they are plain text
-    coded = frame.select_dtypes("category").columns
-    return frame.astype(dict.fromkeys(coded, "str"))
-
-
-def _message(answer: requests.Response) -> str:
-    try:
-        return str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code} {answer.reason}"
-
-
-def _instant(text: str) -> dt.datetime | None:
-    if not text:
-        return None
-    found = dt.datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)

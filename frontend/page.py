@@ -20,11 +20,15 @@ _REACH = dt.timedelta(days=6)  # back over a long weekend to a close before the 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One account at one version of the store. `now` is the market's time."""
+    """One account at one version of the store.
+
+    `now` is the market's time; `market` its identity, "" if not known yet.
+    """
 
     reader: Reader
     paper: bool
     now: dt.datetime
+    market: str
     holdings: Holdings
     curve: Curve | None
     decision: Decision | None
@@ -55,6 +59,7 @@ def gather(reader: Reader, settings: Settings, pulse: Pulse, number: str) -> Pag
         reader=reader,
         paper=settings.alpaca_paper,
         now=max(pulse.now or latest, latest),
+        market=pulse.market or ("" if made is None else made.market),
         holdings=account.holdings(record, universe, None if made is None else made.weights),
         curve=account.account_curve(summary, history, activities, prices),
         decision=made,

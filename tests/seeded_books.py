@@ -134,12 +134,18 @@ def decision_of(
     }
 
 
-def seed_store(store: Store, days: int = 8, seed: int = 7, benchmark: bool = True) -> None:
+def seed_store(
+    store: Store,
+    days: int = 8,
+    seed: int = 7,
+    benchmark: bool = True,
+    market: str = "simulated:1",
+) -> None:
     """Books of `days` sessions: bars, hourly rebalances, summaries, forecasts, one decision."""
     sessions = last_sessions(days + 2, NOW)
     bars = bars_of(sessions, seed)
     store.prices.upsert(bars if benchmark else bars[bars["ticker"] != "SPY"], NOW)
-    store.claim_market("simulated:1")
+    store.claim_market(market)
     store.record_now(NOW)
     store.books.record_universe(
         [Member(t, name, sector, "", True) for t, (name, sector) in MEMBERS.items()],
@@ -159,7 +165,7 @@ def seed_store(store: Store, days: int = 8, seed: int = 7, benchmark: bool = Tru
             account, trader.positions(prices), as_of + dt.timedelta(minutes=2)
         )
     store.books.record_activities(NUMBER, trader.lines)
-    store.books.record_decision("decision_1.json", decision_of(weights, as_of))
+    store.books.record_decision("decision_1.json", decision_of(weights, as_of, market=market))
     store.books.record_forecasts(forecasts_of(prices, as_of, seed))
     journal(store, weights, as_of, trader.lines)
 

@@ -179,6 +179,7 @@ def test_what_a_decision_does_not_know_is_nan_and_never_0() -> None:
         (None, "no record yet"),
         ({"ic": 0.04, "t": 2.4, "days": 22, "on": True}, "has shown skill (t = 2.4 over 22 days)"),
         ({"ic": 0.0, "t": 0.6, "days": 22, "on": False}, "does not move the weights"),
+        ({"ic": 0.5, "t": 9.0, "days": 22, "on": True, "suspect": True}, "too good to be true"),
     ],
 )
 def test_skill_is_said_in_words(skill: object, said: str) -> None:

@@ -194,8 +194,16 @@ def test_an_account_without_decision_says_where_decisions_come_from(
     assert metrics(app)["Account value"] == "$5,000.00"
     for sentence in ("No decision yet", "No forecast yet", "Everything is in cash ($5,000.00)",
                      "Nothing has been sold yet", "One value of the account is recorded so far",
-                     "market not known before the first decision"):  # fmt: skip
+                     "market not known before the first load"):  # fmt: skip
         assert sentence in text
+
+
+def test_a_made_up_market_is_named_before_the_first_decision(page: Runner, empty: House) -> None:
+    account = Account(NUMBER, Decimal(5000), Decimal(5000), Decimal(5000))
+    empty.store.books.record_account_summary(account, [], NOW)
+    empty.store.claim_market("simulated:4")
+    bodies = [h.proto.body for h in page(empty.url).get("html")]
+    assert any("SIMULATED market (seed 4)" in body for body in bodies)
 
 
 def test_new_records_show_at_once_although_tables_are_kept(page: Runner, empty: House) -> None:
@@ -218,7 +226,7 @@ def test_of_several_accounts_the_newest_is_shown_and_the_others_can_be_chosen(
 
 
 def test_holding_is_said_with_what_was_weighed(page: Runner, empty: House) -> None:
-    seed_store(empty.store, days=1)
+    seed_store(empty.store, days=1, market="real")
     held = {"tau": 0.0, "gain_bp": 0.4, "cost_bp": 3.5, "bound_gap": None, "market": "real",
             "skill": {"ic": 0.004, "t": 0.6, "days": 24, "on": False}}  # fmt: skip
     later = NOW + dt.timedelta(minutes=1)
@@ -242,7 +250,7 @@ def test_a_decision_that_cannot_be_read_is_one_sentence(page: Runner, empty: Hou
 
 def test_a_service_that_is_down_is_one_sentence_with_the_remedy(page: Runner) -> None:
     text = said(page(f"http://127.0.0.1:{free_port()}"))
-    assert "does not answer: start it with `astra up`, or set ASTRA_ETL_URL" in text
+    assert "start it (astra up) or correct its address" in text
 
 
 def test_a_wrong_credential_is_one_sentence_with_the_remedy(page: Runner, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from frontend.words import age, money, new_york, percent
 
 
 def show(page: Page) -> None:
-    line = market_line(_market(page))
+    line = market_line(page.market)
     if line is not None:
         st.html(f'<div class="astra-market" role="note">{html.escape(line)}</div>')
     with st.container(key="metrics_header"):
@@ -53,14 +53,10 @@ def _dollars(page: Page, share: float) -> str | None:
 def as_of(page: Page, market_now: dt.datetime) -> None:
     """Which account this is, as of when, and how old that is."""
     trading = "Paper trading" if page.paper else "LIVE trading: real money"
-    if page.decision is None:
-        trading += " · market not known before the first decision"
+    if not page.market:
+        trading += " · market not known before the first load"
     # A person asks how old this is by the clock on the wall; made-up markets have their own clock.
     wall = dt.datetime.now(dt.UTC)
-    now = max(market_now, wall) if _market(page) == "real" else market_now
+    now = max(market_now, wall) if page.market == "real" else market_now
     old = age(now - page.holdings.at)
     st.caption(f"{trading} · as of {new_york(page.holdings.at)} · {old}")
-
-
-def _market(page: Page) -> str:
-    return "" if page.decision is None else page.decision.market
