@@ -4,10 +4,12 @@ import dataclasses
 import datetime as dt
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from astra.bars import read_parquet
 from astra.errors import BundleError, DataError, InsufficientDataError
 from model.forecast import skill
 from model.forecast.bundle import load_bundle
@@ -225,3 +227,16 @@ print(sorted(set(sys.modules) & {{"torch", "darts", "pytorch_lightning", "onnx",
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_on_recorded_bars_the_bands_hold_and_the_middle_is_no_better_than_the_last_value(
+    forecaster: Forecaster, test_data: Path
+) -> None:
+    frame = read_parquet(str(test_data / "us_5m_2024_17tickers_MIT.parquet"))
+    recent = build(frame[frame["ts"] >= frame["ts"].max() - 60 * 86400])
+    evaluation = evaluate(forecaster.bundle, recent)
+    assert evaluation.days > 20
+    assert 0.86 < evaluation.coverage_90 < 0.94
+    assert 0.45 < evaluation.coverage_50 < 0.60
+    assert evaluation.mae_bp == pytest.approx(evaluation.naive_mae_bp, rel=0.02)
+    assert abs(evaluation.t) < 3
