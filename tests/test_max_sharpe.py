@@ -19,7 +19,8 @@ from model.portfolio.kernel import (
     sequential,
 )
 from model.portfolio.limits import Limits, sector_codes, validate_weights
-from model.portfolio.sharpe import bound, prepare, residual, solve
+from model.portfolio.problem import bound, prepare, residual
+from model.portfolio.sharpe import solve
 from model.portfolio.top_k import max_sharpe, minimum_variance
 
 Floats = NDArray[np.float64]

@@ -61,11 +61,11 @@ def test_without_skill_the_measured_policy_is_minimum_variance_exactly(n: int) -
 def test_weights_move_without_a_jump_from_minimum_variance_as_skill_grows() -> None:
     known = inputs(limits=Limits(k=80))
     start = min_variance(known).weights
-    skills = np.concatenate([[0.0], np.geomspace(1e-9, 0.05, 400)])
+    skills = np.concatenate([[0.0], np.geomspace(1e-9, 0.05, 250)])
     path = [measured(replace(known, ic=float(ic))).weights for ic in skills]
     steps = [float(np.abs(a - b).sum()) for a, b in pairwise(path)]
     assert steps[0] < 1e-5
-    assert max(steps) < 0.08
+    assert max(steps) < 0.12
     distances = [float(np.abs(w - start).sum()) for w in path]
     assert distances[-1] > 1.0
 
@@ -84,9 +84,9 @@ def test_a_smaller_step_in_skill_is_a_smaller_step_in_weights() -> None:
 
 def test_with_k_names_a_change_of_names_is_a_change_of_the_smallest() -> None:
     known = inputs()
-    path = [measured(replace(known, ic=float(ic))).weights for ic in np.linspace(0, 0.01, 300)]
+    path = [measured(replace(known, ic=float(ic))).weights for ic in np.linspace(0, 0.01, 150)]
     steps = [float(np.abs(a - b).sum()) for a, b in pairwise(path)]
-    assert max(steps) < 0.15
+    assert max(steps) < 0.2
 
 
 def test_trust_takes_forecasts_at_face_value_and_expects_more() -> None:

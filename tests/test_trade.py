@@ -90,7 +90,7 @@ def test_a_move_that_is_not_worth_its_cost_is_held_and_says_so() -> None:
     assert found.tau == 0.0
     assert np.array_equal(found.weights, current)
     assert found.reason.startswith("hold: gain ")
-    assert "< cost 40.0 bp" in found.reason
+    assert "<= cost 40.0 bp" in found.reason
     assert found.gain_bp < found.cost_bp
 
 

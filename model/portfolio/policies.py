@@ -29,9 +29,15 @@ def standard_score(score: Floats) -> Floats:
     return z
 
 
+def skilled(inputs: Inputs) -> Floats:
+    """IC sigma z: what the forecast is worth until the next decision, shape (n,)."""
+    alpha: Floats = inputs.ic * inputs.sigma * standard_score(inputs.score)
+    return alpha
+
+
 def measured(inputs: Inputs) -> Target:
     """mu_i = mu0 + IC sigma_i z_i (Grinold 1994): no skill, minimum variance; more, more tilt."""
-    alpha = inputs.ic * inputs.sigma * standard_score(inputs.score)
+    alpha = skilled(inputs)
     found = _solve(inputs, inputs.premium + alpha)
     return _target(inputs, found, f"skill {inputs.ic:.4f}: {found.reason}", alpha)
 
@@ -86,7 +92,10 @@ def risk_parity(inputs: Inputs) -> Target:
 
 
 def equal(inputs: Inputs) -> Target:
-    """The same weight in each of the k names with the highest scores: what optimising must beat."""
+    """The same weight in each of the k names with the highest scores: what optimising must beat.
+
+    A change of names has to pay for itself by the measured skill.
+    """
     codes, limits = inputs.codes, inputs.limits
     invested = best_capacity(codes, limits)
     order = np.argsort(-inputs.score, kind="stable")
@@ -94,7 +103,8 @@ def equal(inputs: Inputs) -> Target:
     direction = np.zeros(len(order))
     direction[names] = 1.0
     reason = f"the same weight in the {len(names)} highest scores, as the caps allow"
-    return _without_views(inputs, fill(direction, codes, limits, invested), "ranking", reason)
+    weights, alpha = fill(direction, codes, limits, invested), skilled(inputs)
+    return Target(weights, "ranking", reason, _sharpe(inputs, weights, alpha), None, alpha)
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
@@ -145,19 +155,20 @@ def _solve(inputs: Inputs, mean: Floats) -> Solution:
 
 
 def _target(inputs: Inputs, found: Solution, reason: str, alpha: Floats) -> Target:
-    sharpe = _sharpe(inputs, found.weights, inputs.premium + alpha)
+    sharpe = _sharpe(inputs, found.weights, alpha)
     method = found.method if found.status == "optimal" else f"{found.method}, fallback"
     return Target(found.weights, method, reason, sharpe, found.bound_gap, alpha)
 
 
 def _without_views(inputs: Inputs, weights: Floats, method: str, reason: str) -> Target:
-    means = np.full(len(weights), inputs.premium)
-    return Target(weights, method, reason, _sharpe(inputs, weights, means), None, None)
+    sharpe = _sharpe(inputs, weights, np.zeros(len(weights)))
+    return Target(weights, method, reason, sharpe, None, None)
 
 
-def _sharpe(inputs: Inputs, weights: Floats, mean: Floats) -> float:
+def _sharpe(inputs: Inputs, weights: Floats, alpha: Floats) -> float:
     covariance, _ = inputs.covariance()
     deviation = float(np.sqrt(weights @ covariance @ weights))
     if deviation <= 0:
         return 0.0
-    return annualise(float(mean @ weights) / deviation, inputs.year_share)
+    earned = float((inputs.premium + alpha) @ weights)
+    return annualise(earned / deviation, inputs.year_share)

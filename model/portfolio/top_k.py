@@ -2,6 +2,7 @@
 
 The full problem without a limit on the number of names is solved first: its largest weights are the
 names to keep, its multipliers give the bound. What a few exchanges can still improve is taken.
+Minimum variance is max-Sharpe with one mean for all names, so both take the same path.
 """
 
 from __future__ import annotations
@@ -22,20 +23,8 @@ from model.portfolio.limits import (
     pick,
     sector_codes,
 )
-from model.portfolio.sharpe import (
-    SOLVERS,
-    TOLERANCE,
-    ConeSolver,
-    Point,
-    Problem,
-    Solution,
-    Status,
-    bound,
-    gain_per_weight,
-    prepare,
-    residual,
-    solve,
-)
+from model.portfolio.problem import Point, Problem, bound, gain_per_weight, prepare, residual
+from model.portfolio.sharpe import SOLVERS, TOLERANCE, ConeSolver, Solution, Status, solve
 
 GOOD_ENOUGH = 1e-5  # a gap below this is not worth an exchange
 ROUNDS, LEAVERS, JOINERS = 6, 3, 4
@@ -57,10 +46,10 @@ def max_sharpe(
         mean: excess of cash over the horizon, shape (n,).
         covariance: over the same horizon, shape (n, n).
         sectors: n names; "" belongs to none.
-        diagonal: see `sharpe.prepare`.
+        diagonal: see `problem.prepare`.
 
     Raises:
-        DataError: what was passed cannot be used; see `sharpe.prepare`.
+        DataError: what was passed cannot be used; see `problem.prepare`.
     """
     codes = sector_codes(sectors)
     if not len(codes):

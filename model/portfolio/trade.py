@@ -18,6 +18,7 @@ from model.portfolio.limits import Indices, Limits, trim
 
 BP = 1e4
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # tried if part of the way holds more than k names
+LEAST = 1e-3  # of the way: less is not worth an order
 NOTHING = 1e-9  # of equity: a smaller difference between two portfolios is none
 
 
@@ -120,9 +121,9 @@ def decide_tau(
     slope = float(outlook.mean @ move) - aversion * float(stay @ pull)
     price = outlook.cost * turnover
     tau = _best_fraction(slope - price, aversion * float(move @ pull))
-    if tau == 0.0:
-        reason = f"hold: gain {slope * BP:.1f} bp < cost {price * BP:.1f} bp"
-        return Trade(stay, 0.0, slope * BP, price * BP, reason)
+    if tau < LEAST:
+        gain, cost = slope * BP, price * BP
+        return Trade(stay, 0.0, gain, cost, f"hold: gain {_bp(gain)} <= cost {_bp(cost)}")
     fractions = (tau,) if _names(stay, target, tau) <= limits.k else (tau, *FRACTIONS)
     ways = [
         _move(stay, _at_most_k(stay, target, t, codes, limits), t, outlook, aversion)
@@ -130,7 +131,7 @@ def decide_tau(
     ]
     best = max(ways, key=lambda way: way.gain_bp - way.cost_bp)
     if best.gain_bp <= best.cost_bp:
-        reason = f"hold: no move within {limits.k} names is worth its cost; {best.reason}"
+        reason = f"hold: no move within {limits.k} names is worth its cost of {_bp(best.cost_bp)}"
         return Trade(stay, 0.0, best.gain_bp, best.cost_bp, reason)
     return best
 
@@ -169,4 +170,8 @@ def _move(start: Floats, end: Floats, tau: float, outlook: Outlook, aversion: fl
     gain = BP * (_utility(end, outlook, aversion) - _utility(start, outlook, aversion))
     cost = BP * outlook.cost * float(np.abs(end - start).sum())
     how = "trade" if tau == 1.0 else f"trade {tau:.0%} of the way"
-    return Trade(end, tau, gain, cost, f"{how}: gain {gain:.1f} bp, cost {cost:.1f} bp")
+    return Trade(end, tau, gain, cost, f"{how}: gain {_bp(gain)}, cost {_bp(cost)}")
+
+
+def _bp(value: float) -> str:
+    return f"{value:.1f} bp" if abs(value) >= 1 else f"{value:.2f} bp"
