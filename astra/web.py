@@ -86,5 +86,5 @@ def configure_logging() -> None:
         format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
     )
     # One line per vendor request is theirs to print, not ours.
-    for noisy in ("urllib3", "google", "yfinance", "peewee", "exchange_calendars"):
+    for noisy in ("urllib3", "google", "yfinance", "peewee", "exchange_calendars", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

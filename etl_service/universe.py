@@ -1,31 +1,15 @@
-"""Who is in the universe: the S&P 500 as the package pytickersymbols lists it, or a list."""
+"""Who is in the universe: the members of the S&P 500, or a list, and the benchmarks."""
 
 from __future__ import annotations
 
 import re
-
-from pytickersymbols import PyTickerSymbols
+from dataclasses import asdict
 
 from astra.errors import ConfigError, DataError
 from astra.settings import Settings
 from astra.store.books import Member
+from astra.universe import OTHER, Listing, sp500
 
-# The 11 GICS sectors. Where a company's industries name two, the first in this order is its
-# official one, as checked for the 16 such members of the S&P 500.
-SECTORS = (
-    "Health Care",
-    "Real Estate",
-    "Utilities",
-    "Consumer Discretionary",
-    "Financials",
-    "Industrials",
-    "Energy",
-    "Materials",
-    "Information Technology",
-    "Communication Services",
-    "Consumer Staples",
-)
-OTHER = "Other"
 _TICKER = re.compile(r"[A-Z][A-Z0-9]{0,7}(\.[A-Z]{1,3})?")
 
 
@@ -56,9 +40,9 @@ def members(settings: Settings) -> list[Member]:
         listed = None if settings.tickers == "sp500" else parse_tickers(settings.tickers)
     except DataError as error:
         raise ConfigError(f"ASTRA_TICKERS and ASTRA_BENCHMARKS: {error}") from error
-    known = _sp500()
+    known = sp500()
     candidates = [
-        known.get(ticker) or Member(ticker, ticker, OTHER, "", True)
+        Member(**asdict(known.get(ticker) or Listing(ticker, ticker, OTHER, "")), tradable=True)
         for ticker in (known if listed is None else listed)
     ]
     taken = {m.ticker for m in candidates}
@@ -67,14 +51,3 @@ def members(settings: Settings) -> list[Member]:
         for ticker in benchmarks
         if ticker not in taken
     ]
-
-
-def _sp500() -> dict[str, Member]:
-    found = {}
-    for stock in PyTickerSymbols().get_stocks_by_index("S&P 500"):
-        industries = stock["industries"]
-        sector = next((s for s in SECTORS if s in industries), OTHER)
-        industry = ", ".join(i for i in industries if i not in SECTORS)[:120]
-        ticker = stock["symbol"]
-        found[ticker] = Member(ticker, stock["name"], sector, industry, True)
-    return dict(sorted(found.items()))

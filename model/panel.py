@@ -93,7 +93,9 @@ def build(frame: pd.DataFrame) -> Panel:
         InsufficientDataError: the frame has no rows.
     """
     if frame.empty:
-        raise InsufficientDataError("bars are required to build a panel, found none: load some first")
+        raise InsufficientDataError(
+            "bars are required to build a panel, found none: load some first"
+        )
     ts = frame["ts"].to_numpy(np.int64)
     start = dt.datetime.fromtimestamp(int(ts.min()), dt.UTC)
     end = dt.datetime.fromtimestamp(int(ts.max()) + 1, dt.UTC)

@@ -38,6 +38,7 @@ class Personality:
     account_type: Literal["margin", "cash"] = "margin"
     half_spread_bp: float = 2.0
     fee_bp: float = 0.3
+    requests_per_minute: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Sandbox:
                 account_type=personality.account_type,
                 half_spread_bp=personality.half_spread_bp,
                 fee_bp=personality.fee_bp,
+                requests_per_minute=personality.requests_per_minute,
             ),
         )
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from astra.errors import DataError
 from astra.sessions import Session, next_session
-from sandbox.listing import ETFS, SECTORS, listing
+from astra.universe import SECTORS
+from sandbox.listing import ETFS, listing
 from sandbox.tape import Block, CorporateAction, Floats
 from sandbox.traits import (
     DEGREES,

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from astra.sessions import FULL_DAY_BARS, HORIZON_BARS
-from sandbox.listing import SECTORS, listing, members
+from astra.universe import SECTORS, sp500
+from sandbox.listing import listing
 from sandbox.tape import Floats
 
 NIGHT_UNITS = 34.8  # 2.9 trading hours' worth of variance, the median US stock
@@ -118,7 +119,7 @@ def drift_gain(edge: float, seed: int) -> float:
     """
     if edge == 0:
         return 0.0
-    traits = traits_of(tuple(members()), seed)
+    traits = traits_of(tuple(sp500()), seed)
     slots = range(_OPEN_TO_DECISION, FULL_DAY_BARS - HORIZON_BARS + 1, HORIZON_BARS)
     gain = edge * 0.05
     for _ in range(3):  # the drift adds to the outcomes' variance: three rounds settle it

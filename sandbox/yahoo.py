@@ -71,6 +71,11 @@ def create_app(market: Market, faults: Faults) -> Flask:
         error = {"code": "Unauthorized", "description": "Invalid Cookie"}
         return jsonify(finance={"result": None, "error": error}), HTTPStatus.UNAUTHORIZED
 
+    @app.after_request
+    def _identify(answer: Response) -> Response:
+        answer.headers["X-Astra-Market"] = market.identity
+        return answer
+
     @app.get("/v8/finance/chart/<symbol>")
     def _chart(symbol: str) -> Response:
         served["charts"] += 1

@@ -6,7 +6,8 @@ import pytest
 
 from astra.errors import ConfigError, DataError
 from astra.settings import Settings
-from etl_service.universe import OTHER, SECTORS, members, parse_tickers
+from astra.universe import OTHER, SECTORS
+from etl_service.universe import members, parse_tickers
 
 
 def settings(**options: str) -> Settings:

@@ -16,9 +16,9 @@ from scipy.stats import rankdata
 from astra.bars import from_arrow, to_arrow, validate
 from astra.errors import DataError
 from astra.sessions import BAR, BAR_SECONDS, sessions_between
+from astra.universe import sp500
 from model.panel import build
 from sandbox.clock import Clock
-from sandbox.listing import members
 from sandbox.market import (
     Bars,
     Market,
@@ -196,11 +196,11 @@ def test_a_half_day_has_42_bars() -> None:
 
 
 def test_household_names_come_first_and_etfs_last() -> None:
-    assert len(members()) == 503
+    assert len(sp500()) == 503
     names = default_tickers(20)
     assert names[-2:] == ("SPY", "QQQ")
     assert {"AAPL", "AMZN", "BRK.B"} <= set(names)
-    assert set(default_tickers()) == {*members(), "SPY", "QQQ"}
+    assert set(default_tickers()) == {*sp500(), "SPY", "QQQ"}
     with pytest.raises(DataError, match="1 to 503"):
         default_tickers(0)
 

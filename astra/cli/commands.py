@@ -199,6 +199,8 @@ def sandbox(
         port=port,
         speed=speed,
         function_url=function_url or None,
+        # On a stepped clock an hour takes seconds, so a minute's budget is an hour's.
+        personality=sandbox_main.Personality(requests_per_minute=200 if speed else 200 * 60),
     )
     sandbox_main.run_forever(options, _print_urls)
 

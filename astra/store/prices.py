@@ -56,8 +56,8 @@ class Prices:
     def upsert(self, frame: pd.DataFrame, known_from: dt.datetime) -> Counts:
         """Store bars as seen at `known_from`, the vendor's time, in one transaction.
 
-        Only what differs from the window read back is written. Of two values seen in the same
-        second the one that arrives later is kept.
+        What differs from the window read back is staged in a temp table and merged as a set. Of
+        two values seen in the same second the one that arrives later is kept.
 
         Raises:
             DataError: a bar is off the grid, not closed at `known_from`, incomplete or
@@ -80,18 +80,16 @@ class Prices:
         total = Counts()
         with self._dialect.writing() as connection:
             for start, end in pairwise([*starts.tolist(), len(valid)]):
-                total += self._merge(connection, str(tickers[start]), offered[start:end])
+                total += self._stage(connection, str(tickers[start]), offered[start:end])
+            self._dialect.merge(connection)
         return total
 
-    def _merge(self, connection: Connection, ticker: str, offered: NDArray[np.void]) -> Counts:
+    def _stage(self, connection: Connection, ticker: str, offered: NDArray[np.void]) -> Counts:
         first, end = int(offered["ts"][0]), int(offered["ts"][-1]) + 1
         current = self._dialect.window(connection, ticker, first, end)
         change = compare(offered, current)
-        self._dialect.put(connection, ticker, change.inserted.tolist())
-        self._dialect.put(connection, ticker, change.updated.tolist())
-        known_from = int(offered["known_from"][0])
-        replaced = ((*row, known_from) for row in change.replaced.tolist())
-        self._dialect.put_revisions(connection, ticker, replaced)
+        self._dialect.stage(connection, ticker, change.inserted.tolist())
+        self._dialect.stage(connection, ticker, change.updated.tolist())
         if change.late.size:
             self._sort_in(connection, ticker, change.late, current)
         inserted, updated = len(change.inserted), len(change.updated)
@@ -211,13 +209,11 @@ class Prices:
 class Change:
     """How offered bars differ from the stored ones; arrays of `VERSION`, by ts.
 
-    `replaced` are the stored versions that `updated` takes the place of. `late` was seen before
-    the stored version and may only change the past.
+    `late` was seen before the stored version and may only change the past.
     """
 
     inserted: NDArray[np.void]
     updated: NDArray[np.void]
-    replaced: NDArray[np.void]
     late: NDArray[np.void]
 
 
@@ -234,7 +230,7 @@ def compare(offered: NDArray[np.void], current: NDArray[np.void]) -> Change:
         differs |= met[name] != stored[name]
     late = met["known_from"] < stored["known_from"]
     now = differs & ~late
-    return Change(offered[~known], met[now], stored[now], met[late])
+    return Change(offered[~known], met[now], met[late])
 
 
 def timeline(versions: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

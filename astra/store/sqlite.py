@@ -6,8 +6,7 @@ writes fails at once when another writer was faster. Readers see a snapshot and 
 Everything goes through Python's own `sqlite3`. A second copy of the SQLite library in the process
 (the ADBC driver brings one) would release the first one's POSIX locks and delete its write-ahead
 log on closing the file, and commits were lost that way: https://www.sqlite.org/howtocorrupt.html,
-"Multiple copies of SQLite linked into the same application". For the same reason there is no
-staging table: rows that differ go straight into prepared statements, under the write lock.
+"Multiple copies of SQLite linked into the same application".
 """
 
 from __future__ import annotations
@@ -41,17 +40,33 @@ VERSION = np.dtype(
 _FIELDS = "ts, open, high, low, close, volume, known_from"
 _WINDOW = f"SELECT {_FIELDS} FROM price_history WHERE ticker = ? AND ts >= ? AND ts < ?"  # noqa: S608 - constants only
 _REVISIONS = f"SELECT {_FIELDS} FROM price_revisions WHERE ticker = ? AND ts >= ? AND ts < ?"  # noqa: S608 - constants only
-_PUT = (
-    f"INSERT INTO price_history (ticker, {_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants only
+_REPLACE = (
     "ON CONFLICT (ticker, ts) DO UPDATE SET open = excluded.open, high = excluded.high, "
     "low = excluded.low, close = excluded.close, volume = excluded.volume, "
     "known_from = excluded.known_from"
 )
+_PUT = f"INSERT INTO price_history (ticker, {_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_REPLACE}"  # noqa: S608 - constants only
 _PUT_REVISION = (
     f"INSERT OR REPLACE INTO price_revisions (ticker, {_FIELDS}, replaced_at) "  # noqa: S608 - constants only
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # Jumps from ticker to ticker along the key instead of reading every row.
+_STAGED = "INSERT INTO staged_bars VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_STAGE = (
+    "CREATE TEMP TABLE staged_bars (ticker TEXT NOT NULL, ts INTEGER NOT NULL, open REAL, "
+    "high REAL, low REAL, close REAL, volume INTEGER, known_from INTEGER, "
+    "PRIMARY KEY (ticker, ts)) WITHOUT ROWID"
+)
+# What the staged bars take the place of, kept with the time they were replaced; then the bars.
+_MERGE = (
+    "INSERT OR REPLACE INTO price_revisions (ticker, ts, open, high, low, close, volume, "
+    "known_from, replaced_at) SELECT p.ticker, p.ts, p.open, p.high, p.low, p.close, p.volume, "
+    "p.known_from, s.known_from FROM staged_bars s JOIN price_history p "
+    "ON p.ticker = s.ticker AND p.ts = s.ts",
+    f"INSERT INTO price_history (ticker, {_FIELDS}) SELECT ticker, {_FIELDS} "  # noqa: S608 - constants only
+    f"FROM staged_bars WHERE true ORDER BY ticker, ts {_REPLACE}",
+    "DELETE FROM staged_bars",
+)
 _TICKERS = (
     "WITH RECURSIVE found(ticker) AS (SELECT min(ticker) FROM price_history UNION ALL "
     "SELECT (SELECT min(p.ticker) FROM price_history p WHERE p.ticker > found.ticker) "
@@ -128,6 +143,16 @@ class Sqlite:
         """The start of the last stored bar of every ticker, tickers ascending."""
         return dict(_raw(connection).execute(_TICKERS).fetchall())
 
+    def stage(self, connection: Connection, ticker: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Put bars that differ from the stored ones in the connection's own temp table."""
+        values = ((ticker, *row) for row in rows)
+        _raw(connection).executemany(_STAGED, values)
+
+    def merge(self, connection: Connection) -> None:
+        """Make all staged bars the current versions at once, and keep what they replace."""
+        for statement in _MERGE:
+            _raw(connection).execute(statement).close()
+
     def put(self, connection: Connection, ticker: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write current versions, rows in the order of `VERSION`."""
         _raw(connection).executemany(_PUT, ((ticker, *row) for row in rows))
@@ -152,8 +177,14 @@ class Sqlite:
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "cache_size = -65536",
+        "temp_store = MEMORY",
+    ):
         connection.execute(f"PRAGMA {pragma}").close()
+    connection.execute(_STAGE).close()
 
 
 def _begin(connection: Connection) -> None:
