@@ -16,7 +16,7 @@ import numpy as np
 from astra.errors import InsufficientDataError
 from astra.sessions import BAR, BAR_SECONDS, HORIZON_BARS
 from model.coverage import Coverage, judge
-from model.forecast.record import Forecast
+from model.forecast.record import Forecast, ForecastRecord
 from model.forecast.serving import Forecaster
 from model.forecast.skill import Skill, measure
 from model.forecast.target import Scaler, normalise
@@ -28,6 +28,7 @@ from model.portfolio.policies import POLICIES
 from model.portfolio.records import Decision, Inputs, Policy
 
 DUST = 1e-6  # of equity: a smaller weight is none
+HISTORY = dt.timedelta(days=60)  # how far back the bars of a decision reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,20 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What is to be held: a decision under `inputs`, beside the unusable holdings `kept`."""
+
+    inputs: Inputs
+    decision: Decision
+    kept: Mapping[str, float]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By ticker, those above dust."""
+        return {**self.kept, **_named(self.inputs.tickers, self.decision.trade.weights)}
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A decision: weights by ticker (those above 0), and the document that explains it."""
 
@@ -67,9 +82,16 @@ class Answer:
 
 
 def foresee(
-    as_of: dt.datetime, panel: Panel, candidates: tuple[str, ...], forecaster: Forecaster
+    as_of: dt.datetime,
+    panel: Panel,
+    candidates: tuple[str, ...],
+    forecaster: Forecaster,
+    record: ForecastRecord | None = None,
 ) -> Outlook:
     """Coverage, forecast and skill at `as_of`, which must be a decision time.
+
+    Args:
+        record: scores of past decision times if they are at hand; made from `panel` if not.
 
     Raises:
         InsufficientDataError: the panel doesn't reach `as_of`, or too few tickers are usable.
@@ -81,17 +103,24 @@ def foresee(
         )
     coverage = judge(known, candidates)
     usable = known.only(coverage.usable)
+    if record is None:
+        record = past_scores(usable, forecaster, as_of)
     trained_until = forecaster.bundle.spec.training.end
-    past = [
-        t
-        for session in usable.sessions
-        for t in session.decision_times()
-        if t > trained_until and t + HORIZON_BARS * BAR <= as_of
-    ]
-    record = forecaster.scores_at(usable, past)
     skill = measure(record, usable, trained_until=trained_until, as_of=as_of)
     forecast = forecaster.forecast(usable)
     return Outlook(as_of, usable, coverage, forecast, skill, forecaster.bundle.spec.scaler)
+
+
+def past_scores(panel: Panel, forecaster: Forecaster, until: dt.datetime) -> ForecastRecord:
+    """Scores at the panel's decision times after the training whose hour is over at `until`."""
+    trained_until = forecaster.bundle.spec.training.end
+    past = [
+        t
+        for session in panel.sessions
+        for t in session.decision_times()
+        if t > trained_until and t + HORIZON_BARS * BAR <= until
+    ]
+    return forecaster.scores_at(panel, past)
 
 
 def choose(
@@ -103,31 +132,43 @@ def choose(
 ) -> Answer:
     """Trade or hold under `terms`, from the weights that are held.
 
+    Raises:
+        DataError: the inputs cannot be optimised or the policy's weights break a limit.
+    """
+    settled = settle(outlook, gather(outlook, sectors, terms), held, terms.policy, policy)
+    return Answer(settled.weights, _document(outlook, settled))
+
+
+def settle(
+    outlook: Outlook, inputs: Inputs, held: Mapping[str, float], name: str, policy: Policy
+) -> Settled:
+    """What `policy`, called `name`, does from the weights that are held.
+
     A holding that is unusable right now is kept as it is: no news is no reason to sell.
 
     Raises:
         DataError: the inputs cannot be optimised or the policy's weights break a limit.
     """
     kept = {t: w for t, w in held.items() if t in outlook.coverage.left_out and w > DUST}
-    inputs = _inputs(outlook, sectors, held, _beside(terms, kept))
-    made = decide(inputs, terms.policy, policy)
-    weights = {**kept, **_named(inputs.tickers, made.trade.weights)}
-    return Answer(weights, _document(outlook, inputs, made, weights, kept))
+    current = np.array([max(0.0, held.get(t, 0.0)) for t in inputs.tickers])
+    own = replace(inputs, current=current, limits=_beside(inputs.limits, kept))
+    return Settled(own, decide(own, name, policy), kept)
 
 
-def _beside(terms: Terms, kept: Mapping[str, float]) -> Terms:
-    """The terms for the other names, once `kept` has its places and its weight."""
+def _beside(limits: Limits, kept: Mapping[str, float]) -> Limits:
+    """The limits of the other names, once `kept` has its places and its weight."""
     if not kept:
-        return terms
-    limits = terms.limits
+        return limits
     floor = min(0.999, limits.cash_floor + sum(kept.values()))
-    room = replace(limits, k=max(1, limits.k - len(kept)), cash_floor=floor)
-    return replace(terms, limits=room)
+    return replace(limits, k=max(1, limits.k - len(kept)), cash_floor=floor)
 
 
-def _inputs(
-    outlook: Outlook, sectors: Mapping[str, str], held: Mapping[str, float], terms: Terms
-) -> Inputs:
+def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs:
+    """What every policy is told at `outlook`, nothing held yet.
+
+    Raises:
+        InsufficientDataError: too little history for a covariance or a volatility.
+    """
     panel, forecast = outlook.panel, outlook.forecast
     risk = ledoit_wolf(panel)
     horizon = until_next_decision(outlook.as_of)
@@ -151,7 +192,7 @@ def _inputs(
         risk=risk,
         horizon=horizon,
         ic=outlook.skill.used,
-        current=np.array([max(0.0, held.get(t, 0.0)) for t in panel.tickers]),
+        current=np.zeros(len(panel.tickers)),
         limits=terms.limits,
         equity_premium=terms.equity_premium,
         cost_bp=terms.cost_bp,
@@ -166,13 +207,8 @@ def _named(tickers: tuple[str, ...], weights: Floats) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _document(
-    outlook: Outlook,
-    inputs: Inputs,
-    made: Decision,
-    weights: Mapping[str, float],
-    kept: Mapping[str, float],
-) -> dict[str, Any]:
+def _document(outlook: Outlook, settled: Settled) -> dict[str, Any]:
+    inputs, made, kept = settled.inputs, settled.decision, settled.kept
     skill, target, trade = outlook.skill, made.target, made.trade
     left_out = dict(outlook.coverage.left_out)
     left_out |= {t: f"{left_out[t]}: kept at {w:.2%}" for t, w in kept.items()}
@@ -197,7 +233,7 @@ def _document(
         "tau": trade.tau,
         "gain_bp": trade.gain_bp,
         "cost_bp": trade.cost_bp,
-        "weights": dict(weights),
+        "weights": settled.weights,
         "target": _named(inputs.tickers, target.weights),
         "targets": {
             name: _named(inputs.tickers, rule(inputs).weights) for name, rule in POLICIES.items()
