@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# `streamlit run` puts this folder on the path instead of the one that holds the packages.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import streamlit as st
 
 from astra import settings

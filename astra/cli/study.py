@@ -87,7 +87,7 @@ def _bars(
     from sandbox.market import default_tickers, replay_market, simulated_bars
 
     if bars is None:
-        names = default_tickers(tickers)
+        names = default_tickers(tickers)[:tickers]  # the stocks, without the ETFs behind them
         frame = simulated_bars(names, seed=seed, edge=edge, first=days[0], last=days[1])
         return frame, f"simulated:{seed}"
     from astra.bars import read_parquet
