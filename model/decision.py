@@ -23,7 +23,7 @@ from model.forecast.target import Scaler, normalise
 from model.panel import Floats, Panel
 from model.portfolio.covariance import ledoit_wolf, sigma, until_next_decision
 from model.portfolio.decision import decide
-from model.portfolio.limits import Limits
+from model.portfolio.limits import Limits, trim
 from model.portfolio.policies import POLICIES
 from model.portfolio.records import Decision, Inputs, Policy
 
@@ -41,6 +41,7 @@ class Terms:
     cost_bp: float
     holding_sessions: float
     alpha_half_life_hours: float
+    drift_band: float = 0.0  # of equity: a smaller change of a weight makes no order
 
     def as_choices(self) -> dict[str, object]:
         """For the decision's tag."""
@@ -153,6 +154,15 @@ def settle(
     current = np.array([max(0.0, held.get(t, 0.0)) for t in inputs.tickers])
     own = replace(inputs, current=current, limits=_beside(inputs.limits, kept))
     return Settled(own, decide(own, name, policy), kept)
+
+
+def _worth_an_order(made: Decision, inputs: Inputs, band: float) -> Decision:
+    """A move that no order would follow from is called what it is: hold."""
+    stay = trim(inputs.current, inputs.codes, inputs.limits)
+    if made.trade.tau == 0 or float(np.abs(made.trade.weights - stay).max()) >= band:
+        return made
+    reason = f"hold: no weight would change by {band:.2%} of equity"
+    return replace(made, trade=replace(made.trade, weights=stay, tau=0.0, reason=reason))
 
 
 def _beside(limits: Limits, kept: Mapping[str, float]) -> Limits:

@@ -140,6 +140,7 @@ class Allocator:
             cost_bp=s.half_spread_bp + s.fee_bp,
             holding_sessions=s.holding_sessions,
             alpha_half_life_hours=s.alpha_half_life_hours,
+            drift_band=s.drift_band,
         )
 
     def _gather(self, as_of: dt.datetime) -> Gathered:

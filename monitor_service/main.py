@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from astra.gcs import Bucket
 from flask import Flask, Response, jsonify, request
 
 from astra import predictions
 from astra import settings as astra_settings
 from astra.alpaca import Alpaca
 from astra.errors import AstraError, DataError
+from astra.gcs import Bucket
 from astra.ledger import Book, compare
 from astra.records import Position
 from astra.settings import Settings

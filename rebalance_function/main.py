@@ -10,7 +10,6 @@ import logging
 from functools import lru_cache
 
 import functions_framework
-from astra.gcs import Bucket
 from cloudevents.http import CloudEvent
 
 from astra import settings as astra_settings
@@ -18,6 +17,7 @@ from astra.allocation import is_allocation
 from astra.desk import Desk
 from astra.errors import DataError
 from astra.execution import Delivered, Executor
+from astra.gcs import Bucket
 from astra.web import configure_logging
 
 log = logging.getLogger("astra.rebalance")

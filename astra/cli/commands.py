@@ -58,7 +58,8 @@ def run(
     settings = _settings(policy=policy)
     options = hour.Options(bars, tickers, hours, edge, seed)
     with ends_on_sigterm():
-        found = hour.run(options, settings, err.print if as_json else out.print)
+        console = err if as_json else out
+        found = hour.run(options, settings, lambda text: console.print(text, soft_wrap=True))
     if as_json:
         print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
     else:

@@ -25,7 +25,7 @@ from astra.cli.launcher import (
 )
 from astra.errors import AstraError, DataError, InsufficientDataError, TemporaryError
 from astra.services import Services
-from astra.sessions import BAR, decision_times_between, next_bar_start
+from astra.sessions import BAR, NEW_YORK, decision_times_between, next_bar_start
 from astra.settings import Settings
 from astra.universe import sp500
 
@@ -133,6 +133,7 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
     folder = settings.var / "sandbox" / run_id(options)
     ports = free_ports(8)
     urls = {name: f"http://127.0.0.1:{p}" for name, p in zip(_PORT_NAMES, ports, strict=True)}
+    say("starting the sandbox and the services ...")
     with House(folder / "logs", sandbox_environment(settings, folder, urls)) as house:
         house.start([sandbox_service(ports[0], options.sandbox_arguments(urls["rebalance"]))])
         sandbox = Sandbox(urls["control"])
@@ -149,6 +150,7 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
             ]
         )
         ours = settings.model_copy(update={f"{n}_url": urls[n] for n in _OURS})
+        say("loading the history ...")
         hours = Hours(Services(ours), sandbox, house, report, say)
         for t in times:
             hours.trade(t)
@@ -241,6 +243,7 @@ class Hours:
         self._house = house
         self._report = report
         self._say = say
+        self._complaints: set[str] = set()
 
     def trade(self, t: dt.datetime) -> None:
         """One decision time: bars -> decision -> orders -> account log."""
@@ -252,7 +255,7 @@ class Hours:
             decision = self._services.post("model", "/allocate")
         except InsufficientDataError as error:
             self._report.refusals.append(Refusal(t.isoformat(), str(error)))
-            self._say(f"{t:%m-%d %H:%M} UTC  refused: {error}")
+            self._say(f"{_clock(t)}  refused: {error}")
             return
         dropped = time.monotonic()
         to_first_order = self._wait(decision, dropped)
@@ -268,7 +271,7 @@ class Hours:
             "total": round(time.monotonic() - began, 3),
         }
         self._report.decisions.append(decision)
-        self._say(f"{t:%m-%d %H:%M} UTC  {decision['reason']}; {decision['fills']} orders filled")
+        self._say(f"{_clock(t)}  {decision['reason']}; {decision['fills']} orders filled")
 
     def close(self, times: Sequence[dt.datetime]) -> None:
         """After the last decision's hour: value, books, benchmark."""
@@ -296,8 +299,14 @@ class Hours:
             answer = self._services.post("etl", "/load_price_history", ticker="|".join(batch))
             for ticker, found in answer["tickers"].items():
                 if found["status"] not in ("ok", "empty"):
-                    self._say(f"  {ticker}: {found['status']}: {found.get('message', '')}")
+                    self._complain(f"  {ticker}: {found['status']}: {found['message']}")
         return round(time.monotonic() - began, 3)
+
+    def _complain(self, text: str) -> None:
+        """Say it, but not every hour again."""
+        if text not in self._complaints:
+            self._complaints.add(text)
+            self._say(text)
 
     def _wait(self, decision: Mapping[str, Any], dropped: float) -> float | None:
         """Wait until the rebalance function is done with the file; seconds to the first order."""
@@ -346,3 +355,7 @@ class Hours:
             return None
         first, last = bars["open"][0].as_py(), bars["close"][bars.num_rows - 1].as_py()
         return {"symbol": "SPY", "return": last / first - 1.0}
+
+
+def _clock(t: dt.datetime) -> str:
+    return t.astimezone(NEW_YORK).strftime("%a %H:%M New York")

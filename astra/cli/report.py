@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from astra.cli.hour import RunReport
 from astra.sessions import NEW_YORK
@@ -16,126 +16,116 @@ SHOWN_NAMES = 10
 
 
 def show(report: RunReport, console: Console) -> None:
-    """Print it: market, decisions, what was traded, value, time, and what was left out."""
-    for part in (_market(report), _decisions(report), _holdings(report), _outcome(report)):
-        console.print(part)
+    """Print it: market, decisions, holdings, value, books, time, and what was left out."""
+    for lines in (_market(report), _decisions(report)):
+        for line in lines:
+            console.print(line, soft_wrap=True)
         console.print()
+    if report.decisions:
+        console.print("[bold]Holdings after the last decision[/]")
+        console.print(_holdings(report))
+        console.print()
+    for line in _outcome(report):
+        console.print(line, soft_wrap=True)
 
 
-def _market(report: RunReport) -> RenderableType:
-    last = report.decisions[-1]["skill"] if report.decisions else None
+def clock(as_of: str) -> str:
+    """An instant as a person in New York reads it."""
+    return dt.datetime.fromisoformat(as_of).astimezone(NEW_YORK).strftime("%a %Y-%m-%d %H:%M")
+
+
+def _market(report: RunReport) -> Iterator[str]:
+    skill = report.decisions[-1]["skill"] if report.decisions else None
     measured = (
-        f"IC {last['ic']:+.3f} (t {last['t']:.1f}, {last['days']} days)" if last else "nothing"
+        f"IC {skill['ic']:+.3f} (t {skill['t']:.1f} over {skill['days']} days)"
+        if skill
+        else "nothing"
     )
     if report.planted_edge is None:
-        line = f"REPLAYED bars ({report.market}), paper money; forecast skill measured: {measured}."
+        yield f"[bold]REPLAYED, {report.market}. Forecast skill measured: {measured}.[/]"
     else:
-        line = (
-            f"SIMULATED, edge planted: IC {report.planted_edge:.3f}, measured: {measured}. "
-            "What is earned here says nothing about real markets."
-        )
-    lines = [Text(line, style="bold")]
-    history = f"{report.history_days} calendar days before the first decision"
-    lines.append(Text(f"{report.bars:,} bars, {len(report.tickers)} candidates, {history}."))
+        planted = f"IC {report.planted_edge:.3f}" if report.planted_edge else "none"
+        yield f"[bold]SIMULATED, edge planted: {planted}, measured: {measured}.[/]"
+        yield "What is earned here says nothing about real markets."
+    yield (
+        f"{report.bars:,} bars of {len(report.tickers)} candidates, "
+        f"{report.history_days} calendar days before the first decision."
+    )
     if report.not_members:
-        lines.append(Text(_listed("Data only, not S&P 500 members: ", report.not_members), "dim"))
-    return Group(*lines)
-
-
-def _decisions(report: RunReport) -> RenderableType:
-    table = Table(title="Decisions", title_justify="left", box=None, pad_edge=False)
-    for name, justify in (
-        ("New York", "left"), ("policy", "left"), ("what and why", "left"), ("skill t", "right"),
-        ("certified", "right"), ("orders", "right"), ("filled", "right"), ("equity USD", "right"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for d in report.decisions:
-        gap = d["bound_gap"]
-        table.add_row(
-            _clock(d["as_of"]),
-            d["policy"],
-            d["reason"],
-            f"{d['skill']['t']:.1f} {'on' if d['skill']['on'] else 'off'}",
-            "-" if gap is None else f"within {gap:.2%}",
-            str(d["orders"]),
-            str(d["fills"]),
-            f"{d['equity']:,.2f}",
+        yield (
+            "[dim]" + _listed("Data only, not members of the S&P 500: ", report.not_members) + "[/]"
         )
+
+
+def _decisions(report: RunReport) -> Iterator[str]:
+    yield "[bold]Decisions[/] (New York time, paper orders)"
+    for d in report.decisions:
+        skill, gap = d["skill"], d["bound_gap"]
+        state = f"on, IC {skill['used']:.3f} used" if skill["on"] else "off"
+        proof = (
+            "" if gap is None else f" · at most {gap:.2%} below the best {len(d['weights'])} names"
+        )
+        yield f"  [bold]{clock(d['as_of'])}[/]  {d['policy']}: {d['reason']}"
+        yield (
+            f"    {d['fills']} of {d['orders']} orders filled · {len(d['weights'])} names{proof} · "
+            f"skill {state} · equity {d['equity']:,.2f} USD"
+        )
+        if d["left_out"]:
+            reasons = [f"{ticker} ({why})" for ticker, why in d["left_out"].items()]
+            yield "[dim]" + _listed("    left out: ", reasons, most=4) + "[/]"
     for r in report.refusals:
-        table.add_row(_clock(r.as_of), "-", f"refused: {r.reason}", "", "", "0", "0", "")
+        yield f"  [bold]{clock(r.as_of)}[/]  refused: {r.reason}"
+
+
+def _holdings(report: RunReport) -> Table:
+    weights = report.decisions[-1]["weights"]
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name in ("ticker", "weight", "shares"):
+        table.add_column(name, justify="left" if name == "ticker" else "right")
+    ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+    for ticker, weight in ordered[:SHOWN_NAMES]:
+        table.add_row(ticker, f"{weight:.2%}", f"{float(report.positions.get(ticker, 0)):,.4f}")
+    rest = [weight for _, weight in ordered[SHOWN_NAMES:]]
+    if rest:
+        table.add_row(f"{len(rest)} more", f"{sum(rest):.2%}", "")
+    table.add_row("cash", f"{1 - sum(weights.values()):.2%}", "")
     return table
 
 
-def _holdings(report: RunReport) -> RenderableType:
-    if not report.decisions:
-        return Text("Nothing was decided, nothing is held.")
-    last = report.decisions[-1]
-    table = Table(title="Holdings after the last decision", title_justify="left", box=None,
-                  pad_edge=False)  # fmt: skip
-    for name in ("ticker", "weight", "shares"):
-        table.add_column(name, justify="left" if name == "ticker" else "right")
-    weights = sorted(last["weights"].items(), key=lambda item: -item[1])
-    for ticker, weight in weights[:SHOWN_NAMES]:
-        table.add_row(ticker, f"{weight:.2%}", f"{float(report.positions.get(ticker, 0)):,.4f}")
-    rest = weights[SHOWN_NAMES:]
-    if rest:
-        table.add_row(f"{len(rest)} more", f"{sum(w for _, w in rest):.2%}", "")
-    table.add_row("cash", f"{1 - sum(w for _, w in weights):.2%}", "")
-    left_out = last.get("left_out") or {}
-    notes = [Text(_listed("Left out: ", [f"{t} ({why})" for t, why in left_out.items()]), "dim")]
-    return Group(table, *(notes if left_out else []))
-
-
-def _outcome(report: RunReport) -> RenderableType:
+def _outcome(report: RunReport) -> Iterator[str]:
     gained = report.equity / report.start_equity - 1
-    against = (
-        f"SPY {report.benchmark['return']:+.2%}" if report.benchmark else "no SPY in these bars"
+    spy = report.benchmark
+    against = f"SPY {spy['return']:+.2%} over the same time" if spy else "no SPY in these bars"
+    filled = sum(d["fills"] for d in report.decisions)
+    yield (
+        f"[bold]Account {report.equity:,.2f} USD, {gained:+.2%}[/] ({against}); "
+        f"{filled} orders filled."
     )
     books = report.books
-    equal = books["cash_diff"] == 0 and not books["share_diffs"]
-    verdict = (
-        "Books equal the broker's to the cent and the share"
-        if equal
-        else f"BOOKS DIFFER: cash {books['cash_diff']}, shares {books['share_diffs']}"
-    )
-    filled = sum(d["fills"] for d in report.decisions)
-    seconds = _seconds(report)
-    return Group(
-        Text(
-            f"Account {report.equity:,.2f} USD ({gained:+.2%}; {against} over the same time). "
-            f"{filled} orders filled.",
-            style="bold",
-        ),
-        Text(f"{verdict}, {books['duplicate_orders']} duplicate orders."),
-        _shadow(report),
-        Text(f"Seconds: {seconds}; whole run {report.seconds:.1f}.", "dim"),
-        Text(f"Everything it wrote: {report.folder}", "dim"),
-    )
+    if books["cash_diff"] == 0 and not books["share_diffs"]:
+        yield (
+            "Our books equal the broker's to the cent and the share; "
+            f"{books['duplicate_orders']} duplicate orders."
+        )
+    else:
+        yield (
+            f"[red]BOOKS DIFFER[/]: cash {books['cash_diff']}, shares {books['share_diffs']}; "
+            f"{books['duplicate_orders']} duplicate orders."
+        )
+    if report.shadow:
+        parts = ", ".join(f"{p} {value:,.0f}" for p, value in sorted(report.shadow.items()))
+        yield f"[dim]Each policy's targets, traded fully every hour at the same costs: {parts}[/]"
+    yield f"[dim]Seconds: {_seconds(report.decisions)}; the whole run {report.seconds:.1f}.[/]"
+    yield f"[dim]Everything it wrote is in {report.folder}[/]"
 
 
-def _shadow(report: RunReport) -> RenderableType:
-    if not report.shadow:
-        return Text("")
-    parts = [f"{policy} {equity:,.0f}" for policy, equity in sorted(report.shadow.items())]
-    return Text(
-        "Other policies, traded fully each hour at the same prices and costs: " + ", ".join(parts),
-        "dim",
-    )
+def _seconds(decisions: Sequence[dict[str, Any]]) -> str:
+    names = {"load": "load", "read": "read", "forecast": "forecast", "optimize": "optimize",
+             "drop_to_first_order": "drop to first order"}  # fmt: skip
+    sums = {n: sum(d["seconds"].get(n) or 0.0 for d in decisions) for n in names}
+    return ", ".join(f"{label} {sums[name]:.1f}" for name, label in names.items())
 
 
-def _seconds(report: RunReport) -> str:
-    names = ("load", "forecast", "optimize", "drop_to_first_order", "total")
-    sums: dict[str, Any] = {}
-    for d in report.decisions:
-        for name in names:
-            sums[name] = sums.get(name, 0.0) + (d["seconds"].get(name) or 0.0)
-    return ", ".join(f"{name.replace('_', ' ')} {sums.get(name, 0.0):.1f}" for name in names)
-
-
-def _listed(start: str, items: list[str] | tuple[str, ...], most: int = 12) -> str:
+def _listed(start: str, items: Sequence[str], most: int = 12) -> str:
     more = f" and {len(items) - most} more" if len(items) > most else ""
-    return start + ", ".join(items[:most]) + more + "."
-
-
-def _clock(as_of: str) -> str:
-    return dt.datetime.fromisoformat(as_of).astimezone(NEW_YORK).strftime("%a %Y-%m-%d %H:%M")
+    return start + ", ".join(items[:most]) + more
