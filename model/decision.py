@@ -136,14 +136,14 @@ def choose(
     Raises:
         DataError: the inputs cannot be optimised or the policy's weights break a limit.
     """
-    settled = settle(outlook, gather(outlook, sectors, terms), held, terms.policy, policy)
+    settled = settle(outlook, gather(outlook, sectors, terms), held, terms, policy)
     return Answer(settled.weights, _document(outlook, settled))
 
 
 def settle(
-    outlook: Outlook, inputs: Inputs, held: Mapping[str, float], name: str, policy: Policy
+    outlook: Outlook, inputs: Inputs, held: Mapping[str, float], terms: Terms, policy: Policy
 ) -> Settled:
-    """What `policy`, called `name`, does from the weights that are held.
+    """What `policy`, called `terms.policy`, does from the weights that are held.
 
     A holding that is unusable right now is kept as it is: no news is no reason to sell.
 
@@ -153,7 +153,8 @@ def settle(
     kept = {t: w for t, w in held.items() if t in outlook.coverage.left_out and w > DUST}
     current = np.array([max(0.0, held.get(t, 0.0)) for t in inputs.tickers])
     own = replace(inputs, current=current, limits=_beside(inputs.limits, kept))
-    return Settled(own, decide(own, name, policy), kept)
+    made = _worth_an_order(decide(own, terms.policy, policy), own, terms.drift_band)
+    return Settled(own, made, kept)
 
 
 def _worth_an_order(made: Decision, inputs: Inputs, band: float) -> Decision:

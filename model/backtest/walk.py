@@ -46,7 +46,7 @@ def walk(
     """Decide and trade at each of `times`, from cash of `capital` USD in each policy's book.
 
     Args:
-        terms: whose `policy` is of no account; its cost is the one a move is weighed against.
+        terms: as the service's, for every policy; their cost is what a move is weighed against.
         times: decision times, ascending, each with its hour inside the panel.
 
     Raises:
@@ -58,7 +58,10 @@ def walk(
     known = since(panel, times[0] - HISTORY)
     listed = tuple(t for t in candidates if t in panel.tickers)
     record = past_scores(known.known_at(times[-1]).only(listed), forecaster, times[-1])
-    books = {name: Account(name, policy, capital) for name, policy in policies.items()}
+    books = {
+        name: Account(replace(terms, policy=name), policy, capital)
+        for name, policy in policies.items()
+    }
     refusals: list[Refusal] = []
     outlook: Outlook | None = None
     for t in times:
@@ -86,8 +89,8 @@ def walk(
 class Account:
     """One policy's book on its walk."""
 
-    def __init__(self, name: str, policy: Policy, capital: float) -> None:
-        self._name = name
+    def __init__(self, terms: Terms, policy: Policy, capital: float) -> None:
+        self._terms = terms
         self._policy = policy
         self._book = Book(Decimal(str(capital)), {})
         self._steps: list[Step] = []
@@ -98,7 +101,7 @@ class Account:
         t = outlook.as_of
         marks = tape.marks(t)
         held = held_weights(self._book, marks)
-        settled = settle(outlook, inputs, held, self._name, self._policy)
+        settled = settle(outlook, inputs, held, self._terms, self._policy)
         moved = move(self._book, settled.weights, tape.opens(t), marks, costs)
         equity, trade = self._book.value(marks), settled.decision.trade
         self._book = moved.book
@@ -118,7 +121,7 @@ class Account:
         self._equity.append(self._book.value(marks))
 
     def curve(self) -> Curve:
-        return Curve(self._name, tuple(self._steps), np.array(self._equity))
+        return Curve(self._terms.policy, tuple(self._steps), np.array(self._equity))
 
 
 def check_times(times: Sequence[dt.datetime], bundle: Bundle) -> None:
