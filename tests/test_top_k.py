@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from astra.errors import DataError
+from model.portfolio.certificate import tighter_bound
 from model.portfolio.limits import (
     Limits,
     best_capacity,
@@ -20,6 +21,8 @@ from model.portfolio.limits import (
     trim,
     validate_weights,
 )
+from model.portfolio.problem import bound, prepare
+from model.portfolio.sharpe import solve
 from model.portfolio.top_k import max_sharpe, minimum_variance
 
 Floats = NDArray[np.float64]
@@ -82,6 +85,23 @@ def test_a_known_diagonal_makes_the_bound_tighter_than_the_full_solution() -> No
     found = max_sharpe(mean, covariance, sectors, limits, noise)
     everything = max_sharpe(mean, covariance, sectors, Limits(60, 0.5, 1.0), noise)
     assert found.sharpe * (1 + found.bound_gap) < everything.sharpe * 0.99
+
+
+def test_the_closer_look_tightens_the_bound_and_stays_above_the_truth() -> None:
+    limits = Limits(k=3, max_weight=0.5, max_sector_weight=1.0, cash_floor=0.0)
+    tightened = 0
+    for seed in range(5):
+        mean, covariance, noise, sectors = market(10, seed, ic=0.002)
+        codes = sector_codes(sectors)
+        problem = prepare(mean, covariance, codes, limits, 1.0, 0.2 * noise)
+        point = solve(problem)
+        assert point is not None
+        first, second = bound(problem, point, 3), tighter_bound(problem, point, 3)
+        unit = float(mean.max()) / np.sqrt(covariance.trace() / 10)
+        truth = best_of_all_subsets(mean, covariance, sectors, limits) / unit
+        assert truth <= second * (1 + 1e-9)
+        tightened += int(second < first * (1 - 1e-4))
+    assert tightened >= 4
 
 
 def test_a_diagonal_that_is_none_is_not_believed() -> None:

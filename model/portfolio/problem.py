@@ -15,7 +15,7 @@ from model.portfolio.kernel import Cone, Multipliers, no_multipliers
 from model.portfolio.limits import Indices, Limits, trim
 
 SLACK = 1e-10  # keeps a cone whose caps add up to exactly the invested sum from being empty
-JITTER = 1e-10  # of the mean variance, added to a singular matrix
+JITTER = 1e-7  # of each name's variance, added to a singular matrix
 INDEFINITE = 1e-6  # of the largest eigenvalue: a more negative one is an error, not rounding
 
 
@@ -156,16 +156,16 @@ def _positive_definite(covariance: Floats, diagonal: Floats | None) -> tuple[Flo
             pass  # not such a diagonal: find one
         else:
             return covariance, part, ""
-    values = np.linalg.eigvalsh(covariance)
+    own = covariance.diagonal()
+    values = np.linalg.eigvalsh(covariance / np.sqrt(np.outer(own, own)))
     low, high = float(values[0]), float(values[-1])
     if low < -INDEFINITE * high:
         raise DataError(
             f"a positive semidefinite covariance is required, found an eigenvalue of {low:.3g} "
-            f"beside {high:.3g}: estimate it from aligned returns"
+            f"beside {high:.3g} in its correlations: estimate it from aligned returns"
         )
-    if low > JITTER * n:
-        return covariance, np.full(n, 0.99 * low), ""
-    jitter = max(0.0, -low) + 10 * JITTER * n
-    fixed = covariance + jitter * np.eye(n)
-    repair = f"covariance was singular: {jitter:.1e} of the mean variance added to its diagonal"
-    return fixed, np.full(n, 0.9 * (jitter + min(low, 0.0))), repair
+    if low > 0.01 * JITTER:
+        return covariance, 0.99 * low * own, ""
+    jitter = max(0.0, -low) + JITTER
+    repair = f"covariance was singular: {jitter:.1e} of each variance added to it"
+    return covariance + np.diag(jitter * own), 0.9 * (jitter + min(low, 0.0)) * own, repair

@@ -20,7 +20,7 @@ from model.portfolio.kernel import (
     sequential,
 )
 from model.portfolio.limits import capacity, pick
-from model.portfolio.problem import Point, Problem, gain_per_weight, residual
+from model.portfolio.problem import Point, Problem, bound, gain_per_weight, residual
 
 Status = Literal["optimal", "fallback"]
 ConeSolver = Callable[[Floats, Floats, Cone], tuple[Floats, Multipliers]]
@@ -29,6 +29,7 @@ SOLVERS: tuple[tuple[str, ConeSolver], ...] = (
     ("SLSQP", sequential),
 )
 TOLERANCE = 1e-6  # of the Sharpe ratio: a larger gap to the bound is not called optimal
+NOTHING = 1e-6  # of the best single name's ratio: a bound below this proves there is no gain
 WORKING_SET = 60
 
 
@@ -58,32 +59,32 @@ class Solution:
 def solve(problem: Problem, solvers: Sequence[tuple[str, ConeSolver]] = SOLVERS) -> Point | None:
     """The best direction without a limit on the number of names; None if none earns above cash.
 
-    The first of `solvers` whose answer is verified, else the best answer there is.
+    The first of `solvers` whose answer is verified, else the one with the closest proof.
 
     Raises:
         DataError: every solver gave up.
     """
     if problem.mean.max() <= 0:
         return None
-    points = []
-    failures = []
+    alone = float((problem.mean / np.sqrt(problem.covariance.diagonal())).max())
+    points, failures = [], []
     for name, solver in solvers:
         try:
-            point = _solve(problem, name, solver)
+            point = solve_with(problem, name, solver)
         except SolverError as error:
             failures.append(f"{name}: {error}")
             continue
-        if float(point.y.sum()) <= 1e-9 or float(problem.mean @ point.y) <= 0:
+        if bound(problem, point, len(point.y)) <= NOTHING * alone or not point.y.any():
             return None
         points.append(point)
         if residual(problem, point) <= TOLERANCE:
             return point
     if not points:
         raise DataError(f"no solver could handle this covariance ({'; '.join(failures)})")
-    return max(points, key=lambda p: problem.ratio(p.y))
+    return min(points, key=lambda p: residual(problem, p))
 
 
-def _solve(problem: Problem, name: str, solver: ConeSolver) -> Point:
+def solve_with(problem: Problem, name: str, solver: ConeSolver) -> Point:
     """Exact over all names, solving over a working set that grows until nothing outside pays."""
     plain = nonnegative(problem.covariance, problem.mean)
     start = Point(plain, no_multipliers(problem.cone), "active set")

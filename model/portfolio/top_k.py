@@ -14,6 +14,7 @@ import numpy as np
 
 from astra.errors import DataError
 from model.panel import Floats
+from model.portfolio.certificate import tighter_bound
 from model.portfolio.limits import (
     ROUNDING,
     Indices,
@@ -26,6 +27,7 @@ from model.portfolio.limits import (
 from model.portfolio.problem import Point, Problem, bound, gain_per_weight, prepare, residual
 from model.portfolio.sharpe import SOLVERS, TOLERANCE, ConeSolver, Solution, Status, solve
 
+WIDE = 1e-3  # a gap above this is worth a closer look at the bound
 GOOD_ENOUGH = 1e-5  # a gap below this is not worth an exchange
 ROUNDS, LEAVERS, JOINERS = 6, 3, 4
 
@@ -97,6 +99,8 @@ def _certified(
     achieved = problem.ratio(best.y)
     if achieved <= 0:
         return None
+    if len(best.y) > k and ceiling > achieved * (1 + WIDE):
+        ceiling = min(ceiling, tighter_bound(problem, point, k))
     left, gap = residual(problem, point), max(0.0, ceiling / achieved - 1.0)
     status: Status = "optimal" if left <= TOLERANCE else "fallback"
     weights, reason = problem.weights(best.y), _reason(problem, best, gap)
