@@ -1,0 +1,1 @@
+"""What the hot paths cost, measured beside what they replace: `python -m benchmarks`."""

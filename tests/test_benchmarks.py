@@ -1,0 +1,172 @@
+"""The benchmarks: the shape of their result file, and that a group replaces its own rows only."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from astra.errors import AstraError, ConfigError
+from astra.settings import HOUSE
+from benchmarks import command, cycle, forecast, portfolio, store
+from benchmarks.results import LATEST, Row, record
+from benchmarks.timing import DifferentAnswersError, Timed, in_turns, require_equal, timed
+
+KEYS = {"group", "case", "value", "unit", "against", "target", "better", "holds"}
+
+
+def row(group: str, value: float | None, case: str = "a case") -> Row:
+    return Row(group, case, value, "s", 1.0, "lower")
+
+
+def values(path: Path) -> dict[tuple[str, str], float | None]:
+    held = json.loads(path.read_text())["results"]
+    return {(r["group"], r["case"]): r["value"] for r in held}
+
+
+def assert_shape(results: list[dict[str, Any]]) -> None:
+    for found in results:
+        assert set(found) == KEYS
+        assert found["group"] in command.GROUPS and found["better"] in ("lower", "higher")
+        assert found["holds"] is (
+            found["value"] is not None
+            and (
+                found["value"] <= found["target"]
+                if found["better"] == "lower"
+                else found["value"] >= found["target"]
+            )
+        )
+    cases = [(r["group"], r["case"]) for r in results]
+    assert len(set(cases)) == len(cases)
+
+
+def test_the_committed_results_cover_every_group_that_has_cases() -> None:
+    whole = json.loads(LATEST.read_text())
+    assert set(whole) == {"machine", "commit", "versions", "measured", "results"}
+    assert_shape(whole["results"])
+    assert {r["group"] for r in whole["results"]} == set(command.MEASURED) == set(whole["measured"])
+    assert all(r["value"] is not None for r in whole["results"])
+    assert "BLAS threads: 1" in whole["machine"]
+
+
+def test_the_machine_is_described_without_its_name_or_folders(tmp_path: Path) -> None:
+    record(tmp_path / "latest.json", "store", [row("store", 0.5)])
+    for path in (tmp_path / "latest.json", LATEST):
+        whole = json.loads(path.read_text())
+        described = whole["machine"]
+        assert str(HOUSE) not in path.read_text()
+        assert platform.node() not in described and not re.search(r"(^|\s)/", described)
+        assert re.search(r"^\d+ cores of .+, \d+ GiB, .+, Python 3\.\d+\.\d+", described)
+
+
+def test_a_group_replaces_its_own_rows_and_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "latest.json"
+    record(path, "store", [row("store", 0.5), row("store", 2.0, "dropped later")])
+    record(path, "cycle", [row("cycle", 3.0)])
+    before = json.loads(path.read_text())
+    record(path, "store", [row("store", 0.25)])
+    assert values(path) == {("store", "a case"): 0.25, ("cycle", "a case"): 3.0}
+    after = json.loads(path.read_text())
+    assert_shape(after["results"])
+    assert after["measured"]["cycle"] == before["measured"]["cycle"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_was_not_measured_does_not_hold() -> None:
+    assert not row("forecast", None).holds
+    assert row("forecast", 1.0).holds and not row("forecast", 1.1).holds
+    assert Row("store", "faster", 10.0, "ratio", 10.0, "higher").holds
+    assert not Row("store", "faster", 9.9, "ratio", 10.0, "higher").holds
+
+
+@pytest.mark.parametrize("group", ["execution", "pages"])
+def test_a_group_without_cases_says_so_and_leaves_the_file(
+    group: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "latest.json"
+    record(path, "store", [row("store", 0.5)])
+    before = path.read_bytes()
+    assert command.main(["--only", group, "--results", str(path)]) == 0
+    assert capsys.readouterr().out == f"{group}: no cases yet\n"
+    assert path.read_bytes() == before
+
+
+def test_an_unknown_group_is_one_sentence_and_exit_code_2() -> None:
+    asked = [sys.executable, "-m", "benchmarks", "--only", "speed"]
+    found = subprocess.run(asked, capture_output=True, text=True, cwd=HOUSE)
+    assert found.returncode == ConfigError.exit_code == 2
+    assert found.stdout == "" and len(found.stderr.splitlines()) == 1
+    assert "store, forecast, portfolio, execution, pages, cycle, found 'speed'" in found.stderr
+
+
+def test_only_one_group_is_measured_and_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "latest.json"
+    record(path, "cycle", [row("cycle", 3.0, "kept")])
+    small = portfolio.measure(names=40, rounds=1)
+    monkeypatch.setattr(portfolio, "measure", lambda: small)
+    assert command.main(["--only", "portfolio", "--results", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "minimum variance" in shown and "kept" not in shown
+    found = json.loads(path.read_text())
+    assert_shape(found["results"])
+    assert {r["group"] for r in found["results"]} == {"cycle", "portfolio"}
+
+
+def test_a_small_store_is_measured_and_agrees_with_its_rivals() -> None:
+    rows = store.measure(tickers=3, days=2, refreshed=1, rounds=1)
+    assert_shape([r.as_json() for r in rows])
+    assert rows[0].case == "refresh of 234 bars, 3 new and 3 changed"
+    assert all(r.value is not None and r.value > 0 for r in rows)
+
+
+def test_a_rival_that_loses_a_change_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_UPDATE_DIFFERING", "SELECT 1")
+    with pytest.raises(DifferentAnswersError, match=r"staged.*differ by 6"):
+        store.measure(tickers=3, days=2, refreshed=1, rounds=1)
+
+
+def test_without_torch_the_comparison_is_a_row_with_a_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forecast, "find_spec", lambda _: None)
+    rows = forecast.measure(tickers=8, days=6, rounds=1)
+    skipped = [r for r in rows if r.value is None]
+    assert len(skipped) == 1 and "make setup" in skipped[0].against
+    assert_shape([r.as_json() for r in rows])
+
+
+def test_a_run_that_fails_is_reported_with_its_last_sentence() -> None:
+    with pytest.raises(AstraError, match="astra run must succeed") as raised:
+        cycle.measure(["--bars", "no-such.parquet"])
+    assert "no-such.parquet" in str(raised.value)
+
+
+def test_works_take_turns_and_the_median_is_kept() -> None:
+    order: list[str] = []
+    seconds = iter([9.0, 1.0, 2.0])
+
+    def first() -> Timed:
+        order.append("first")
+        return Timed(next(seconds), len(order))
+
+    def second() -> Timed:
+        return timed(lambda: order.append("second"))
+
+    found, _ = in_turns(3, first, second)
+    assert order == ["first", "second"] * 3
+    assert found == Timed(2.0, 5)
+
+
+@pytest.mark.parametrize("difference", [2e-4, float("nan")])
+def test_answers_that_differ_stop_the_measurement(difference: float) -> None:
+    require_equal(1e-4, 1e-4, "two answers")
+    with pytest.raises(DifferentAnswersError, match="two answers must agree"):
+        require_equal(difference, 1e-4, "two answers")
