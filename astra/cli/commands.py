@@ -6,6 +6,7 @@ is quick and nothing but training loads torch.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from dataclasses import asdict
@@ -177,6 +178,36 @@ def evaluate(
     from astra.cli import study
 
     study.evaluate(bars, seed, edge, tickers, _settings().bundles, bundle, out)
+
+
+@app.command()
+def backtest(
+    bars: BarsFile = None,
+    start: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="first day; default: the 21st session"),
+    ] = None,
+    end: Annotated[
+        dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="last day")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="may be repeated; default: all of them")
+    ] = None,
+    tickers: Tickers = DEFAULT_TICKERS,
+    edge: Edge = 0.04,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Walk policies over past or simulated bars, each in a book of its own, costs paid."""
+    from astra.cli import backtest as walking
+
+    first, last = (day.date() if day else None for day in (start, end))
+    asked = walking.Asked(bars, first, last, tuple(policy or ()), tickers, edge, seed)
+    found = walking.run(asked, _settings())
+    if as_json:
+        print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
+    else:
+        walking.show(found, out)
 
 
 @app.command()
