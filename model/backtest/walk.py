@@ -28,6 +28,7 @@ from model.panel import Panel
 from model.portfolio.records import Inputs, Policy
 
 BENCHMARK = "SPY"
+Prices = Mapping[str, float]
 HOUR = HORIZON_BARS * BAR
 
 
@@ -50,15 +51,17 @@ def walk(
         times: decision times, ascending, each with its hour inside the panel.
 
     Raises:
-        DataError: no times, times the bundle was trained on, or a policy's weights break a limit.
+        DataError: no times, times outside of the panel or that the bundle was trained on, or a
+            policy's weights break a limit.
     """
     check_times(times, forecaster.bundle)
     tape = Tape(panel)
+    opens = {t: tape.opens(t) for t in times}
     benchmark = _benchmark(tape, times, capital)
     known = since(panel, times[0] - HISTORY)
     listed = tuple(t for t in candidates if t in panel.tickers)
     record = past_scores(known.known_at(times[-1]).only(listed), forecaster, times[-1])
-    books = {
+    accounts = {
         name: Account(replace(terms, policy=name), policy, capital)
         for name, policy in policies.items()
     }
@@ -71,14 +74,14 @@ def walk(
         except InsufficientDataError as error:
             refusals.append(Refusal(t, str(error)))
         else:
-            for book in books.values():
-                book.decide(outlook, inputs, tape, costs)
-        for book in books.values():
-            book.mark(tape.marks(t + HOUR))
+            for account in accounts.values():
+                account.decide(outlook, inputs, tape.marks(t), opens[t], costs)
+        for account in accounts.values():
+            account.mark(tape.marks(t + HOUR))
     return Backtest(
         model_id=forecaster.bundle.id,
         times=(times[0], *(t + HOUR for t in times)),
-        curves={name: book.curve() for name, book in books.items()},
+        curves={name: account.curve() for name, account in accounts.items()},
         refusals=tuple(refusals),
         benchmark=benchmark,
         skill_ic=outlook.skill.ic if outlook else 0.0,
@@ -96,18 +99,18 @@ class Account:
         self._steps: list[Step] = []
         self._equity = [capital]
 
-    def decide(self, outlook: Outlook, inputs: Inputs, tape: Tape, costs: Costs) -> None:
-        """Decide from what the book holds and trade at the next bar's open."""
-        t = outlook.as_of
-        marks = tape.marks(t)
+    def decide(
+        self, outlook: Outlook, inputs: Inputs, marks: Prices, opens: Prices, costs: Costs
+    ) -> None:
+        """Decide from what the book holds at `marks` and trade at `opens`."""
         held = held_weights(self._book, marks)
         settled = settle(outlook, inputs, held, self._terms, self._policy)
-        moved = move(self._book, settled.weights, tape.opens(t), marks, costs)
+        moved = move(self._book, settled.weights, opens, marks, costs)
         equity, trade = self._book.value(marks), settled.decision.trade
         self._book = moved.book
         self._steps.append(
             Step(
-                as_of=t,
+                as_of=outlook.as_of,
                 weights=settled.weights,
                 tau=trade.tau,
                 reason=trade.reason,
@@ -116,7 +119,7 @@ class Account:
             )
         )
 
-    def mark(self, marks: Mapping[str, float]) -> None:
+    def mark(self, marks: Prices) -> None:
         """Note what the book is worth."""
         self._equity.append(self._book.value(marks))
 
