@@ -14,9 +14,16 @@ from sandbox.market import Market
 
 
 def create_app(
-    market: Market, faults: Faults, states: Mapping[str, Callable[[], Mapping[str, Any]]]
+    market: Market,
+    faults: Faults,
+    states: Mapping[str, Callable[[], Mapping[str, Any]]],
+    open_account: Callable[[], None],
 ) -> Flask:
-    """Routes under /sandbox; `states` are the vendors' own views, by vendor."""
+    """Routes under /sandbox; `states` are the vendors' own views, by vendor.
+
+    `open_account` replaces the broker's account by a new one that opens now, as a reset of a paper
+    account does: new number, first deposit, nothing else.
+    """
     app = Flask("sandbox.control")
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
@@ -45,6 +52,11 @@ def create_app(
     def _set() -> Response:
         _move(market, _body())
         return jsonify(_clock(market))
+
+    @app.post("/sandbox/account")
+    def _reset() -> Response:
+        open_account()
+        return jsonify(account_number=states["alpaca"]()["account_number"])
 
     @app.post("/sandbox/faults")
     def _arm() -> Response:

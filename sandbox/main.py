@@ -105,7 +105,8 @@ class Sandbox:
         vendors = self._vendors(function_url, personality or Personality())
         self.vendors = dict(zip(_VENDORS, vendors, strict=True))
         states = {name: app.extensions["state"] for name, app in self.vendors.items()}
-        control = create_control(market, self.faults, states)
+        reset = self.vendors["alpaca"].extensions["reset"]
+        control = create_control(market, self.faults, states, reset)
         apps = {"control": control, **self.vendors}
         for app in apps.values():
             date_answers(app, market.clock.now)

@@ -86,7 +86,7 @@ def up(
 
     options = hour.Options(bars, tickers, 1, edge, seed)
     with ends_on_sigterm():
-        running.keep_up(options, speed, _settings(), out.print)
+        running.keep_up(options, speed, _settings(), lambda text: out.print(text, soft_wrap=True))
 
 
 @app.command()

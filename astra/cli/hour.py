@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 
+from astra.bars import from_arrow
 from astra.cli.launcher import (
     House,
     flask_service,
@@ -114,6 +115,10 @@ class Sandbox:
     def step_to(self, t: dt.datetime) -> None:
         self._set_clock({"to": t.isoformat()})
 
+    def open_account(self) -> None:
+        """A new account that opens at the clock's time, with its first deposit."""
+        requests.post(f"{self._url}/sandbox/account", timeout=60).raise_for_status()
+
     def run(self, speed: float) -> None:
         """Let the clock run, `speed` market seconds for each second."""
         self._set_clock({"speed": speed})
@@ -140,6 +145,7 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         report, times = open_market(sandbox, options, folder)
         say(headline(report, len(times)))
         sandbox.step_to(times[0])
+        sandbox.open_account()
         house.add_environment({"ASTRA_TICKERS": "|".join(report.tickers)})
         house.start(
             [
@@ -155,6 +161,7 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         for t in times:
             hours.trade(t)
         hours.close(times)
+        report.shadow = shadow(Services(ours), report, settings)
     report.seconds = time.monotonic() - started
     return report
 
@@ -276,7 +283,8 @@ class Hours:
     def close(self, times: Sequence[dt.datetime]) -> None:
         """After the last decision's hour: value, books, benchmark."""
         self._sandbox.step_to(times[-1] + HORIZON)
-        self._load(("SPY",))
+        targets = (t for d in self._report.decisions for t in d["targets"].values())
+        self._load(("SPY", *{name for target in targets for name in target}))
         self._log_account()
         for path in ("/activities", "/history"):
             self._services.post("monitor", path)
@@ -355,6 +363,18 @@ class Hours:
             return None
         first, last = bars["open"][0].as_py(), bars["close"][bars.num_rows - 1].as_py()
         return {"symbol": "SPY", "return": last / first - 1.0}
+
+
+def shadow(services: Services, report: RunReport, settings: Settings) -> dict[str, float]:
+    """What each policy's targets, traded fully each hour, would have made of the same start."""
+    from model.backtest.fills import Costs
+    from model.backtest.shadow import shadow_equity
+
+    if not report.decisions:
+        return {}
+    bars = services.dump("price_history", start=report.decisions[0]["as_of"]).table
+    costs = Costs(settings.half_spread_bp, settings.fee_bp, settings.drift_band)
+    return shadow_equity(report.decisions, from_arrow(bars), report.start_equity, costs)
 
 
 def _clock(t: dt.datetime) -> str:

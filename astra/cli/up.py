@@ -7,6 +7,7 @@ sandbox stands in for all of them on a clock that runs.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from astra.cli.launcher import (
 )
 from astra.cli.scheduler import Job, Scheduler, read_jobs
 from astra.errors import TemporaryError
-from astra.sessions import next_session
+from astra.sessions import NEW_YORK, next_session
 from astra.settings import HOUSE, Settings, load
 
 Say = Callable[[str], None]
@@ -84,6 +85,7 @@ def _start_sandbox(
     say(hour.headline(report, None))
     first = next_session(times[-1]).decision_times()[0]
     sandbox.step_to(first - HEAD_START)
+    sandbox.open_account()
     sandbox.run(speed)
     environment = hour.sandbox_environment(settings, folder, urls)
     environment["ASTRA_TICKERS"] = "|".join(report.tickers)
@@ -99,7 +101,7 @@ def _run_jobs(house: House, settings: Settings, speed: float, say: Say) -> None:
     scheduler = Scheduler(jobs, urls, settings.token.get_secret_value(), now)
 
     def report(job: Job, status: int, text: str) -> None:
-        say(f"{now:%m-%d %H:%M:%S} UTC  {job.name:20} {status}  {text.strip()[:160]}")
+        say(f"{now.astimezone(NEW_YORK):%a %H:%M:%S}  {job.name:18} {status}  {digest(text)}")
 
     while True:
         house.check()
@@ -112,3 +114,23 @@ def _run_jobs(house: House, settings: Settings, speed: float, say: Say) -> None:
         scheduler.fire(now, report)
         pause = (scheduler.next_due() - now).total_seconds() / speed
         time.sleep(min(max(0.2, pause), LONGEST_NAP))
+
+
+def digest(text: str) -> str:
+    """A job's JSON answer in a few words."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return text.strip()[:120]
+    if "tickers" in answer:
+        failed = sum(t["status"] not in ("ok", "empty") for t in answer["tickers"].values())
+        news = f"{answer['inserted']} bars new, {answer['updated']} corrected"
+        return f"{len(answer['tickers'])} tickers, {news}, {failed} failed, {answer['seconds']} s"
+    if "reason" in answer:
+        return f"{answer['policy']}: {answer['reason']}"
+    if "equity" in answer:
+        return f"equity {float(answer['equity']):,.2f} USD, {len(answer['positions'])} positions"
+    if "new" in answer:
+        count = answer["new"] if isinstance(answer["new"], int) else len(answer["new"])
+        return f"{count} new"
+    return str(answer.get("message") or text.strip())[:200]
