@@ -24,7 +24,7 @@ LIMIT_SECONDS = 600
 ATTEMPTS = 3
 STEPS = (
     ("forecast", "forecast of a decision", 2.0),
-    ("optimize", "weights of a decision, all policies", 2.0),
+    ("optimize", "weights and trade of a decision", 2.0),
     ("total", "one decision from load to account log", 20.0),
 )
 
