@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import requests
@@ -46,6 +46,8 @@ log = logging.getLogger("astra.alpaca")
 
 _ORDER_PAGE = 500  # Alpaca's largest
 _ACTIVITY_PAGE = 100  # Alpaca's largest
+Timeframe = Literal["5Min", "15Min", "1H"]
+_WINDOWS = {"5Min": timedelta(minutes=5), "15Min": timedelta(minutes=15), "1H": timedelta(hours=1)}
 _SYMBOLS_A_REQUEST = 250  # keeps the URL under 2 KB
 
 
@@ -218,11 +220,14 @@ class Alpaca:
                 return
 
     def portfolio_history(
-        self, period: str = "1M", timeframe: str = "1H"
+        self, period: str = "1M", timeframe: Timeframe = "1H"
     ) -> tuple[EquityPoint, ...]:
-        """The account's value over `period` (1D, 1W, 1M, 1A, all) each `timeframe` (5Min to 1D)."""
+        """The account's value over `period` (1D, 1W, 1M, 1A, all), at the end of each window of
+        `timeframe` that is over."""
         query = {"period": period, "timeframe": timeframe}
-        return read_history(self._get("/account/portfolio/history", query))
+        points = read_history(self._get("/account/portfolio/history", query), _WINDOWS[timeframe])
+        now = self.clock().now
+        return tuple(point for point in points if point.at <= now)
 
     def _admit(self) -> None:
         """Before anything is changed at a live account: it is the one the settings name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
 from typing import Any
@@ -26,7 +26,7 @@ from astra.records import (
     Position,
     Side,
 )
-from astra.sessions import NEW_YORK
+from astra.sessions import NEW_YORK, session_at
 
 Body = Mapping[str, Any]
 
@@ -43,7 +43,7 @@ _FINAL = {
 
 @dataclass(frozen=True, slots=True)
 class EquityPoint:
-    """The account's value in the window that starts at `at`, and its profit since the base; USD."""
+    """The account's value at `at`, and its profit since the base; USD."""
 
     at: datetime
     equity: float
@@ -158,19 +158,28 @@ def read_asset(body: Body) -> Asset:
     )
 
 
-def read_history(body: Body) -> tuple[EquityPoint, ...]:
-    """Alpaca's parallel lists as points, without the windows that have no value."""
+def read_history(body: Body, window: timedelta) -> tuple[EquityPoint, ...]:
+    """Alpaca's parallel lists as points, without the windows that have no value.
+
+    Alpaca names a window by its start and gives the value at its end; here a point is named by the
+    time at which its value was true: the window's end, the session's close at the latest.
+    """
     times, values = body.get("timestamp") or [], body.get("equity") or []
     gains = body.get("profit_loss") or []
     return tuple(
         EquityPoint(
-            datetime.fromtimestamp(int(at), UTC),
+            _window_end(datetime.fromtimestamp(int(at), UTC), window),
             float(value),
             None if gain is None else float(gain),
         )
         for at, value, gain in zip_longest(times, values, gains)
         if at is not None and value is not None
     )
+
+
+def _window_end(start: datetime, window: timedelta) -> datetime:
+    session = session_at(start)
+    return start + window if session is None else min(start + window, session.closes_at)
 
 
 def read_time(text: object) -> datetime | None:

@@ -70,7 +70,7 @@ def account_curve(
     """The account's curve beside the benchmark's, or None if no value above 0 was recorded.
 
     The broker's own `history` is taken as far as it goes, as its steps are even; what `summary`
-    knows after (or, without history, all of it) follows.
+    knows before and after (or, without history, all of it) stands around it.
 
     Args:
         summary: at, equity of one account.
@@ -80,7 +80,8 @@ def account_curve(
     """
     points = [_values(history), _values(summary)]
     if len(points[0]):
-        points[1] = points[1][points[1].index > points[0].index[-1]]
+        first, last = points[0].index[0], points[0].index[-1]
+        points[1] = points[1][(points[1].index < first) | (points[1].index > last)]
     values = pd.concat(points)
     values = values[~values.index.duplicated(keep="last")].sort_index()
     values = values[values > 0]

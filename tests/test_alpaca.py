@@ -27,6 +27,8 @@ from astra.records import OrderStatus, Side
 from astra.sessions import BAR, next_session
 from sandbox.orders import read_ticket
 
+HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+
 NINE = Decimal("0.000000001")
 
 
@@ -79,6 +81,7 @@ class TestReading:
         points = desk.alpaca.portfolio_history("1D", "1H")
         assert len(points) == 7
         assert points[-1].equity == float(desk.alpaca.account().equity)
+        assert points[-1].at == CLOSE
         assert points[-1].profit_loss == pytest.approx(points[-1].equity - 100_000, abs=0.011)
 
 
@@ -388,9 +391,14 @@ class TestBodies:
         assert (asset.tradable, asset.fractionable) == (False, False)
 
     def test_a_history_without_values_is_empty(self) -> None:
-        assert read_history({"timestamp": None}) == ()
-        points = read_history({"timestamp": [60, 120], "equity": [None, 5], "profit_loss": [1]})
-        assert [(p.equity, p.profit_loss) for p in points] == [(5.0, None)]
+        assert read_history({"timestamp": None}, HOUR) == ()
+        body = {"timestamp": [60, 120], "equity": [None, 5], "profit_loss": [1]}
+        assert [(p.equity, p.profit_loss) for p in read_history(body, HOUR)] == [(5.0, None)]
+
+    def test_a_value_is_named_by_the_end_of_its_window_and_not_beyond_the_close(self) -> None:
+        starts = [int((CLOSE - minutes * MINUTE).timestamp()) for minutes in (90, 30)]
+        first, last = read_history({"timestamp": starts, "equity": [1, 2]}, HOUR)
+        assert (first.at, last.at) == (CLOSE - 30 * MINUTE, CLOSE)
 
     def test_what_cannot_be_read_is_a_data_error(self) -> None:
         for read, body in [

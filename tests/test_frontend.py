@@ -83,6 +83,15 @@ def test_the_brokers_history_is_followed_by_what_the_summary_knows_after_it() ->
     assert curve.equity.tolist() == [1000, 1001, 1005]
 
 
+def test_what_the_summary_knew_before_the_brokers_first_window_ended_begins_the_curve() -> None:
+    history = values("1003", "1004", start=MONDAY + pd.Timedelta(hours=1))
+    summary = values("1000", "1002", start=MONDAY)
+    curve = account.account_curve(summary, history, NOTHING, UNPRICED)
+    assert curve is not None
+    assert curve.equity[0] == 1000
+    assert curve.equity[-1] == 1004
+
+
 def test_an_account_that_was_never_worth_anything_has_no_curve() -> None:
     assert account.account_curve(values("0", "0"), NONE, NOTHING, UNPRICED) is None
 
