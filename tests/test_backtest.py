@@ -2,16 +2,25 @@
 
 import dataclasses
 import datetime as dt
+import io
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from astra.bars import to_arrow
+from astra.cli import backtest
 from astra.errors import DataError
 from astra.ledger import Book
 from astra.sessions import decision_times_between
+from astra.settings import Settings
+from astra.universe import sp500
+from model import main as service
 from model.backtest.fills import Costs, Tape, held_weights, move
 from model.backtest.records import Backtest
 from model.backtest.shadow import shadow_equity
@@ -184,7 +193,7 @@ def test_the_bars_of_a_decision_are_the_ones_the_service_asks_for(
     bars: pd.DataFrame, panel: Panel
 ) -> None:
     t = dt.datetime(2026, 5, 12, 17, 0, tzinfo=dt.UTC)
-    asked = (bars["ts"] >= (t - dt.timedelta(days=60)).timestamp()) & (bars["ts"] < t.timestamp())
+    asked = (bars["ts"] >= (t - service.HISTORY).timestamp()) & (bars["ts"] < t.timestamp())
     ours, theirs = window(panel, t), build(bars[asked]).known_at(t)
     assert np.isnan(ours.close[0]).all() and len(ours.ts) < len(panel.known_at(t).ts)
     assert ours.tickers == theirs.tickers and ours.sessions == theirs.sessions
@@ -277,3 +286,40 @@ def test_the_answer_is_plain_json(result: Backtest) -> None:
     assert set(found["policies"]) == set(POLICIES)
     assert len(found["times"]) == len(found["policies"]["equal"]["equity"]) == 13
     assert found["benchmark"]["benchmark_return"] is None
+
+
+def shown(found: backtest.Found) -> str:
+    console = Console(record=True, width=100, file=io.StringIO())
+    backtest.show(found, console)
+    return console.export_text()
+
+
+def test_the_command_walks_the_simulated_market_and_says_so() -> None:
+    day = dt.date(2026, 5, 29)
+    asked = backtest.Asked(None, day, day, ("min_variance", "equal"), 12, 0.04, 1)
+    found = backtest.run(asked, Settings(_env_file=None))
+    text = shown(found)
+    assert text.startswith("SIMULATED, edge planted: IC 0.040, measured: IC ")
+    assert "6 decisions from 2026-05-29" in text and "12 candidates" in text
+    assert "promise nothing" in text
+    rows = [line.split()[0] for line in text.splitlines() if "%" in line]
+    assert rows == ["min_variance", "equal", "SPY,"]
+    assert found.as_json()["planted_edge"] == 0.04
+
+
+def test_the_command_walks_recorded_bars_from_the_21st_session_on(
+    bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    sessions = build(bars).sessions
+    end = sessions[21].closes_at.timestamp()
+    file = tmp_path / "recorded.parquet"
+    pq.write_table(to_arrow(bars[bars["ts"] < end]), file)
+    asked = backtest.Asked(file, None, None, ("equal",), 60, 0.04, 1)
+    found = backtest.run(asked, Settings(_env_file=None))
+    assert found.candidates == tuple(t for t in sp500() if t in STOCKS)
+    assert found.backtest.times[0] == sessions[20].decision_times()[0]
+    assert found.backtest.times[-1] == sessions[21].closes_at
+    assert shown(found).startswith(f"Recorded bars ({found.market}), forecast skill measured: IC")
+    early = dataclasses.replace(asked, first=dt.date(2025, 1, 1), last=dt.date(2025, 2, 1))
+    with pytest.raises(DataError, match="the bars reach from 2026-03-02 to 2026-03-31"):
+        backtest.run(early, Settings(_env_file=None))

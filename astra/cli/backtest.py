@@ -106,7 +106,7 @@ def show(found: Found, console: Console) -> None:
         console.print(line, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("policy", "return", "Sharpe", "deepest fall", "turnover", "cost bp",
-                 "trades / holds"):  # fmt: skip
+                 "trades/holds"):  # fmt: skip
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy, curve in result.curves.items():
         p = result.performance(policy)
@@ -115,7 +115,7 @@ def show(found: Found, console: Console) -> None:
             *_figures(p.total_return, p.sharpe, p.sharpe_error, p.max_drawdown),
             f"{curve.turnover:.1f}",
             f"{curve.cost_bp:.1f}",
-            f"{curve.trades} / {curve.holds}",
+            f"{curve.trades}/{curve.holds}",
         )
     if spy := result.benchmark_performance():
         table.add_row(
