@@ -189,6 +189,20 @@ def test_a_decision_of_the_walk_is_the_services_decision(
     assert (found.skill_ic, found.skill_t) == (outlook.skill.ic, outlook.skill.t)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_exact_walk_measures_skill_as_the_service_does(
+    panel: Panel, forecaster: Forecaster, exact: bool
+) -> None:
+    times = times_of("2026-05-08", "2026-05-09")[:1] + times_of("2026-05-13", "2026-05-14")[:1]
+    theirs = foresee(times[-1], window(panel, times[-1]), STOCKS, forecaster).skill
+    found = walk(
+        panel, STOCKS, SECTORS, TERMS, {"equal": POLICIES["equal"]}, forecaster, times,
+        capital=1000.0, costs=COSTS, exact=exact,
+    )  # fmt: skip
+    assert (found.skill_ic == theirs.ic) is exact
+    assert found.skill_ic == pytest.approx(theirs.ic, abs=0.02)
+
+
 def test_the_bars_of_a_decision_are_the_ones_the_service_asks_for(
     bars: pd.DataFrame, panel: Panel
 ) -> None:

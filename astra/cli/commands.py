@@ -196,13 +196,16 @@ def backtest(
     tickers: Tickers = DEFAULT_TICKERS,
     edge: Edge = 0.04,
     seed: Seed = 1,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="measure skill anew each time, as the service: slower")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Walk policies over past or simulated bars, each in a book of its own, costs paid."""
     from astra.cli import backtest as walking
 
     first, last = (day.date() if day else None for day in (start, end))
-    asked = walking.Asked(bars, first, last, tuple(policy or ()), tickers, edge, seed)
+    asked = walking.Asked(bars, first, last, tuple(policy or ()), tickers, edge, seed, exact)
     found = walking.run(asked, _settings())
     if as_json:
         print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself

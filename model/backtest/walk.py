@@ -2,8 +2,9 @@
 
 A decision sees the panel cut at its time and no more; it trades at the first price after it. The
 scores behind the measured skill are made once for the whole walk, as no score depends on later
-bars; they start where the first decision's bars do and are of all candidates, where the service
-makes them anew from each decision's own bars.
+bars. The service makes them anew from each decision's own bars: its oldest scores then come from
+volatilities that have just begun, so its skill differs a little, and near the gate's edge the
+weights may differ a lot. An `exact` walk does the same, for twice the time.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ def walk(
     *,
     capital: float,
     costs: Costs,
+    exact: bool = False,
 ) -> Backtest:
     """Decide and trade at each of `times`, from cash of `capital` USD in each policy's book.
 
     Args:
         terms: as the service's, for every policy; their cost is what a move is weighed against.
         times: decision times, ascending, each with its hour inside the panel.
+        exact: make the scores behind the skill anew at each time, as the service does.
 
     Raises:
         DataError: no times, times outside of the panel or that the bundle was trained on, or a
@@ -60,7 +63,9 @@ def walk(
     benchmark = _benchmark(tape, times, capital)
     known = since(panel, times[0] - HISTORY)
     listed = tuple(t for t in candidates if t in panel.tickers)
-    record = past_scores(known.known_at(times[-1]).only(listed), forecaster, times[-1])
+    record = None
+    if not exact:
+        record = past_scores(known.known_at(times[-1]).only(listed), forecaster, times[-1])
     accounts = {
         name: Account(replace(terms, policy=name), policy, capital)
         for name, policy in policies.items()
