@@ -15,6 +15,7 @@ import numpy as np
 
 from astra.errors import InsufficientDataError
 from astra.sessions import BAR, BAR_SECONDS, HORIZON_BARS
+from astra.settings import Settings
 from model.coverage import Coverage, judge
 from model.forecast.record import Forecast, ForecastRecord
 from model.forecast.serving import Forecaster
@@ -42,6 +43,22 @@ class Terms:
     holding_sessions: float
     alpha_half_life_hours: float
     drift_band: float = 0.0  # of equity: a smaller change of a weight makes no order
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, policy: str | None = None, k: int | None = None
+    ) -> Terms:
+        """As the settings say; `policy` and `k` replace theirs."""
+        s = settings
+        return cls(
+            policy=policy or s.policy,
+            limits=Limits(k or s.k, s.max_weight, s.max_sector_weight, s.cash_floor),
+            equity_premium=s.equity_premium,
+            cost_bp=s.half_spread_bp + s.fee_bp,
+            holding_sessions=s.holding_sessions,
+            alpha_half_life_hours=s.alpha_half_life_hours,
+            drift_band=s.drift_band,
+        )
 
     def as_choices(self) -> dict[str, object]:
         """For the decision's tag."""

@@ -24,16 +24,14 @@ from astra.services import Services
 from astra.sessions import last_sessions
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
-from model.decision import Answer, Terms, choose, foresee
+from model.decision import HISTORY, Answer, Terms, choose, foresee
 from model.forecast.bundle import load_bundle
 from model.forecast.record import Forecast
 from model.forecast.serving import Forecaster
 from model.own_policy import find
 from model.panel import Panel, build
-from model.portfolio.limits import Limits
 from model.portfolio.policies import POLICIES
 
-HISTORY = dt.timedelta(days=60)
 FRESH = allocation.LIFETIME
 
 
@@ -92,8 +90,16 @@ class Allocator:
             InsufficientDataError: no decision is due, bars are missing, too few tickers usable.
             TemporaryError: the ETL service or the bucket is down.
         """
-        as_of = asked.as_of or self._due()
-        terms = self._terms(asked)
+        now = self._services.dump("price_history", columns="ts", last=1).now
+        if now is None:
+            raise InsufficientDataError("the store has no bars: POST /load_price_history first")
+        as_of = asked.as_of or _due(now)
+        if as_of > now:
+            raise InsufficientDataError(
+                f"bars up to {as_of:%Y-%m-%d %H:%M} UTC are required, the store was last loaded at "
+                f"{now:%Y-%m-%d %H:%M} UTC: load them first"
+            )
+        terms = Terms.from_settings(self._settings, asked.policy, asked.k)
         choices = {**terms.as_choices(), "candidates": self._settings.tickers}
         tag = allocation.tag(as_of, self._forecaster.bundle.id, choices)
         decided = self._bucket.read_or_none(f"decision_{allocation.stamp(as_of)}_{tag}.json")
@@ -116,32 +122,6 @@ class Allocator:
         document = self._document(answer, gathered, as_of, tag, seconds)
         self._drop(as_of, tag, document, outlook.forecast)
         return document
-
-    def _due(self) -> dt.datetime:
-        """The latest decision time, if it is fresh enough to be traded."""
-        now = self._services.dump("price_history", columns="ts", last=1).now
-        if now is None:
-            raise InsufficientDataError("the store has no bars: POST /load_price_history first")
-        past = [t for s in last_sessions(2, now) for t in s.decision_times() if t <= now]
-        if not past or now - past[-1] >= FRESH:
-            last = f"{past[-1]:%Y-%m-%d %H:%M}" if past else "long ago"
-            raise InsufficientDataError(
-                f"no decision is due at {now:%Y-%m-%d %H:%M} UTC, the last one was at {last}: "
-                "decide within half an hour after it, or name an as_of"
-            )
-        return past[-1]
-
-    def _terms(self, asked: Asked) -> Terms:
-        s = self._settings
-        return Terms(
-            policy=asked.policy or s.policy,
-            limits=Limits(asked.k or s.k, s.max_weight, s.max_sector_weight, s.cash_floor),
-            equity_premium=s.equity_premium,
-            cost_bp=s.half_spread_bp + s.fee_bp,
-            holding_sessions=s.holding_sessions,
-            alpha_half_life_hours=s.alpha_half_life_hours,
-            drift_band=s.drift_band,
-        )
 
     def _gather(self, as_of: dt.datetime) -> Gathered:
         found = self._services.dump(
@@ -209,6 +189,22 @@ class Allocator:
             },
         )
         self._bucket.create_once(name, content, "text/csv", metadata)
+
+
+def _due(now: dt.datetime) -> dt.datetime:
+    """The latest decision time, if it is fresh enough to be traded.
+
+    Raises:
+        InsufficientDataError: it is half an hour ago or more.
+    """
+    past = [t for s in last_sessions(2, now) for t in s.decision_times() if t <= now]
+    if not past or now - past[-1] >= FRESH:
+        last = f"{past[-1]:%Y-%m-%d %H:%M}" if past else "long ago"
+        raise InsufficientDataError(
+            f"no decision is due at {now:%Y-%m-%d %H:%M} UTC, the last one was at {last}: "
+            "decide within half an hour after it, or name an as_of"
+        )
+    return past[-1]
 
 
 def _asked(body: object) -> Asked:

@@ -392,7 +392,8 @@ class TestBodies:
 
     def test_a_history_without_values_is_empty(self) -> None:
         assert read_history({"timestamp": None}, HOUR) == ()
-        body = {"timestamp": [60, 120], "equity": [None, 5], "profit_loss": [1]}
+        starts = [int(TEN.timestamp()), int((TEN + HOUR).timestamp())]
+        body = {"timestamp": starts, "equity": [None, 5], "profit_loss": [1]}
         assert [(p.equity, p.profit_loss) for p in read_history(body, HOUR)] == [(5.0, None)]
 
     def test_a_value_is_named_by_the_end_of_its_window_and_not_beyond_the_close(self) -> None:

@@ -19,7 +19,6 @@ from astra.universe import sp500
 
 if TYPE_CHECKING:
     from model.backtest.records import Backtest
-    from model.decision import Terms
     from model.panel import Panel
 
 CAPITAL = 100_000.0  # USD, if the settings name none
@@ -69,6 +68,7 @@ def run(asked: Asked, settings: Settings) -> Found:
     """
     from model.backtest.fills import Costs
     from model.backtest.walk import walk
+    from model.decision import Terms
     from model.forecast.bundle import load_bundle
     from model.forecast.serving import Forecaster
     from model.own_policy import find
@@ -89,7 +89,7 @@ def run(asked: Asked, settings: Settings) -> Found:
         panel,
         candidates,
         {t: members[t].sector for t in candidates},
-        _terms(settings),
+        Terms.from_settings(settings),
         policies,
         forecaster,
         _times(panel, asked),
@@ -200,19 +200,3 @@ def _times(panel: Panel, asked: Asked) -> tuple[dt.datetime, ...]:
 
 def _midnight(day: dt.date) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), dt.UTC)
-
-
-def _terms(settings: Settings) -> Terms:
-    from model.decision import Terms
-    from model.portfolio.limits import Limits
-
-    s = settings
-    return Terms(
-        policy=s.policy,
-        limits=Limits(s.k, s.max_weight, s.max_sector_weight, s.cash_floor),
-        equity_premium=s.equity_premium,
-        cost_bp=s.half_spread_bp + s.fee_bp,
-        holding_sessions=s.holding_sessions,
-        alpha_half_life_hours=s.alpha_half_life_hours,
-        drift_band=s.drift_band,
-    )

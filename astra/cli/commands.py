@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
@@ -261,20 +262,10 @@ def doctor() -> None:
 def main() -> None:
     """Entry point: our errors become one sentence and their exit code, never a traceback."""
     try:
-        app(standalone_mode=False)
+        app()
     except AstraError as error:
-        err.print(f"[red]{type(error).__name__}:[/] {error}", soft_wrap=True)
+        err.print(f"[red]{type(error).__name__}:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("stopped")
-        sys.exit(130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except Exception as error:
-        if show := getattr(error, "show", None):  # a usage error of the command line
-            show()
-            sys.exit(getattr(error, "exit_code", 2))
-        raise
 
 
 def _settings(policy: str | None = None) -> Settings:

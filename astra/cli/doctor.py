@@ -74,7 +74,7 @@ def _bucket(settings: Settings) -> Check:
         return Check("bucket", None, "not asked for without a broker: astra up uses the sandbox")
     from astra.gcs import Bucket
 
-    bucket = Bucket.from_settings(settings)
+    bucket = Bucket.from_settings(settings, retry_deadline=3.0)  # a check, not a job
     count = len(bucket.names("target_"))
     return Check("bucket", True, f"{bucket.url}: {count} allocation files")
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,12 +21,24 @@ from types import TracebackType
 
 import requests
 
-from astra.errors import ConfigError, TemporaryError
+from astra.errors import (
+    AstraError,
+    BundleError,
+    ConfigError,
+    DataError,
+    InsufficientDataError,
+    TemporaryError,
+)
 from astra.settings import HOUSE, child_environment
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
+_KINDS: dict[str, type[AstraError]] = {
+    kind.__name__: kind
+    for kind in (ConfigError, DataError, InsufficientDataError, BundleError, TemporaryError)
+}
+_ERROR = re.compile(rf"^(?:astra\.errors\.)?({'|'.join(_KINDS)}): (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +91,14 @@ def sandbox_service(port: int, options: Sequence[str]) -> Service:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on right now, distinct and consecutive (some servers need a row)."""
-    for _ in range(50):
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            first = probe.getsockname()[1]
-        if first + count < 65_000 and all(is_free(first + i) for i in range(count)):
+    """Ports in a row that nobody listens on right now.
+
+    Below the range from which the system takes ports for outgoing connections (from 32768 on
+    Linux), so that none of them is gone by the time a service binds it.
+    """
+    for _ in range(100):
+        first = secrets.randbelow(12_000) + 20_000
+        if all(is_free(first + i) for i in range(count)):
             return [first + i for i in range(count)]
     raise ConfigError(
         f"{count} free ports in a row are required on {HOST}, found none: stop others"
@@ -129,7 +145,7 @@ class House:
 
         Raises:
             ConfigError: a port is taken.
-            TemporaryError: a service did not come up; the end of its log is in the message.
+            AstraError: a service did not come up: its own error, or the end of its log.
         """
         for service in services:
             if not is_free(service.port):
@@ -157,8 +173,15 @@ class House:
                 if requests.get(service.url + service.health, timeout=5).status_code < 500:
                     return
             time.sleep(0.05)
-        end = self.log_end(service.name)
-        raise TemporaryError(f"the {service.name} service did not come up; its log ends:\n{end}")
+        raise self._failure(service.name, "did not come up")
+
+    def _failure(self, name: str, what: str) -> AstraError:
+        """The error of ours that ended a service, else what its log says last."""
+        said = _ERROR.findall((self._logs / f"{name}.log").read_text(errors="replace"))
+        if said:
+            kind, message = said[-1]
+            return _KINDS[kind](f"the {name} service {what}: {message}")
+        return TemporaryError(f"the {name} service {what}; its log ends:\n{self.log_end(name)}")
 
     def log_end(self, name: str, lines: int = 15) -> str:
         path = self._logs / f"{name}.log"
@@ -168,14 +191,11 @@ class House:
         """Raise if a child has died.
 
         Raises:
-            TemporaryError: names it, with the end of its log.
+            AstraError: names it, with its own error or the end of its log.
         """
         for service, child in self._running:
             if child.poll() is not None:
-                raise TemporaryError(
-                    f"the {service.name} service stopped by itself (exit {child.returncode}); "
-                    f"its log ends:\n{self.log_end(service.name)}"
-                )
+                raise self._failure(service.name, f"stopped by itself (exit {child.returncode})")
 
     def stop(self) -> None:
         """Ask every child to end, newest first; kill what has not ended after ten seconds."""

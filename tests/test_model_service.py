@@ -1,0 +1,260 @@
+"""The model service against the ETL service and the sandbox: what it decides, drops and refuses."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from astra.allocation import parse
+from astra.errors import BundleError, ConfigError
+from astra.gcs import Bucket, connect
+from astra.records import Account, Position
+from astra.settings import HOUSE, Settings
+from astra.store import open_store
+from etl_service.main import create_app as create_etl
+from model.main import create_app
+from sandbox.main import Sandbox
+from sandbox.market import default_tickers, simulated_market
+from sandbox.serving import Servers
+
+TEN = dt.datetime(2026, 3, 20, 14, 0, tzinfo=dt.UTC)
+NAMES = default_tickers(8)[:8]
+
+
+@dataclass(frozen=True)
+class House:
+    """The model service's neighbours, all real, on loopback."""
+
+    sandbox: Sandbox
+    settings: Settings
+    etl: FlaskClient
+
+    def load(self) -> None:
+        assert self.etl.post("/load_price_history").status_code == 200
+
+    def client(self, **changes: object) -> FlaskClient:
+        return create_app(self.settings.model_copy(update=changes)).test_client()
+
+    def dropped(self, prefix: str = "") -> tuple[str, ...]:
+        return Bucket.from_settings(self.settings).names(prefix)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    market = simulated_market(
+        (*NAMES, "SPY"),
+        seed=3,
+        edge=0.1,
+        start=dt.date(2026, 2, 23),
+        end=dt.date(2026, 3, 24),
+        at=TEN,
+    )
+    with Sandbox(market) as sandbox:
+        settings = Settings(
+            _env_file=None,
+            var=tmp_path,
+            database_url=f"sqlite:///{tmp_path / 'astra.db'}",
+            yahoo_url=sandbox.urls.yahoo,
+            storage_url=sandbox.urls.storage,
+            tickers="|".join(NAMES),
+            benchmarks="SPY",
+            max_weight=0.2,
+            vendor_timeout=5.0,
+        )
+        etl = create_etl(settings)
+        with Servers({"etl": etl}) as urls:
+            settings = settings.model_copy(update={"etl_url": urls["etl"]})
+            yield House(sandbox, settings, etl.test_client())
+
+
+def test_a_decision_is_made_explained_and_dropped(house: House) -> None:
+    house.load()
+    decision = house.client().post("/allocate").get_json()
+    assert decision["as_of"] == TEN.isoformat()
+    assert decision["market"] == "simulated:3"
+    assert set(decision["weights"]) <= set(NAMES)
+    assert max(decision["weights"].values()) <= 0.2 + 1e-9
+    assert sum(decision["weights"].values()) <= 0.98 + 1e-9
+    assert decision["bound_gap"] >= 0
+    assert set(decision["targets"]) >= {"measured", "original", "min_variance", "equal"}
+    bucket = Bucket.from_settings(house.settings)
+    target = bucket.read(decision["object"])
+    found = parse(target.name, target.content, target.metadata, max_names=20)
+    assert found.weights == pytest.approx(decision["weights"], abs=1e-9)
+    assert (found.as_of, found.policy) == (TEN, "measured")
+    assert {n.split("_")[0] for n in house.dropped()} == {"predictions", "decision", "target"}
+
+
+def test_the_second_call_answers_with_the_first_decision(house: House) -> None:
+    house.load()
+    first = house.client().post("/allocate").get_json()
+    objects = house.dropped()
+    house.sandbox.market.clock.step_to(TEN + dt.timedelta(minutes=10))
+    house.load()
+    assert house.client().post("/allocate").get_json() == first
+    assert house.dropped() == objects
+
+
+def test_a_decision_whose_target_never_arrived_is_completed(house: House) -> None:
+    house.load()
+    client = house.client()
+    decision = client.post("/allocate").get_json()
+    bucket = connect(house.settings).bucket(house.settings.bucket)
+    bucket.blob(decision["object"]).delete()
+    assert house.dropped("target_") == ()
+    assert client.post("/allocate").get_json() == decision
+    assert house.dropped("target_") == (decision["object"],)
+
+
+def test_other_settings_are_another_decision(house: House) -> None:
+    house.load()
+    client = house.client()
+    names = {
+        client.post("/allocate", json=body).get_json()["object"]
+        for body in ({}, {"policy": "original"}, {"k": 5})
+    }
+    assert len(names) == 3
+
+
+def test_what_happens_later_changes_nothing(house: House) -> None:
+    house.load()
+    before = house.client().post("/allocate", json={"policy": "trust"}).get_json()
+    house.sandbox.market.clock.step_to(TEN + dt.timedelta(hours=2))
+    house.load()
+    asked = {"as_of": TEN.isoformat(), "policy": "trust"}
+    later = house.client(bucket="astra-allocations", k=19).post("/allocate", json=asked).get_json()
+    assert later["weights"] == before["weights"]
+    assert later["skill"] == before["skill"]
+
+
+def test_it_starts_from_what_the_account_holds_and_mostly_holds(house: House) -> None:
+    house.load()
+    client = house.client()
+    first = client.post("/allocate", json={"policy": "min_variance"}).get_json()
+    store = open_store(house.settings.database_url)
+    positions = [
+        Position(t, Decimal(str(round(w * 1000, 6))), 100.0, 100.0)
+        for t, w in first["weights"].items()
+    ]
+    account = Account("1", Decimal(2000), Decimal(100_000), Decimal(2000))
+    store.books.record_account_summary(account, positions, TEN)
+    again = house.client(k=19).post("/allocate", json={"policy": "min_variance"}).get_json()
+    assert again["tau"] < first["tau"]
+    assert again["weights"] == pytest.approx(first["weights"], abs=0.02)
+
+
+def test_an_empty_store_is_refused_and_nothing_is_dropped(house: House) -> None:
+    answer = house.client().post("/allocate")
+    assert answer.status_code == 409
+    assert "load_price_history" in answer.get_json()["message"]
+    assert house.dropped() == ()
+
+
+def test_stale_bars_are_refused(house: House) -> None:
+    house.load()
+    asked = {"as_of": (TEN + dt.timedelta(hours=1)).isoformat()}
+    answer = house.client().post("/allocate", json=asked)
+    assert answer.status_code == 409
+    assert "last loaded at 2026-03-20 14:00 UTC" in answer.get_json()["message"]
+    assert house.dropped() == ()
+
+
+def test_too_few_usable_tickers_are_refused(house: House) -> None:
+    some = "|".join(NAMES[:3])
+    assert house.etl.post(f"/load_price_history?ticker={some}").status_code == 200
+    answer = house.client().post("/allocate")
+    assert answer.status_code == 409
+    assert "found 3 of 8" in answer.get_json()["message"]
+    assert house.dropped() == ()
+
+
+def test_between_decisions_none_is_due(house: House) -> None:
+    house.sandbox.market.clock.step_to(TEN + dt.timedelta(minutes=40))
+    house.load()
+    answer = house.client().post("/allocate")
+    assert answer.status_code == 409
+    assert "no decision is due" in answer.get_json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"as_of": "now"}, "must be an ISO time"),
+        ({"as_of": "2026-03-20T14:00"}, "needs a time zone"),
+        ({"as_of": 5}, "must be an ISO time"),
+        ({"k": 0}, "whole number from 1"),
+        ({"k": True}, "whole number from 1"),
+        ({"policy": "astrology"}, "policy must be one of"),
+        ({"policy": "/etc/passwd.py:x"}, "policy must be one of"),
+        ({"polici": "equal"}, "nothing else"),
+        ([1], "nothing else"),
+    ],
+)
+def test_a_malformed_request_is_refused(house: House, body: object, sentence: str) -> None:
+    answer = house.client().post("/allocate", json=body)
+    assert answer.status_code == 400
+    assert sentence in answer.get_json()["message"]
+
+
+def test_an_etl_service_that_is_down_is_a_passing_fault(house: House) -> None:
+    answer = house.client(etl_url="http://127.0.0.1:9").post("/allocate")
+    assert answer.status_code == 503
+    assert "etl service does not answer" in answer.get_json()["message"]
+
+
+def test_a_policy_of_ones_own_decides(house: House, tmp_path: Path) -> None:
+    house.load()
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "import numpy as np\n\n\ndef first_two(inputs):\n"
+        "    return np.array([0.1, 0.1] + [0.0] * (len(inputs.tickers) - 2))\n"
+    )
+    decision = house.client(policy=f"{mine}:first_two").post("/allocate").get_json()
+    assert set(decision["target"]) == set(sorted(NAMES)[:2])
+    bad = tmp_path / "bad.py"
+    bad.write_text("def greedy(inputs):\n    return [1.0] * len(inputs.tickers)\n")
+    answer = house.client(policy=f"{bad}:greedy").post("/allocate")
+    assert answer.status_code == 400
+    assert "bad.py:greedy" in answer.get_json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere.py:f", "existing file.py:function"),
+        ("{tmp}/empty.py:f", "has no function f"),
+        ("{tmp}/broken.py:f", "cannot be loaded: SyntaxError"),
+    ],
+)
+def test_a_policy_that_is_not_there_stops_the_service_at_its_start(
+    house: House, tmp_path: Path, name: str, sentence: str
+) -> None:
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    with pytest.raises(ConfigError, match=sentence):
+        house.client(policy=name.format(tmp=tmp_path))
+
+
+def test_a_missing_or_tampered_bundle_stops_the_service_at_its_start(
+    house: House, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match="make train"):
+        house.client(bundles=tmp_path / "nowhere")
+    champion = json.loads((HOUSE / "model" / "bundles" / "champion.json").read_text())
+    copied = tmp_path / "bundles"
+    for path in (HOUSE / "model" / "bundles").rglob("*.*"):
+        target = copied / path.relative_to(HOUSE / "model" / "bundles")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    network = next(copied.rglob("model.onnx"))
+    network.write_bytes(network.read_bytes()[:-1] + b"\0")
+    assert network.parent.name in json.dumps(champion)
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        house.client(bundles=copied)
