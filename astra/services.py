@@ -46,7 +46,8 @@ class Dump:
 class Services:
     """The services at the addresses of the settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read_seconds: float = READ_SECONDS) -> None:
+        self._read_seconds = read_seconds
         self._urls = {
             "etl": settings.etl_url,
             "model": settings.model_url,
@@ -66,8 +67,14 @@ class Services:
         """
         query: dict[str, str | int] = {"table": table, "format": "arrow", **filters}
         answer = self._ask("GET", "etl", "/dump_table", params=query)
-        with pa.ipc.open_stream(answer.content) as reader:
-            found = reader.read_all()
+        try:
+            with pa.ipc.open_stream(answer.content) as reader:
+                found = reader.read_all()
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"an Arrow stream is required from {self._urls['etl']}/dump_table, found something "
+                "else: does ASTRA_ETL_URL name the ETL service?"
+            ) from error
         now, as_of = _time(answer, "X-Astra-Now"), _time(answer, "X-Astra-As-Of")
         return Dump(found, now, as_of, answer.headers.get("X-Astra-Market", ""))
 
@@ -85,7 +92,7 @@ class Services:
     def _ask(self, method: str, service: str, path: str, **rest: Any) -> requests.Response:
         url = self._urls[service].rstrip("/") + path
         try:
-            timeout = (CONNECT_SECONDS, READ_SECONDS)
+            timeout = (CONNECT_SECONDS, self._read_seconds)
             answer = self._session.request(method, url, timeout=timeout, **rest)
         except requests.RequestException as error:
             raise TemporaryError(

@@ -7,10 +7,8 @@ import hashlib
 from dataclasses import dataclass
 
 import pandas as pd
-import pyarrow as pa
 
-from astra.errors import TemporaryError
-from astra.services import Dump, Services
+from astra.services import Services
 from astra.settings import Settings
 
 
@@ -38,12 +36,12 @@ class Feed:
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.etl_url
-        self._services = Services(settings)
+        self._services = Services(settings, read_seconds=settings.vendor_timeout)
 
     def pulse(self) -> Pulse:
         """Ask the two tables that every hour adds to, keys only; cheap enough for every refresh."""
-        books = self._dump("account_summary", {"columns": "account,at"})
-        made = self._dump("decisions", {"columns": "object,as_of"})
+        books = self._services.dump("account_summary", columns="account,at")
+        made = self._services.dump("decisions", columns="object,as_of")
         seen = (books.table.to_pydict(), made.table.to_pydict(), books.as_of, books.market)
         version = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
         recorded = books.table.sort_by([("at", "descending")])["account"].to_pylist()
@@ -51,16 +49,7 @@ class Feed:
 
     def table(self, name: str, **filters: str) -> pd.DataFrame:
         """A table's rows; instants as UTC timestamps, amounts as decimal strings."""
-        frame: pd.DataFrame = self._dump(name, filters).table.to_pandas()
+        frame: pd.DataFrame = self._services.dump(name, **filters).table.to_pandas()
         # tickers may travel as a dictionary; here they are plain text
         coded = frame.select_dtypes("category").columns
         return frame.astype(dict.fromkeys(coded, "str"))
-
-    def _dump(self, table: str, filters: dict[str, str]) -> Dump:
-        try:
-            return self._services.dump(table, **filters)
-        except pa.ArrowInvalid as error:
-            raise TemporaryError(
-                f"an Arrow stream was expected from {self.url}, found something else or a part of "
-                "it: check ASTRA_ETL_URL"
-            ) from error

@@ -11,7 +11,6 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -21,7 +20,7 @@ from astra import settings as astra_settings
 from astra.alpaca import Alpaca
 from astra.errors import AstraError, DataError
 from astra.gcs import Bucket
-from astra.ledger import Book, compare
+from astra.ledger import compare, replay
 from astra.records import Position
 from astra.settings import Settings
 from astra.store import Store, open_store
@@ -114,7 +113,8 @@ class Monitor:
         """Our books (all activities) against the broker's account, and orders sent twice."""
         self.activities(None)
         account, positions = self._broker.account(), self._broker.positions()
-        found = compare(self._book(account.number), account, positions)
+        ours = replay(self._store.books.activities(account.number))
+        found = compare(ours, account, positions)
         return {
             "account": account.number,
             "at": self._broker.clock().now.isoformat(),
@@ -131,16 +131,8 @@ class Monitor:
         self._store.books.record_decision(name, document)
 
     def _last_activity(self, account: str) -> dt.datetime | None:
-        times = self._store.books.read("activities", account=account)["at"]
-        return max(times.to_pylist()) - OVERLAP if len(times) else None
-
-    def _book(self, account: str) -> Book:
-        cash, shares = Decimal(0), dict[str, Decimal]()
-        for row in self._store.books.read("activities", account=account).to_pylist():
-            cash += Decimal(row["net_amount"])
-            if row["symbol"] and row["qty"]:
-                shares[row["symbol"]] = shares.get(row["symbol"], Decimal(0)) + Decimal(row["qty"])
-        return Book(cash, {symbol: qty for symbol, qty in shares.items() if qty})
+        known = self._store.books.activities(account)
+        return max(a.at for a in known) - OVERLAP if known else None
 
     def _duplicates(self, account: str) -> int:
         """Orders at the broker beyond one for each (allocation, symbol, side) that filled."""

@@ -86,6 +86,13 @@ def test_activities_are_added_once(store: Store) -> None:
     assert found.schema.field("at").type == pa.timestamp("s", tz="UTC")
 
 
+def test_activities_come_back_as_they_were_recorded(store: Store) -> None:
+    store.books.record_activities("PA1", [activity(2), activity(1)])
+    store.books.record_activities("PA2", [activity(3)])
+    assert store.books.activities("PA1") == (activity(1), activity(2))
+    assert store.books.activities("PA9") == ()
+
+
 def test_an_account_summary_again_overwrites_but_keeps_its_allocation(store: Store) -> None:
     store.books.record_account_summary(ACCOUNT, [POSITION], NOW, allocation_id="x" * 16)
     store.books.record_account_summary(replace(ACCOUNT, cash=Decimal("1E+1")), [], NOW)

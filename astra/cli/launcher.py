@@ -60,7 +60,7 @@ def flask_service(name: str, module: str, port: int) -> Service:
     command = (
         sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{port}", "--workers", "1",
         "--threads", "8", "--timeout", "600", "--graceful-timeout", "5", "--log-level", "warning",
-        f"{module}:create_app()",
+        "--no-control-socket", f"{module}:create_app()",
     )  # fmt: skip
     return Service(name, command, port)
 

@@ -62,9 +62,7 @@ def _decisions(report: RunReport) -> Iterator[str]:
     for d in report.decisions:
         skill, gap = d["skill"], d["bound_gap"]
         state = f"on, IC {skill['used']:.3f} used" if skill["on"] else "off"
-        proof = (
-            "" if gap is None else f" · at most {gap:.2%} below the best {len(d['weights'])} names"
-        )
+        proof = "" if gap is None else f" · at most {gap:.2%} below the best possible"
         yield f"  [bold]{clock(d['as_of'])}[/]  {d['policy']}: {d['reason']}"
         yield (
             f"    {d['fills']} of {d['orders']} orders filled · {len(d['weights'])} names{proof} · "

@@ -17,7 +17,7 @@ import pyarrow as pa
 from sqlalchemy import Table, select
 
 from astra.errors import DataError
-from astra.records import Account, Activity, Position
+from astra.records import Account, Activity, Position, Side
 from astra.store import rows, schema
 from astra.store.dump import Query, read
 from astra.store.sqlite import Sqlite
@@ -114,6 +114,13 @@ class Books:
             for a in activities
         ]
         return self._insert_new(schema.activities, found)
+
+    def activities(self, account: str) -> tuple[Activity, ...]:
+        """All activities of an account that were recorded, by id."""
+        table = schema.activities
+        statement = select(table).where(table.c.account == account).order_by(table.c.id)
+        with self._dialect.reading() as connection:
+            return tuple(map(_activity, connection.execute(statement).mappings()))
 
     def record_history(self, account: str, points: Iterable[EquityPoint]) -> None:
         """The broker's portfolio history; its last point still moves, so points are overwritten."""
@@ -247,6 +254,20 @@ class Books:
     def _upsert(self, table: Table, found: Sequence[rows.Row]) -> None:
         with self._dialect.writing() as connection:
             rows.upsert(connection, self._dialect, table, found)
+
+
+def _activity(row: Any) -> Activity:
+    return Activity(
+        id=row["id"],
+        type=row["type"],
+        at=rows.moment(row["at"]),
+        net_amount=Decimal(row["net_amount"]),
+        symbol=row["symbol"],
+        qty=None if row["qty"] is None else Decimal(row["qty"]),
+        price=None if row["price"] is None else Decimal(row["price"]),
+        side=None if row["side"] is None else Side(row["side"]),
+        order_id=row["order_id"],
+    )
 
 
 def _members() -> Any:
