@@ -35,7 +35,7 @@ up: $(VENV)/.base ## keep every service, the scheduler and the page running
 setup: $(VENV)/.full ## install everything, torch included
 
 test: $(VENV)/.full ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 train: $(VENV)/.full ## train the champion again, on a simulated market of another seed
 	@$(BIN)/astra train $(ARGS)

@@ -73,7 +73,7 @@ class Services:
         except pa.ArrowInvalid as error:
             raise DataError(
                 f"an Arrow stream is required from {self._urls['etl']}/dump_table, found something "
-                "else: does ASTRA_ETL_URL name the ETL service?"
+                "else: check ASTRA_ETL_URL"
             ) from error
         now, as_of = _time(answer, "X-Astra-Now"), _time(answer, "X-Astra-As-Of")
         return Dump(found, now, as_of, answer.headers.get("X-Astra-Market", ""))

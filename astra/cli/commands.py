@@ -55,11 +55,11 @@ def run(
 ) -> None:
     """The whole trading loop in the sandbox for the market's last hours, then a report."""
     from astra.cli import hour, report
-    from astra.cli.launcher import ends_on_sigterm
+    from astra.cli.launcher import ends_on_signals
 
     settings = _settings(policy=policy)
     options = hour.Options(bars, tickers, hours, edge, seed)
-    with ends_on_sigterm():
+    with ends_on_signals():
         console = err if as_json else out
         found = hour.run(options, settings, lambda text: console.print(text, soft_wrap=True))
     if as_json:
@@ -83,10 +83,10 @@ def up(
     """
     from astra.cli import hour
     from astra.cli import up as running
-    from astra.cli.launcher import ends_on_sigterm
+    from astra.cli.launcher import ends_on_signals
 
     options = hour.Options(bars, tickers, 1, edge, seed)
-    with ends_on_sigterm():
+    with ends_on_signals():
         running.keep_up(options, speed, _settings(), lambda text: out.print(text, soft_wrap=True))
 
 

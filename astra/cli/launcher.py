@@ -216,14 +216,18 @@ def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 @contextlib.contextmanager
-def ends_on_sigterm() -> Iterator[None]:
-    """A SIGTERM ends the block like Ctrl-C, so that the children are stopped then, too."""
+def ends_on_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block as Ctrl-C does, so that the children are stopped.
+
+    SIGINT is named, too: a process started in the background inherits it as ignored.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
