@@ -56,9 +56,10 @@ def run(
     """The whole trading loop in the sandbox for the market's last hours, then a report."""
     from astra.cli import hour, report
     from astra.cli.launcher import ends_on_signals
+    from astra.cli.sandboxed import Options
 
     settings = _settings(policy=policy)
-    options = hour.Options(bars, tickers, hours, edge, seed)
+    options = Options(bars, tickers, hours, edge, seed)
     with ends_on_signals():
         console = err if as_json else out
         found = hour.run(options, settings, lambda text: console.print(text, soft_wrap=True))
@@ -81,11 +82,11 @@ def up(
 
     Without Alpaca keys in the settings the sandbox stands in for all vendors.
     """
-    from astra.cli import hour
     from astra.cli import up as running
     from astra.cli.launcher import ends_on_signals
+    from astra.cli.sandboxed import Options
 
-    options = hour.Options(bars, tickers, 1, edge, seed)
+    options = Options(bars, tickers, 1, edge, seed)
     with ends_on_signals():
         running.keep_up(options, speed, _settings(), lambda text: out.print(text, soft_wrap=True))
 

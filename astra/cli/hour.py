@@ -7,14 +7,11 @@ is a `RunReport`; how that looks to a person is `astra.report`'s business.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import requests
 
 from astra.bars import from_arrow
 from astra.cli.launcher import (
@@ -24,32 +21,24 @@ from astra.cli.launcher import (
     function_service,
     sandbox_service,
 )
-from astra.errors import AstraError, DataError, InsufficientDataError, TemporaryError
+from astra.cli.sandboxed import (
+    HORIZON,
+    Opening,
+    Options,
+    Sandbox,
+    environment,
+    headline,
+    open_market,
+    run_id,
+)
+from astra.errors import InsufficientDataError, TemporaryError
 from astra.services import Services
-from astra.sessions import BAR, NEW_YORK, decision_times_between, next_bar_start
+from astra.sessions import NEW_YORK, next_bar_start
 from astra.settings import Settings
-from astra.universe import sp500
 
 Say = Callable[[str], None]
-HORIZON = dt.timedelta(hours=1)
 LOAD_BATCH = 30
 FINAL = ("done", "refused", "superseded", "abandoned")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `astra run` was asked for; `bars` None means the simulated market."""
-
-    bars: Path | None
-    tickers: int
-    hours: int
-    edge: float
-    seed: int
-
-    def sandbox_arguments(self, function_url: str) -> list[str]:
-        simulated = ["--edge", self.edge, "--seed", self.seed, "--tickers", self.tickers]
-        source = ["--bars", self.bars.resolve()] if self.bars else simulated
-        return [str(word) for word in (*source, "--function-url", function_url)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +53,8 @@ class Refusal:
 class RunReport:
     """What a run found, in the shape of `--json`, and what only a person reads."""
 
-    market: str
-    planted_edge: float | None
-    tickers: tuple[str, ...]
+    opening: Opening
     folder: Path
-    not_members: tuple[str, ...] = ()
-    history_days: int = 0
     bars: int = 0
     decisions: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -86,9 +71,9 @@ class RunReport:
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
-            "market": self.market,
+            "market": self.opening.market,
             "bars": self.bars,
-            "tickers": len(self.tickers),
+            "tickers": len(self.opening.candidates),
             "decisions": self.decisions,
             "refusals": [{"as_of": r.as_of, "reason": r.reason} for r in self.refusals],
             "positions": self.positions,
@@ -98,33 +83,6 @@ class RunReport:
             "benchmark": self.benchmark,
             "shadow": self.shadow,
         }
-
-
-class Sandbox:
-    """The sandbox's control port: its clock and its market."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def state(self) -> dict[str, Any]:
-        answer = requests.get(f"{self._url}/sandbox/state", timeout=30)
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def step_to(self, t: dt.datetime) -> None:
-        self._set_clock({"to": t.isoformat()})
-
-    def open_account(self) -> None:
-        """A new account that opens at the clock's time, with its first deposit."""
-        requests.post(f"{self._url}/sandbox/account", timeout=60).raise_for_status()
-
-    def run(self, speed: float) -> None:
-        """Let the clock run, `speed` market seconds for each second."""
-        self._set_clock({"speed": speed})
-
-    def _set_clock(self, body: Mapping[str, object]) -> None:
-        requests.post(f"{self._url}/sandbox/clock", json=body, timeout=60).raise_for_status()
 
 
 def run(options: Options, settings: Settings, say: Say) -> RunReport:
@@ -139,14 +97,15 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
     ports = free_ports(8)
     urls = {name: f"http://127.0.0.1:{p}" for name, p in zip(_PORT_NAMES, ports, strict=True)}
     say("starting the sandbox and the services ...")
-    with House(folder / "logs", sandbox_environment(settings, folder, urls)) as house:
+    with House(folder / "logs", environment(settings, folder, urls)) as house:
         house.start([sandbox_service(ports[0], options.sandbox_arguments(urls["rebalance"]))])
         sandbox = Sandbox(urls["control"])
-        report, times = open_market(sandbox, options, folder)
-        say(headline(report, len(times)))
+        opening = open_market(sandbox, options)
+        report, times = RunReport(opening, folder), opening.times
+        say(headline(opening, len(times)))
         sandbox.step_to(times[0])
         sandbox.open_account()
-        house.add_environment({"ASTRA_TICKERS": "|".join(report.tickers)})
+        house.add_environment({"ASTRA_TICKERS": "|".join(opening.candidates)})
         house.start(
             [
                 flask_service("etl", "etl_service.main", ports[4]),
@@ -168,75 +127,6 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
 
 _PORT_NAMES = ("control", "yahoo", "storage", "alpaca", "etl", "model", "monitor", "rebalance")
 _OURS = ("etl", "model", "monitor")
-
-
-def run_id(options: Options) -> str:
-    name = options.bars.stem if options.bars else f"seed{options.seed}"
-    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S")
-    salt = hashlib.sha256(f"{stamp}{time.monotonic_ns()}".encode()).hexdigest()[:4]
-    return f"{stamp}-{name[:24]}-{salt}"
-
-
-def sandbox_environment(
-    settings: Settings, folder: Path, urls: Mapping[str, str]
-) -> dict[str, str]:
-    """What points the services at the sandbox, each run with a store and an account of its own."""
-    return {
-        "ASTRA_VAR": str(folder.resolve()),
-        "ASTRA_DATABASE_URL": f"sqlite:///{(folder / 'astra.db').resolve()}",
-        "ASTRA_YAHOO_URL": urls["yahoo"],
-        "ASTRA_STORAGE_URL": urls["storage"],
-        "ASTRA_ALPACA_URL": urls["alpaca"],
-        "ASTRA_ALPACA_DATA_URL": urls["alpaca"],
-        "ASTRA_ALPACA_KEY": "sandbox",
-        "ASTRA_ALPACA_SECRET": "sandbox",
-        "ASTRA_ALPACA_PAPER": "true",
-        "ASTRA_ETL_URL": urls["etl"],
-        "ASTRA_MODEL_URL": urls["model"],
-        "ASTRA_MONITOR_URL": urls["monitor"],
-        "ASTRA_BUCKET": settings.bucket,
-        "ASTRA_POLICY": settings.policy,
-        "ASTRA_BENCHMARKS": settings.benchmarks,
-    }
-
-
-def open_market(
-    sandbox: Sandbox, options: Options, folder: Path
-) -> tuple[RunReport, tuple[dt.datetime, ...]]:
-    """The market's candidates and the decision times to trade."""
-    state = sandbox.state()["market"]
-    members = sp500()
-    listed = [str(t) for t in state["tickers"]]
-    candidates = tuple(t for t in listed if t in members)[: options.tickers]
-    if len(candidates) < 2:
-        raise DataError(
-            f"at least 2 members of the S&P 500 are required, found {len(candidates)} among the "
-            f"{len(listed)} tickers of {options.bars or 'the simulated market'}"
-        )
-    first = dt.datetime.fromisoformat(state["first"])
-    end = dt.datetime.fromisoformat(state["last"]) + BAR
-    times = tuple(t for t in decision_times_between(first, end) if t + HORIZON <= end)
-    times = times[-options.hours :]
-    if not times:
-        raise DataError(
-            f"a decision time with an hour of bars after it is required, {options.bars} has none "
-            f"between {first:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} UTC"
-        )
-    report = RunReport(state["identity"], state["planted_edge"], candidates, folder)
-    report.not_members = tuple(t for t in listed if t not in members)
-    report.history_days = min(60, (times[0] - first).days)
-    return report, times
-
-
-def headline(report: RunReport, hours: int | None) -> str:
-    """One line for the start: which market, how wide, how long."""
-    planted = report.planted_edge
-    kind = "Recorded bars" if planted is None else f"SIMULATED market, edge planted: IC {planted:g}"
-    ahead = f"{hours} decisions, " if hours else ""
-    return (
-        f"{kind} ({report.market}), {len(report.tickers)} candidates, {ahead}"
-        f"{report.history_days} days of history"
-    )
 
 
 class Hours:
@@ -278,7 +168,10 @@ class Hours:
             "total": round(time.monotonic() - began, 3),
         }
         self._report.decisions.append(decision)
-        self._say(f"{_clock(t)}  {decision['reason']}; {decision['fills']} orders filled")
+        traded = f"{decision['fills']} orders filled"
+        if decision.get("allocation", {}).get("status", "done") != "done":
+            traded = f"{decision['allocation']['status']}: {decision['allocation']['reason']}"
+        self._say(f"{_clock(t)}  {decision['reason']}; {traded}")
 
     def close(self, times: Sequence[dt.datetime]) -> None:
         """After the last decision's hour: value, books, benchmark."""
@@ -298,9 +191,8 @@ class Hours:
         """Load the candidates and benchmarks; every ticker that failed is said."""
         began = time.monotonic()
         universe = self._services.dump("universe", columns="ticker").table
-        tickers = sorted(
-            set(universe["ticker"].to_pylist()) & set(only or universe["ticker"].to_pylist())
-        )
+        known = set(universe["ticker"].to_pylist())
+        tickers = sorted(known & set(only) if only else known)
         for start in range(0, len(tickers), LOAD_BATCH):
             batch = tickers[start : start + LOAD_BATCH]
             self._house.check()
@@ -316,7 +208,7 @@ class Hours:
             self._complaints.add(text)
             self._say(text)
 
-    def _wait(self, decision: Mapping[str, Any], dropped: float) -> float | None:
+    def _wait(self, decision: dict[str, Any], dropped: float) -> float | None:
         """Wait until the rebalance function is done with the file; seconds to the first order."""
         name = decision["object"]
         if name is None:
@@ -330,8 +222,7 @@ class Hours:
             if first is None and mine and mine[0]["status"] != "received":
                 first = round(time.monotonic() - dropped, 3)
             if mine and mine[0]["status"] in FINAL:
-                if mine[0]["status"] != "done":
-                    raise AstraError(f"{name} was {mine[0]['status']}: {mine[0]['reason']}")
+                decision["allocation"] = {n: mine[0][n] for n in ("status", "reason")}
                 return first
             time.sleep(0.03)
         raise TemporaryError(

@@ -205,14 +205,21 @@ class House:
         for _, child in reversed(self._running):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.1, deadline - time.monotonic()))
-            _signal(child, signal.SIGKILL)
-            child.wait()
+            # Its own children included; a zombie nobody reaps must not hold us up.
+            given_up = time.monotonic() + 2.0
+            while _signal(child, signal.SIGKILL) and time.monotonic() < given_up:
+                child.poll()
+                time.sleep(0.01)
         self._running.clear()
 
 
-def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+    """Send to the child and its children; False if none of them is left."""
+    try:
         os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

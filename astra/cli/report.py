@@ -41,19 +41,21 @@ def _market(report: RunReport) -> Iterator[str]:
         if skill
         else "nothing"
     )
-    if report.planted_edge is None:
-        yield f"[bold]REPLAYED, {report.market}. Forecast skill measured: {measured}.[/]"
+    if report.opening.planted_edge is None:
+        yield f"[bold]REPLAYED, {report.opening.market}. Forecast skill measured: {measured}.[/]"
     else:
-        planted = f"IC {report.planted_edge:.3f}" if report.planted_edge else "none"
+        planted = f"IC {report.opening.planted_edge:.3f}" if report.opening.planted_edge else "none"
         yield f"[bold]SIMULATED, edge planted: {planted}, measured: {measured}.[/]"
         yield "What is earned here says nothing about real markets."
     yield (
-        f"{report.bars:,} bars of {len(report.tickers)} candidates, "
-        f"{report.history_days} calendar days before the first decision."
+        f"{report.bars:,} bars of {len(report.opening.candidates)} candidates, "
+        f"{report.opening.history_days} calendar days before the first decision."
     )
-    if report.not_members:
+    if report.opening.not_members:
         yield (
-            "[dim]" + _listed("Data only, not members of the S&P 500: ", report.not_members) + "[/]"
+            "[dim]"
+            + _listed("Data only, not members of the S&P 500: ", report.opening.not_members)
+            + "[/]"
         )
 
 

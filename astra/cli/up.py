@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from astra.alpaca import Alpaca
-from astra.cli import hour
+from astra.cli import sandboxed
 from astra.cli.launcher import (
     House,
     flask_service,
@@ -22,6 +22,7 @@ from astra.cli.launcher import (
     page_service,
     sandbox_service,
 )
+from astra.cli.sandboxed import Options
 from astra.cli.scheduler import Job, Scheduler, read_jobs
 from astra.errors import TemporaryError
 from astra.sessions import NEW_YORK, next_session
@@ -34,7 +35,7 @@ HEAD_START = dt.timedelta(minutes=28)
 LONGEST_NAP = 20.0
 
 
-def keep_up(options: hour.Options, speed: float, settings: Settings, say: Say) -> None:
+def keep_up(options: Options, speed: float, settings: Settings, say: Say) -> None:
     """Start everything, print the addresses, run the jobs; returns when interrupted.
 
     Raises:
@@ -48,7 +49,7 @@ def keep_up(options: hour.Options, speed: float, settings: Settings, say: Say) -
         "ASTRA_MONITOR_URL": f"http://127.0.0.1:{MONITOR}",
     }
     if not settings.alpaca_key:
-        folder = settings.var / "sandbox" / hour.run_id(options)
+        folder = settings.var / "sandbox" / sandboxed.run_id(options)
     with House(folder / "logs", overrides) as house:
         if not settings.alpaca_key:
             overrides |= _start_sandbox(house, options, speed, settings, folder, say)
@@ -70,7 +71,12 @@ def keep_up(options: hour.Options, speed: float, settings: Settings, say: Say) -
 
 
 def _start_sandbox(
-    house: House, options: hour.Options, speed: float, settings: Settings, folder: Path, say: Say
+    house: House,
+    options: Options,
+    speed: float,
+    settings: Settings,
+    folder: Path,
+    say: Say,
 ) -> dict[str, str]:
     """The sandbox on four free ports, its clock running; what points the services at it."""
     ports = free_ports(4)
@@ -80,15 +86,15 @@ def _start_sandbox(
     urls |= {"monitor": f"http://127.0.0.1:{MONITOR}"}
     arguments = options.sandbox_arguments(f"http://127.0.0.1:{FUNCTION}")
     house.start([sandbox_service(ports[0], arguments)])
-    sandbox = hour.Sandbox(urls["control"])
-    report, times = hour.open_market(sandbox, options, folder)
-    say(hour.headline(report, None))
-    first = next_session(times[-1]).decision_times()[0]
+    sandbox = sandboxed.Sandbox(urls["control"])
+    opening = sandboxed.open_market(sandbox, options)
+    say(sandboxed.headline(opening))
+    first = next_session(opening.times[-1]).decision_times()[0]
     sandbox.step_to(first - HEAD_START)
     sandbox.open_account()
     sandbox.run(speed)
-    environment = hour.sandbox_environment(settings, folder, urls)
-    environment["ASTRA_TICKERS"] = "|".join(report.tickers)
+    environment = sandboxed.environment(settings, folder, urls)
+    environment["ASTRA_TICKERS"] = "|".join(opening.candidates)
     house.add_environment(environment)
     return environment
 
