@@ -67,9 +67,10 @@ def _decisions(report: RunReport) -> Iterator[str]:
         proof = "" if gap is None else f" · at most {gap:.2%} below the best possible"
         yield f"  [bold]{clock(d['as_of'])}[/]  {d['policy']}: {d['reason']}"
         yield (
-            f"    {d['fills']} of {d['orders']} orders filled · {len(d['weights'])} names{proof} · "
-            f"skill {state} · equity {d['equity']:,.2f} USD"
+            f"    {d['fills']} of {d['orders']} orders filled · {len(d['weights'])} names · "
+            f"equity {d['equity']:,.2f} USD"
         )
+        yield f"    forecast skill {state}{proof}"
         if d["left_out"]:
             reasons = [f"{ticker} ({why})" for ticker, why in d["left_out"].items()]
             yield "[dim]" + _listed("    left out: ", reasons, most=4) + "[/]"
@@ -113,8 +114,10 @@ def _outcome(report: RunReport) -> Iterator[str]:
             f"{books['duplicate_orders']} duplicate orders."
         )
     if report.shadow:
-        parts = ", ".join(f"{p} {value:,.0f}" for p, value in sorted(report.shadow.items()))
-        yield f"[dim]Each policy's targets, traded fully every hour at the same costs: {parts}[/]"
+        best_first = sorted(report.shadow.items(), key=lambda item: -item[1])
+        yield "[dim]Each policy's own targets, traded fully every hour at the same costs:[/]"
+        values = " · ".join(f"{policy} {value:,.0f}" for policy, value in best_first)
+        yield f"[dim]  {values}[/]"
     yield f"[dim]Seconds: {_seconds(report.decisions)}; the whole run {report.seconds:.1f}.[/]"
     yield f"[dim]Everything it wrote is in {report.folder}[/]"
 

@@ -1,0 +1,81 @@
+"""The README says what is so."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from astra import errors
+from astra.cli.commands import app
+from astra.settings import HOUSE
+from model.own_policy import find
+from model.panel import build
+from model.portfolio.covariance import ledoit_wolf, until_next_decision
+from model.portfolio.decision import decide
+from model.portfolio.records import Inputs
+from sandbox.market import default_tickers, simulated_bars
+
+README = (HOUSE / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_file_it_names_exists() -> None:
+    named = re.findall(r"`([\w./]+(?:\.py|\.yaml|/))`", README)
+    assert len(named) > 20
+    folders = [HOUSE, HOUSE / "model" / "forecast", HOUSE / "model" / "portfolio"]
+    others = {"mine.py", "failure/"}  # the reader's own, and a folder in the bucket
+    missing = [n for n in named if n not in others and not any((f / n).exists() for f in folders)]
+    assert missing == []
+
+
+def test_the_policy_in_ten_lines_decides(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(# mine\.py\n.*?)```", README, re.DOTALL)
+    assert code is not None
+    assert len([line for line in code[1].splitlines() if line.strip()]) <= 10
+    (tmp_path / "mine.py").write_text(code[1])
+    name = f"{tmp_path / 'mine.py'}:low_volatility"
+    names = default_tickers(12)[:12]
+    days = {"first": dt.date(2026, 1, 5), "last": dt.date(2026, 2, 6)}
+    panel = build(simulated_bars(names, seed=1, edge=0.0, **days)).only(names)
+    risk = ledoit_wolf(panel)
+    as_of = panel.sessions[-1].decision_times()[0]
+    sigma = np.sqrt(np.diag(risk.per_bar))
+    nothing = np.zeros(12)
+    inputs = Inputs(
+        tickers=panel.tickers, sectors=tuple("ABCDEFGHIJKL"), score=nothing, forecast=nothing,
+        sigma=sigma, risk=risk, horizon=until_next_decision(as_of), ic=0.0, current=nothing,
+    )  # fmt: skip
+    decision = decide(inputs, name, find(name))
+    held = np.flatnonzero(decision.target.weights)
+    assert set(held) == set(np.argsort(sigma)[:10])
+
+
+def test_the_error_table_is_the_error_tree() -> None:
+    told = {
+        row[0].strip("`"): (int(row[2]), int(row[3]))
+        for row in rows(section("When something goes wrong"))
+    }
+    tree = {
+        name: (kind.exit_code, kind.status)
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.AstraError) and name != "AstraError"
+    }
+    assert told == tree
+
+
+def test_every_command_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = {command.callback.__name__ for command in app.registered_commands}
+    told = set(re.findall(r"`(?:astra )?(\w+)", section("Two commands")))
+    assert commands <= told
