@@ -154,7 +154,7 @@ class House:
                     "stop what listens there or choose another port"
                 )
         for service in services:
-            with (self._logs / f"{service.name}.log").open("ab") as out:
+            with _signals.deferred(), (self._logs / f"{service.name}.log").open("ab") as out:
                 child = subprocess.Popen(
                     service.command,
                     stdout=out,
@@ -162,7 +162,7 @@ class House:
                     env=child_environment(self._environment),
                     start_new_session=True,
                 )
-            self._running.append((service, child))
+                self._running.append((service, child))
         deadline = time.monotonic() + START_SECONDS
         for service, child in self._running[-len(services) :]:
             self._wait(service, child, deadline)
@@ -199,6 +199,10 @@ class House:
 
     def stop(self) -> None:
         """Ask every child to end, newest first; kill what has not ended after ten seconds."""
+        with _signals.deferred():
+            self._stop()
+
+    def _stop(self) -> None:
         for _, child in reversed(self._running):
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -222,19 +226,45 @@ def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def ends_on_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end the block as Ctrl-C does, so that the children are stopped.
+class _Signals:
+    """SIGINT and SIGTERM as KeyboardInterrupt, but not between a child's birth and our noting it.
 
-    SIGINT is named, too: a process started in the background inherits it as ignored.
+    SIGINT is handled, too: a process started in the background inherits it as ignored.
     """
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self._is_deferring = False
+        self._came = False
 
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        self._is_deferring = True
+        try:
+            yield
+        finally:
+            self._is_deferring = False
+        if self._came:
+            self._came = False
+            raise KeyboardInterrupt
+
+    def _note(self, *_: object) -> None:
+        if not self._is_deferring:
+            raise KeyboardInterrupt
+        self._came = True
+
+
+_signals = _Signals()
+
+
+def ends_on_signals() -> contextlib.AbstractContextManager[None]:
+    """SIGINT and SIGTERM end the block as Ctrl-C does, so that the children are stopped."""
+    return _signals.handled()
