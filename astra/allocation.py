@@ -36,7 +36,7 @@ class Allocation:
         name: the object's name.
         as_of: the time the decision was made for.
         expires_at: from here on it trades nothing.
-        weights: ticker to fraction of equity; without zero rows.
+        weights: ticker to fraction of equity, without zero rows; empty = sell everything.
         policy, model_id: who decided; `manual` and "" for a file dropped by hand.
         metadata: the object's other metadata, as text.
     """
@@ -79,13 +79,16 @@ def build(
     model_id: str,
     metadata: Mapping[str, str],
 ) -> tuple[str, bytes, dict[str, str]]:
-    """Name, content and metadata of the object for a decision; zero weights are left out."""
+    """Name, content and metadata of the object for a decision.
+
+    Zero weights are left out, unless all are zero: then the rows say that everything is sold.
+    """
+    shown = {t: w for t, w in weights.items() if w > 0} or weights
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["ticker", "weight"])
-    for ticker, weight in sorted(weights.items(), key=lambda item: (-item[1], item[0])):
-        if weight > 0:
-            writer.writerow([ticker, f"{weight:.9f}"])
+    for ticker, weight in sorted(shown.items(), key=lambda item: (-item[1], item[0])):
+        writer.writerow([ticker, f"{weight:.9f}"])
     content = text.getvalue().encode()
     described = {
         **metadata,
@@ -109,7 +112,8 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
         raise DataError(f"the name target_<YYYYMMDD-HHMMSS>_<tag>.csv is required, found {name!r}")
     try:
         as_of = dt.datetime.strptime(match[1], STAMP).replace(tzinfo=dt.UTC)
-    except ValueError as error:
+        latest = as_of + LIFETIME
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{name}: {match[1]} is no time of the form YYYYMMDD-HHMMSS") from error
     found = hashlib.sha256(content).hexdigest()
     if metadata.get("sha256", found) != found:
@@ -117,7 +121,7 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
     return Allocation(
         name,
         as_of,
-        _expiry(name, as_of, metadata),
+        _expiry(name, as_of, latest, metadata),
         _weights(name, content, max_names),
         metadata.get("policy", MANUAL),
         metadata.get("model_id", ""),
@@ -125,9 +129,12 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
     )
 
 
-def _expiry(name: str, as_of: dt.datetime, metadata: Mapping[str, str]) -> dt.datetime:
+def _expiry(
+    name: str, as_of: dt.datetime, latest: dt.datetime, metadata: Mapping[str, str]
+) -> dt.datetime:
+    """What the metadata say, half an hour after the stamp at the latest."""
     if "expires_at" not in metadata:
-        return as_of + LIFETIME
+        return latest
     try:
         expires = dt.datetime.fromisoformat(metadata["expires_at"])
     except ValueError as error:
@@ -136,7 +143,9 @@ def _expiry(name: str, as_of: dt.datetime, metadata: Mapping[str, str]) -> dt.da
         ) from error
     if expires.tzinfo is None:
         raise DataError(f"{name}: expires_at needs a time zone, found {metadata['expires_at']!r}")
-    return expires
+    if expires <= as_of:
+        raise DataError(f"{name}: expires_at must be after its stamp, found {expires.isoformat()}")
+    return min(expires, latest)
 
 
 def _weights(name: str, content: bytes, max_names: int) -> dict[str, float]:
@@ -154,10 +163,11 @@ def _weights(name: str, content: bytes, max_names: int) -> dict[str, float]:
         if ticker in weights:
             raise DataError(f"{name}, line {line}: {ticker} stands there twice")
         weights[ticker] = weight
+    is_empty = not weights
     weights = {ticker: weight for ticker, weight in weights.items() if weight > 0}
     total = sum(weights.values())
     for broken, message in (
-        (not weights, "at least one weight above 0 is required, found none"),
+        (is_empty, "at least one row is required, found none (weight 0 sells a name)"),
         (total > 1 + _SUM_TOLERANCE, f"weights must sum to at most 1, found {total:.6f}"),
         (len(weights) > max_names, f"at most {max_names} names are allowed, found {len(weights)}"),
     ):

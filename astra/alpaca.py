@@ -203,13 +203,18 @@ class Alpaca:
         self._admit()
         _call(self._trading, "DELETE", "/orders")
 
-    def activities(self, after: datetime | None = None) -> Iterator[Activity]:
-        """Every line of the account's record since `after`, oldest first; page by page.
+    def activities(
+        self, after: datetime | None = None, kinds: Iterable[str] = ()
+    ) -> Iterator[Activity]:
+        """Lines of the account's record since `after`, oldest first, page by page: all kinds, or
+        those named (FILL, FEE, DIV, SPLIT, ...).
 
         Fills of one moment may appear one by one, so `after` is asked for with a millisecond of
         overlap: the caller tells lines apart by their id.
         """
         query: dict[str, object] = {"direction": "asc", "page_size": _ACTIVITY_PAGE}
+        if named := ",".join(kinds):
+            query["activity_types"] = named
         if after is not None:
             query["after"] = (after - timedelta(milliseconds=1)).isoformat()
         while True:

@@ -5,21 +5,36 @@ Gathers for `rebalance.py`, which decides; nothing is sent from here.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
-from astra.rebalance import Holdings, Plan, Rules, deny, managed, plan_orders
-from astra.records import MarketClock, PlannedOrder, Side
+from astra.rebalance import Fill, Holdings, Plan, Rules, deny, managed, own_shares, plan_orders
+from astra.records import Account, MarketClock, PlannedOrder, Position, Side
 from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.store.journal import OrderRow
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """The account as it was saved."""
+
+    account: Account
+    positions: tuple[Position, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
-    """One account and its books. `capital` in USD, 0 = the whole account."""
+    """One account and its books.
+
+    Attributes:
+        capital: USD managed at most, 0 = the whole account.
+        fill_timeout: seconds to wait for the fills of a phase.
+        doubt_seconds: how long an order that was sent may still be on its way.
+    """
 
     broker: Alpaca
     store: Store
@@ -27,6 +42,7 @@ class Desk:
     max_names: int
     capital: float
     fill_timeout: float
+    doubt_seconds: float = 20.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Desk:
@@ -42,6 +58,7 @@ class Desk:
             max_names=settings.k,
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,
+            doubt_seconds=settings.vendor_timeout,
         )
 
     def plan(self, weights: Mapping[str, float]) -> Plan:
@@ -51,8 +68,7 @@ class Desk:
     def holdings(self, weights: Mapping[str, float]) -> Holdings:
         """Account, our positions, prices and assets as the broker has them now."""
         account = self.broker.account()
-        ours = self._ours(account.number)
-        positions = managed(self.broker.positions(), ours)
+        positions = managed(self.broker.positions(), self.own_shares(account.number))
         symbols = sorted({p.symbol for p in positions} | weights.keys())
         value = sum(float(p.qty) * p.market_price for p in positions)
         equity, cash = float(account.equity), float(account.cash)
@@ -63,12 +79,24 @@ class Desk:
         assets = self.broker.assets(symbols) if symbols else {}
         return Holdings(positions, prices, assets, equity, cash, float(account.buying_power))
 
-    def _ours(self, account: str) -> dict[str, Decimal]:
-        ours: dict[str, Decimal] = {}
-        for order in self.store.journal.orders_of_account(account):
-            sign = 1 if order.side is Side.BUY else -1
-            ours[order.symbol] = ours.get(order.symbol, Decimal(0)) + sign * order.filled_qty
-        return ours
+    def own_shares(self, account: str) -> dict[str, Decimal]:
+        """What our own orders hold of each symbol, splits applied."""
+        orders = self.store.journal.orders_of_account(account)
+        fills = [
+            Fill(o.symbol, o.filled_qty * (1 if o.side is Side.BUY else -1), o.updated_at)
+            for o in orders
+            if o.filled_qty > 0
+        ]
+        known = {a.id: a for a in self.store.books.activities(account)}
+        known |= {a.id: a for a in self.broker.activities(kinds=("SPLIT",))}
+        return own_shares(fills, known.values())
+
+    def record_account(self, at: dt.datetime, allocation_id: str | None = None) -> Recorded:
+        """Save the account as the broker has it, with the part of each position that is ours."""
+        account, positions = self.broker.account(), self.broker.positions()
+        own = {p.symbol: p.qty for p in managed(positions, self.own_shares(account.number))}
+        self.store.books.record_account_summary(account, positions, at, allocation_id, own)
+        return Recorded(account, positions)
 
 
 class Gate:

@@ -22,7 +22,7 @@ from astra.store.journal import AllocationRow, OrderRow
 
 log = logging.getLogger("astra.execution")
 
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 60.0  # longer than any single request with its time-out and look-up
 POLL_SECONDS = (0.05, 1.0)  # first and longest pause between two looks at open orders
 
 
@@ -128,47 +128,55 @@ class Work:
     def finish(self) -> AllocationRow:
         """Take the allocation from where the journal has it to a final status."""
         clock = self._broker.clock()
+        if (account := self._broker.account().number) != self._row.account:
+            return self._end("abandoned", f"the account has become {account}", clock)
         if self._row.status == "received":
             if ended := self._refuse(clock):
                 return ended
-            self._take_over()
+            self._take_over(clock)
             plan = self._desk.plan(self._row.weights)
             self._write(plan.sells, "selling", clock.now)
             _log_skipped(self._row, plan)
         elif self._is_expired(clock):
             return self._abandon(clock)
         if self._row.status == "selling":
-            self._complete(Side.SELL, clock)
+            self._complete(Side.SELL)
+            clock = self._broker.clock()
+            if self._is_expired(clock):
+                return self._abandon(clock)
             plan = self._desk.plan(self._row.weights)
             self._write(plan.buys, "buying", clock.now)
-        self._complete(Side.BUY, clock)
+        self._complete(Side.BUY)
         return self._done()
 
     def _refuse(self, clock: MarketClock) -> AllocationRow | None:
         """The checks of a new file: schema, market, age, order by (as_of, generation)."""
         row = self._row
-        if row.as_of is None or row.expires_at is None:
-            return self._end("refused", row.reason, clock)
         if not clock.is_open:
             return self._end(
                 "refused", f"the market is closed until {clock.next_open:%Y-%m-%d %H:%M} UTC", clock
             )
-        allocation = Allocation(row.object, row.as_of, row.expires_at, row.weights)
-        if why := why_not_now(allocation, clock.now):
+        if why := _why_not(row, clock):
             return self._end("refused", why, clock)
-        newer = [self._journal.newest_done(row.account), *self._others()]
+        newer = [self._journal.newest_done(row.account), *self._others(clock)]
         for other in newer:
             if other is not None and _rank(other) > _rank(row):
                 return self._end("superseded", f"{other.object} is newer", clock)
         return None
 
-    def _others(self) -> list[AllocationRow]:
+    def _others(self, clock: MarketClock) -> list[AllocationRow]:
+        """Open allocations beside ours, without new ones that will be refused."""
         found = self._journal.open_allocations(self._row.account)
-        return [other for other in found if other.id != self._row.id and other.as_of is not None]
+        return [
+            other
+            for other in found
+            if other.id != self._row.id
+            and (other.status != "received" or _why_not(other, clock) is None)
+        ]
 
-    def _take_over(self) -> None:
+    def _take_over(self, clock: MarketClock) -> None:
         """End older allocations that are half done: cancel what is open, learn what was filled."""
-        for other in self._others():
+        for other in self._others(clock):
             fence = self._journal.take_lease(other.id, LEASE_SECONDS)
             if fence is None:
                 raise TemporaryError(f"{other.object} is still being traded by another worker", 5)
@@ -190,21 +198,27 @@ class Work:
         """Cancel the allocation's open orders at the broker and wait until each is final."""
         open_orders = [o for o in self._journal.orders(self._row.id) if not o.status.is_final]
         for order in open_orders:
-            found = self._broker.order(order.id)
-            now = self._broker.clock().now
+            sent = order.status is not OrderStatus.PLANNED
+            found = self._look_up(order.id) if sent else None
             if found is None:
-                self._journal.mark(
-                    order.id,
-                    self._fence,
-                    OrderStatus.CANCELED,
-                    now,
-                    reason="never reached the broker",
-                )
+                reason = "never reached the broker" if sent else "never sent"
+                now = self._broker.clock().now
+                self._journal.mark(order.id, self._fence, OrderStatus.CANCELED, now, reason=reason)
                 continue
             if not found.status.is_final:
                 self._broker.cancel(found.id)
             self._note(found)
         self._await([o for o in open_orders if not self._is_final(o.id)])
+
+    def _look_up(self, order_id: str) -> Order | None:
+        """An order that left: asked for until a request under way must have arrived."""
+        deadline = time.monotonic() + self._desk.doubt_seconds
+        pause, longest = POLL_SECONDS
+        while (found := self._broker.order(order_id)) is None and time.monotonic() < deadline:
+            self._renew()
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+        return found
 
     def _write(self, planned: Sequence[PlannedOrder], status: str, now: dt.datetime) -> None:
         """A phase's orders and the allocation's status, in one transaction, before any is sent."""
@@ -227,17 +241,18 @@ class Work:
         self._journal.plan_orders(self._row.id, self._fence, found, status)
         self._row = replace(self._row, status=status)
 
-    def _complete(self, side: Side, clock: MarketClock) -> None:
+    def _complete(self, side: Side) -> None:
         """Send what was not sent, learn what is not known, wait until every order is final."""
         phase = [o for o in self._journal.orders(self._row.id) if o.side is side]
         if not phase:
             return
-        gate = Gate(self._desk, clock)
+        gate = Gate(self._desk, self._broker.clock())
         for order in phase:
+            self._renew()
             if order.status is OrderStatus.PLANNED:
                 self._send(order, gate)
             elif order.status is OrderStatus.SENDING:
-                self._resolve(order)
+                self._resolve(order, gate)
         self._await([o for o in phase if not self._is_final(o.id)])
 
     def _send(self, order: OrderRow, gate: Gate) -> None:
@@ -249,11 +264,14 @@ class Work:
         self._journal.mark(order.id, self._fence, OrderStatus.SENDING, order.planned_at)
         self._submit(order)
 
-    def _resolve(self, order: OrderRow) -> None:
-        """It was on its way when a worker was cut off: look it up, send again if it never came."""
+    def _resolve(self, order: OrderRow, gate: Gate) -> None:
+        """It was on its way when a worker was cut off: look it up, send again if it never came.
+
+        A copy that still arrives bears the same id and is refused by the broker.
+        """
         found = self._broker.order(order.id)
         if found is None:
-            self._submit(order)
+            self._send(order, gate)
         else:
             self._note(found)
 
@@ -297,15 +315,16 @@ class Work:
             if open_ids and time.monotonic() > deadline:
                 raise TemporaryError(f"{len(open_ids)} orders of {self._row.object} are open", 30)
             if open_ids:
-                self._journal.renew(self._row.id, self._fence, LEASE_SECONDS)
+                self._renew()
                 time.sleep(pause)
                 pause = min(2 * pause, longest)
 
+    def _renew(self) -> None:
+        self._journal.renew(self._row.id, self._fence, LEASE_SECONDS)
+
     def _done(self) -> AllocationRow:
-        clock, account = self._broker.clock(), self._broker.account()
-        self._desk.store.books.record_account_summary(
-            account, self._broker.positions(), clock.now, self._row.id
-        )
+        clock = self._broker.clock()
+        self._desk.record_account(clock.now, self._row.id)
         orders = self._journal.orders(self._row.id)
         filled = sum(o.status is OrderStatus.FILLED for o in orders)
         reason = f"{filled} of {len(orders)} orders filled" if orders else "nothing to trade"
@@ -319,6 +338,13 @@ class Work:
 
 def _rank(row: AllocationRow) -> tuple[float, int]:
     return (row.as_of.timestamp() if row.as_of else 0.0, row.generation)
+
+
+def _why_not(row: AllocationRow, clock: MarketClock) -> str | None:
+    """Why a new file may not be traded now: it was malformed, is expired or from the future."""
+    if row.as_of is None or row.expires_at is None:
+        return row.reason
+    return why_not_now(Allocation(row.object, row.as_of, row.expires_at, row.weights), clock.now)
 
 
 def _log_skipped(row: AllocationRow, plan: Plan) -> None:

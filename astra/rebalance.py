@@ -6,11 +6,12 @@ not traded is listed with its reason, so that a plan explains itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
-from astra.records import Asset, PlannedOrder, Position, Side
+from astra.records import Activity, Asset, PlannedOrder, Position, Side
 
 # Of equity, never spent: a market buy is charged at its fill, which may lie above the last price.
 CASH_RESERVE = 0.01
@@ -168,6 +169,38 @@ def _round(qty: Decimal, step: Decimal) -> Decimal:
     return (qty / step).to_integral_value(ROUND_DOWN) * step
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Shares that one of our orders moved: `qty` is signed, `at` when it was filled."""
+
+    symbol: str
+    qty: Decimal
+    at: dt.datetime
+
+
+def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[str, Decimal]:
+    """What our own orders hold of each symbol.
+
+    A split multiplies our part as it multiplies the account's, which `activities` (all of the
+    account's) tell.
+    """
+    ours, whole = dict[str, Decimal](), dict[str, Decimal]()
+    events: list[Fill | Activity] = [*fills, *activities]
+    # At one instant the account's own line comes after ours, as a split does after the fills.
+    for event in sorted(events, key=lambda e: (e.at, isinstance(e, Activity))):
+        symbol, qty = event.symbol, event.qty
+        if symbol is None or qty is None:
+            continue
+        if isinstance(event, Fill):
+            ours[symbol] = ours.get(symbol, Decimal(0)) + qty
+            continue
+        before = whole.get(symbol, Decimal(0))
+        if event.type == "SPLIT" and before > 0:
+            ours[symbol] = ours.get(symbol, Decimal(0)) * (before + qty) / before
+        whole[symbol] = before + qty
+    return ours
+
+
 def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple[Position, ...]:
     """The part of each position that our own orders opened; the rest is not ours to touch.
 
@@ -200,12 +233,12 @@ def deny(
         ("RISK_NO_EQUITY", not equity > 0, f"equity must be above 0, found {equity:.2f} USD"),
         (
             "RISK_ORDER_VALUE",
-            order.side is Side.BUY and value > rules.max_order_weight * equity,
+            order.side is Side.BUY and not value <= rules.max_order_weight * equity,
             f"{value:.2f} USD is over {rules.max_order_weight:.0%} of equity in one order",
         ),
         (
             "RISK_GROSS_EXPOSURE",
-            order.side is Side.BUY and after > rules.max_gross * equity,
+            order.side is Side.BUY and not after <= rules.max_gross * equity,
             f"positions would reach {after / equity if equity else 0:.2f} of equity, "
             f"over {rules.max_gross:.2f}",
         ),

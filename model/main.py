@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from astra import settings as astra_settings
 from astra.errors import DataError, InsufficientDataError
 from astra.gcs import Bucket
 from astra.services import Services
-from astra.sessions import last_sessions
+from astra.sessions import decision_times_between, last_sessions
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
 from model.decision import HISTORY, Answer, Terms, choose, foresee
@@ -68,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     @app.post("/allocate")
     def _allocate() -> Response:
-        return jsonify(allocator.allocate(_asked(request.get_json(silent=True) or {})))
+        return jsonify(allocator.allocate(_asked(request.get_data(), settings.k)))
 
     return app
 
@@ -120,8 +121,7 @@ class Allocator:
             "optimize": round(time.monotonic() - seen, 3),
         }
         document = self._document(answer, gathered, as_of, tag, seconds)
-        self._drop(as_of, tag, document, outlook.forecast)
-        return document
+        return self._drop(as_of, tag, document, outlook.forecast)
 
     def _gather(self, as_of: dt.datetime) -> Gathered:
         found = self._services.dump(
@@ -136,23 +136,28 @@ class Allocator:
         return Gathered(build(bars.from_arrow(found.table)), sectors, self._held(), found.market)
 
     def _held(self) -> dict[str, float]:
-        """Weights of the account as it was last saved; nothing before the first time."""
+        """What the account's own orders hold, as it was last saved, of the equity that is managed;
+        nothing before the first time."""
         rows = self._services.dump("account_summary").table.to_pylist()
         if not rows:
             return {}
         last = max(rows, key=lambda row: row["at"])
-        equity = float(last["equity"])
+        equity = min(float(last["equity"]), self._settings.capital or math.inf)
+        if not equity > 0:
+            return {}
         positions = json.loads(last["positions"])
-        return {p["symbol"]: float(p["value"]) / equity for p in positions} if equity > 0 else {}
+        return {p["symbol"]: float(p["own_qty"]) * p["price"] / equity for p in positions}
 
     def _document(
         self, answer: Answer, gathered: Gathered, as_of: dt.datetime, tag: str, seconds: object
     ) -> dict[str, Any]:
         training = self._forecaster.bundle.spec.training
-        name = f"target_{allocation.stamp(as_of)}_{tag}.csv" if answer.weights else None
+        held = sorted(ticker for ticker, weight in gathered.held.items() if weight > 0)
+        is_empty = not answer.weights and not held
         return {
             **answer.document,
-            "object": name,
+            "held": held,
+            "object": None if is_empty else f"target_{allocation.stamp(as_of)}_{tag}.csv",
             "market": gathered.market,
             "trained_on": training.trained_on,
             "trained_until": training.end.isoformat(),
@@ -161,15 +166,28 @@ class Allocator:
 
     def _drop(
         self, as_of: dt.datetime, tag: str, document: dict[str, Any], forecast: Forecast
-    ) -> None:
-        """Forecasts, then the decision, then the target, which triggers the trade."""
+    ) -> dict[str, Any]:
+        """Forecasts, then the decision, then the target, which triggers the trade.
+
+        Returns: the decision that stands in the bucket: of two made at once the first.
+        """
         stamp = f"{allocation.stamp(as_of)}_{tag}"
         described = {"as_of": as_of.isoformat(), "model_id": forecast.model_id}
         content = predictions.build(_forecast_rows(forecast))
-        self._bucket.create_once(f"predictions_{stamp}.csv", content, "text/csv", described)
-        text = json.dumps(document).encode()
-        self._bucket.create_once(f"decision_{stamp}.json", text, "application/json", described)
-        self._drop_target(as_of, tag, document)
+        self._first(f"predictions_{stamp}.csv", content, "text/csv", described)
+        text = json.dumps(document, allow_nan=False).encode()
+        stands = self._first(f"decision_{stamp}.json", text, "application/json", described)
+        decided: dict[str, Any] = json.loads(stands)
+        self._drop_target(as_of, tag, decided)
+        return decided
+
+    def _first(self, name: str, content: bytes, kind: str, metadata: dict[str, str]) -> bytes:
+        """Write an object unless it is there; the content that stands."""
+        try:
+            self._bucket.create_once(name, content, kind, metadata)
+        except DataError:
+            return self._bucket.read(name).content
+        return content
 
     def _drop_target(self, as_of: dt.datetime, tag: str, document: dict[str, Any]) -> None:
         if document["object"] is None:
@@ -179,7 +197,7 @@ class Allocator:
         name, content, metadata = allocation.build(
             as_of,
             tag,
-            document["weights"],
+            document["weights"] or dict.fromkeys(document["held"], 0.0),
             policy=document["policy"],
             model_id=document["model_id"],
             metadata={
@@ -207,12 +225,21 @@ def _due(now: dt.datetime) -> dt.datetime:
     return past[-1]
 
 
-def _asked(body: object) -> Asked:
+def _asked(raw: bytes, most: int) -> Asked:
+    """The request's body, whatever type it claims; `most` names may be asked for.
+
+    Raises:
+        DataError: it is neither empty nor a JSON object of what can be asked for.
+    """
+    try:
+        body = json.loads(raw) if raw.strip() else {}
+    except ValueError as error:
+        raise DataError(f"the body must be a JSON object: {error}") from error
     if not isinstance(body, dict) or set(body) - {"as_of", "k", "policy"}:
         raise DataError('the body may hold "as_of", "k" and "policy", nothing else')
     as_of, k, policy = body.get("as_of"), body.get("k"), body.get("policy")
-    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
-        raise DataError(f"k must be a whole number from 1 on, found {k!r}")
+    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= most):
+        raise DataError(f"k must be a whole number from 1 to ASTRA_K, {most}; found {k!r}")
     if policy is not None and policy not in POLICIES:
         raise DataError(f"policy must be one of {', '.join(POLICIES)}, found {policy!r}")
     if as_of is None:
@@ -223,6 +250,8 @@ def _asked(body: object) -> Asked:
         raise DataError(f"as_of must be an ISO time, found {as_of!r}") from error
     if time_of.tzinfo is None:
         raise DataError(f"as_of needs a time zone, found {as_of!r}")
+    if not decision_times_between(time_of, time_of + dt.timedelta(seconds=1)):
+        raise DataError(f"as_of must be a decision time (hourly from 10:00 New York): {as_of}")
     return Asked(time_of.astimezone(dt.UTC), k, policy)
 
 

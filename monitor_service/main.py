@@ -17,13 +17,12 @@ from flask import Flask, Response, jsonify, request
 
 from astra import predictions
 from astra import settings as astra_settings
-from astra.alpaca import Alpaca
+from astra.desk import Desk
 from astra.errors import AstraError, DataError
 from astra.gcs import Bucket
 from astra.ledger import compare, replay
 from astra.records import Position
 from astra.settings import Settings
-from astra.store import Store, open_store
 from astra.web import configure_logging, create_service
 
 log = logging.getLogger("astra.monitor")
@@ -37,11 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure_logging()
     settings = settings or astra_settings.load()
     app = create_service("monitor", settings)
-    monitor = Monitor(
-        Alpaca.from_settings(settings),
-        Bucket.from_settings(settings),
-        open_store(settings.database_url),
-    )
+    monitor = Monitor(Desk.from_settings(settings), Bucket.from_settings(settings))
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "update_account": monitor.update_account,
         "activities": lambda: monitor.activities(_days(request.args.get("days"))),
@@ -61,22 +56,22 @@ def create_app(settings: Settings | None = None) -> Flask:
 class Monitor:
     """What the routes do."""
 
-    def __init__(self, broker: Alpaca, bucket: Bucket, store: Store) -> None:
-        self._broker = broker
+    def __init__(self, desk: Desk, bucket: Bucket) -> None:
+        self._desk = desk
+        self._broker = desk.broker
+        self._store = desk.store
         self._bucket = bucket
-        self._store = store
 
     def update_account(self) -> dict[str, Any]:
         """Save cash, equity and positions as of the broker's clock."""
-        clock, account = self._broker.clock(), self._broker.account()
-        positions = self._broker.positions()
-        self._store.books.record_account_summary(account, positions, clock.now)
+        now = self._broker.clock().now
+        saved = self._desk.record_account(now)
         return {
-            "account": account.number,
-            "at": clock.now.isoformat(),
-            "cash": str(account.cash),
-            "equity": str(account.equity),
-            "positions": [_shown(p) for p in positions],
+            "account": saved.account.number,
+            "at": now.isoformat(),
+            "cash": str(saved.account.cash),
+            "equity": str(saved.account.equity),
+            "positions": [_shown(p) for p in saved.positions],
         }
 
     def activities(self, days: int | None) -> dict[str, Any]:
@@ -124,7 +119,10 @@ class Monitor:
         }
 
     def _save_decision(self, name: str) -> None:
-        document = json.loads(self._bucket.read(name).content)
+        try:
+            document = json.loads(self._bucket.read(name).content)
+        except ValueError as error:
+            raise DataError(f"{name} is no JSON: {error}") from error
         file = "predictions_" + name.removeprefix("decision_").removesuffix(".json") + ".csv"
         stored = self._bucket.read(file)
         self._store.books.record_forecasts(predictions.parse(file, stored.content, stored.metadata))
@@ -151,8 +149,9 @@ class Monitor:
         self._store.books.record_run(run_id, job, started)
         try:
             yield
-        except AstraError as error:
-            self._store.books.finish_run(run_id, "failed", str(error), started)
+        except Exception as error:
+            message = str(error) if isinstance(error, AstraError) else type(error).__name__
+            self._store.books.finish_run(run_id, "failed", message, started)
             raise
         self._store.books.finish_run(run_id, "ok", "", self._broker.clock().now)
 

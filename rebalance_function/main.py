@@ -43,6 +43,9 @@ def rebalance(event: CloudEvent) -> None:
         log.info("object=%s ignored=not an allocation", name)
         return
     bucket, executor = _house()
+    if source != bucket.name:
+        log.warning("object=%s ignored=it lies in the bucket %s, not ours", name, source)
+        return
     try:
         stored = bucket.read(name, generation)
     except DataError as error:
@@ -52,7 +55,7 @@ def rebalance(event: CloudEvent) -> None:
     delivered = Delivered(source, name, generation, stored.content, stored.metadata)
     ended = executor.execute(delivered)
     log.info("allocation=%s status=%s reason=%s", ended.id, ended.status, ended.reason)
-    if ended.status == "refused":
+    if ended.status in ("refused", "superseded"):
         bucket.copy(name, f"failure/{name}")
 
 

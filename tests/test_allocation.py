@@ -50,8 +50,9 @@ def test_other_columns_and_a_byte_order_mark_are_allowed() -> None:
         ("target_now.csv", b"ticker,weight\nA,1\n", {}, "is required, found 'target_now.csv'"),
         ("target_20261399-140000_ab.csv", b"ticker,weight\nA,1\n", {}, "no time of the form"),
         (NAME, b"", {}, "found an empty file"),
-        (NAME, b"ticker,weight\n", {}, "at least one weight above 0"),
-        (NAME, b"ticker,weight\nA,0\n", {}, "at least one weight above 0"),
+        (NAME, b"ticker,weight\n", {}, "at least one row"),
+        ("target_99991231-235959_ab.csv", b"ticker,weight\nA,1\n", {}, "no time of the form"),
+        (NAME, b"ticker,weight\nA,1\n", {"expires_at": "2026-06-15T13:00+00:00"}, "after its"),
         (NAME, b"weight,ticker\n0.1,A\n", {}, "first columns must be ticker,weight"),
         (NAME, b"ticker,weight\nA,0.1\nA,0.2\n", {}, "line 3: A stands there twice"),
         (NAME, b"ticker,weight\nA\n", {}, "A's weight must be in"),
@@ -80,6 +81,21 @@ def test_a_changed_byte_is_found() -> None:
     name, content, metadata = built({"AAPL": 0.1})
     with pytest.raises(DataError, match="sha256"):
         allocation.parse(name, content.replace(b"0.1", b"0.2"), metadata, 20)
+
+
+def test_a_file_of_zeros_sells_everything() -> None:
+    name, content, metadata = built({"AAPL": 0.0, "JPM": 0.0})
+    assert allocation.parse(name, content, metadata, 20).weights == {}
+    assert b"AAPL" in content
+
+
+def test_nothing_lives_longer_than_half_an_hour() -> None:
+    far = {"expires_at": "2099-01-01T00:00+00:00"}
+    found = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", far, 20)
+    assert found.expires_at == AS_OF + dt.timedelta(minutes=30)
+    near = {"expires_at": "2026-06-15T14:05+00:00"}
+    found = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", near, 20)
+    assert found.expires_at == AS_OF + dt.timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def sandbox() -> Iterator[trading.Desk]:
 @pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
     store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
-    return Desk(sandbox.alpaca, store, RULES, max_names=20, capital=0.0, fill_timeout=5.0)
+    return Desk(
+        sandbox.alpaca, store, RULES, max_names=20, capital=0.0, fill_timeout=5.0, doubt_seconds=0.2
+    )
 
 
 def dropped(
@@ -220,6 +222,67 @@ def test_capital_caps_what_is_managed(sandbox: trading.Desk, desk: Desk) -> None
     Executor(replace(desk, capital=10_000.0)).execute(dropped(HALVES))
     spent = 100_000 - float(sandbox.alpaca.account().cash)
     assert spent == pytest.approx(9_000, rel=0.02)
+
+
+def test_an_order_that_arrives_late_is_found_before_a_newer_file_plans(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("POST", "/v2/orders", delay_s=1.0, times=1)
+    hasty = trading.connect(sandbox.url, vendor_timeout=0.3)
+    first = replace(desk, broker=hasty, doubt_seconds=3.0)
+    with pytest.raises(TemporaryError):
+        Executor(first).execute(dropped({"AAPL": 0.5}))
+    row = Executor(first).execute(dropped({"AAPL": 0.5}, generation=2))
+    assert row.status == "done"
+    value = float(shares(sandbox)["AAPL"]) * sandbox.alpaca.latest_prices(["AAPL"])["AAPL"]
+    assert value == pytest.approx(50_000, rel=0.02)
+
+
+def test_no_order_leaves_after_the_close_when_it_is_taken_up_again(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    as_of = trading.CLOSE - dt.timedelta(minutes=20)
+    sandbox.step(as_of)
+    sandbox.fail("POST", "/v2/orders", status=503, times=50)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(dropped(HALVES, as_of))
+    sandbox.faults.disarm()
+    sandbox.step(trading.CLOSE + dt.timedelta(minutes=5))
+    row = Executor(desk).execute(dropped(HALVES, as_of))
+    assert sent(sandbox) == []
+    assert row.reason == "0 of 2 orders filled"
+    reasons = {o.reason.split(":")[0] for o in desk.store.journal.orders(row.id)}
+    assert reasons == {"RISK_MARKET_CLOSED"}
+
+
+def test_a_new_file_that_will_be_refused_supersedes_nothing(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    future = dropped({"BRK.B": 0.5}, trading.TEN + dt.timedelta(hours=2), generation=9)
+    Executor(desk)._receive(future)  # the worker died right after writing it down
+    assert Executor(desk).execute(dropped(HALVES)).status == "done"
+
+
+def test_a_half_done_allocation_is_not_taken_up_on_another_account(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("POST", "/v2/orders", status=503, times=50)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(dropped(HALVES))
+    sandbox.faults.disarm()
+    sandbox.app.extensions["reset"]()
+    row = Executor(desk).execute(dropped(HALVES))
+    assert row.status == "abandoned"
+    assert "account has become" in row.reason
+    assert sent(sandbox) == []
+
+
+def test_a_file_of_zeros_sells_all_that_is_ours(sandbox: trading.Desk, desk: Desk) -> None:
+    Executor(desk).execute(dropped(HALVES))
+    row = Executor(desk).execute(dropped({"AAPL": 0.0, "JPM": 0.0}, generation=2))
+    assert row.status == "done"
+    assert shares(sandbox) == {}
+    assert not books_differ(sandbox)
 
 
 def test_a_preview_sends_and_writes_nothing(sandbox: trading.Desk, desk: Desk) -> None:

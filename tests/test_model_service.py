@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -190,6 +191,8 @@ def test_between_decisions_none_is_due(house: House) -> None:
         ({"as_of": "2026-03-20T14:00"}, "needs a time zone"),
         ({"as_of": 5}, "must be an ISO time"),
         ({"k": 0}, "whole number from 1"),
+        ({"k": 21}, "from 1 to ASTRA_K, 20"),
+        ({"as_of": "2026-03-20T14:35:00+00:00"}, "must be a decision time"),
         ({"k": True}, "whole number from 1"),
         ({"policy": "astrology"}, "policy must be one of"),
         ({"policy": "/etc/passwd.py:x"}, "policy must be one of"),
@@ -201,6 +204,54 @@ def test_a_malformed_request_is_refused(house: House, body: object, sentence: st
     answer = house.client().post("/allocate", json=body)
     assert answer.status_code == 400
     assert sentence in answer.get_json()["message"]
+
+
+@pytest.mark.parametrize("raw", [b"{", b"policy=equal", b'"equal"', b"0", b"null", b"[]"])
+def test_a_body_that_cannot_be_read_is_refused_and_not_taken_as_empty(
+    house: House, raw: bytes
+) -> None:
+    answer = house.client().post("/allocate", data=raw)
+    assert answer.status_code == 400
+    assert house.dropped() == ()
+
+
+def test_of_decisions_made_at_once_one_stands_and_all_answer_with_it(house: House) -> None:
+    house.load()
+    clients = [house.client() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda client: client.post("/allocate"), clients))
+    assert [a.status_code for a in answers] == [200] * 3
+    assert len({a.text for a in answers}) == 1
+    assert len(house.dropped("target_")) == 1
+
+
+def test_what_was_bought_by_hand_is_not_taken_for_ours(house: House) -> None:
+    house.load()
+    store = open_store(house.settings.database_url)
+    theirs = [Position(NAMES[0], Decimal(500), 100.0, 100.0)]
+    account = Account("1", Decimal(50_000), Decimal(100_000), Decimal(50_000))
+    store.books.record_account_summary(account, theirs, TEN, own={})
+    decision = house.client().post("/allocate").get_json()
+    assert decision["held"] == []
+
+
+def test_a_policy_that_wants_cash_sells_everything(house: House, tmp_path: Path) -> None:
+    house.load()
+    mine = tmp_path / "cash.py"
+    mine.write_text(
+        "import numpy as np\n\n\ndef cash(inputs):\n    return np.zeros(len(inputs.tickers))\n"
+    )
+    store = open_store(house.settings.database_url)
+    held = [Position(NAMES[0], Decimal(300), 100.0, 100.0)]
+    account = Account("1", Decimal(70_000), Decimal(100_000), Decimal(70_000))
+    store.books.record_account_summary(account, held, TEN)
+    client = house.client(policy=f"{mine}:cash", equity_premium=-0.2)
+    decision = client.post("/allocate").get_json()
+    assert (decision["weights"], decision["held"]) == ({}, [NAMES[0]])
+    bucket = Bucket.from_settings(house.settings)
+    target = bucket.read(decision["object"])
+    assert parse(target.name, target.content, target.metadata, max_names=20).weights == {}
+    assert NAMES[0].encode() in target.content
 
 
 def test_an_etl_service_that_is_down_is_a_passing_fault(house: House) -> None:

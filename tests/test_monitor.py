@@ -135,6 +135,9 @@ def test_forecasts_and_decisions_are_read_from_the_bucket_once(
 ) -> None:
     drop_decision(settings, "aaaaaaaa", forecast_of("AAPL"))
     drop_decision(settings, "bbbbbbbb", b"broken")
+    bucket = Bucket.from_settings(settings)
+    for tag, content in (("cccccccc", b"{"), ("dddddddd", b"[1]"), ("eeeeeeee", b'{"sharpe": []}')):
+        bucket.create_once(f"decision_20260112-150000_{tag}.json", content, "text/plain", {})
     assert client.post("/forecasts").get_json()["new"] == ["decision_20260112-150000_aaaaaaaa.json"]
     assert client.post("/forecasts").get_json()["new"] == []
     assert store.books.read("forecasts")["ticker"].to_pylist() == ["AAPL"]

@@ -1,13 +1,24 @@
 """Plans: what is sold, what is bought, what is left alone; and the gate."""
 
+import datetime as dt
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astra.rebalance import CASH_RESERVE, Holdings, Plan, Rules, deny, managed, plan_orders
-from astra.records import Asset, PlannedOrder, Position, Side
+from astra.rebalance import (
+    CASH_RESERVE,
+    Fill,
+    Holdings,
+    Plan,
+    Rules,
+    deny,
+    managed,
+    own_shares,
+    plan_orders,
+)
+from astra.records import Activity, Asset, PlannedOrder, Position, Side
 
 RULES = Rules(drift_band=0.001, min_order_usd=1.0, max_order_weight=0.25)
 
@@ -123,6 +134,21 @@ def test_only_what_our_own_orders_opened_is_ours() -> None:
     assert [(p.symbol, p.qty) for p in kept] == [("A", Decimal(4))]
 
 
+def test_a_split_multiplies_our_part_as_it_multiplies_the_whole() -> None:
+    def at(minute: int) -> dt.datetime:
+        return dt.datetime(2026, 6, 15, 14, minute, tzinfo=dt.UTC)
+
+    fills = [Fill("A", Decimal(10), at(0)), Fill("A", Decimal(-4), at(30))]
+    record = [
+        Activity("1", "FILL", at(0), Decimal(-100), "A", Decimal(10), Decimal(10), Side.BUY),
+        Activity("2", "FILL", at(1), Decimal(-50), "A", Decimal(5), Decimal(10), Side.BUY),
+        Activity("3", "SPLIT", at(2), Decimal(0), "A", Decimal(15)),
+        Activity("4", "FILL", at(30), Decimal(20), "A", Decimal(-4), Decimal(5), Side.SELL),
+    ]
+    assert own_shares(fills, record) == {"A": Decimal(16)}
+    assert own_shares(fills, record[:2]) == {"A": Decimal(6)}
+
+
 @pytest.mark.parametrize(
     ("qty", "equity", "gross", "is_open", "code"),
     [
@@ -131,6 +157,7 @@ def test_only_what_our_own_orders_opened_is_ours() -> None:
         ("10", 0.0, 0.0, True, "RISK_NO_EQUITY"),
         ("26", 10_000.0, 0.0, True, "RISK_ORDER_VALUE"),
         ("10", 10_000.0, 9_500.0, True, "RISK_GROSS_EXPOSURE"),
+        ("10", 10_000.0, float("nan"), True, "RISK_GROSS_EXPOSURE"),
     ],
 )
 def test_the_gate_denies_with_a_code(

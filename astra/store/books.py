@@ -83,15 +83,19 @@ class Books:
         positions: Sequence[Position],
         at: dt.datetime,
         allocation_id: str | None = None,
+        own: Mapping[str, Decimal] | None = None,
     ) -> None:
-        """The account at one time; the same time again overwrites, but keeps the allocation."""
+        """The account at one time; the same time again overwrites, but keeps the allocation.
+
+        `own` is the part of each position that is managed; None = all of it.
+        """
         row = {
             "account": account.number,
             "at": rows.seconds(at),
             "cash": rows.decimal(account.cash),
             "equity": rows.decimal(account.equity),
             "buying_power": rows.decimal(account.buying_power),
-            "positions": json.dumps([_position(p) for p in positions]),
+            "positions": json.dumps([_position(p, own) for p in positions]),
             "allocation_id": allocation_id,
         }
         self._upsert(schema.account_summary, [row])
@@ -163,6 +167,8 @@ class Books:
         Raises:
             DataError: the document lacks as_of, policy, model_id, method or reason.
         """
+        if not isinstance(document, dict):
+            raise DataError(f"the decision {name} must be a JSON object")
         lacking = [
             key
             for key in ("as_of", "policy", "model_id", "method", "reason")
@@ -171,6 +177,9 @@ class Books:
         if lacking:
             raise DataError(f"the decision {name} needs the texts {', '.join(lacking)}")
         numbers = ("sharpe", "bound_gap", "tau", "gain_bp", "cost_bp")
+        wrong = [n for n in numbers if not isinstance(document.get(n), int | float | None)]
+        if wrong:
+            raise DataError(f"the decision {name} needs numbers, or null, in {', '.join(wrong)}")
         row = {
             "object": name,
             "as_of": rows.seconds(_time(document["as_of"], name)),
@@ -279,10 +288,12 @@ def _member(row: Any) -> Member:
     return Member(row.ticker, row.name, row.sector, row.industry, row.tradable)
 
 
-def _position(p: Position) -> dict[str, Any]:
+def _position(p: Position, own: Mapping[str, Decimal] | None) -> dict[str, Any]:
+    managed = p.qty if own is None else own.get(p.symbol, Decimal(0))
     return {
         "symbol": p.symbol,
         "qty": rows.decimal(p.qty),
+        "own_qty": rows.decimal(managed),
         "price": p.market_price,
         "value": float(p.qty) * p.market_price,
         "average_entry_price": p.average_entry_price,

@@ -162,7 +162,7 @@ account_summary = Table(
     amount("cash", nullable=False),
     amount("equity", nullable=False),
     amount("buying_power", nullable=False),
-    # JSON list of {symbol, qty, price, value, average_entry_price}
+    # JSON list of {symbol, qty, own_qty, price, value, average_entry_price}
     Column("positions", Text, nullable=False),
     Column("allocation_id", String(16)),  # set when a rebalance wrote it
 )
