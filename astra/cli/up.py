@@ -62,6 +62,9 @@ def keep_up(options: Options, speed: float, settings: Settings, say: Say) -> Non
                 page_service(PAGE),
             ]
         )
+        if settings.alpaca_key:
+            kind = "paper" if settings.alpaca_paper else "REAL MONEY"
+            say(f"{kind} trading at {settings.trading_url}")
         say(f"page      http://127.0.0.1:{PAGE}")
         for name, port in (("etl", ETL), ("model", MODEL), ("monitor", MONITOR)):
             say(f"{name:9} http://127.0.0.1:{port}")
@@ -136,6 +139,8 @@ def digest(text: str) -> str:
         return f"{answer['policy']}: {answer['reason']}"
     if "equity" in answer:
         return f"equity {float(answer['equity']):,.2f} USD, {len(answer['positions'])} positions"
+    if "points" in answer:
+        return f"{answer['points']} points"
     if "new" in answer:
         count = answer["new"] if isinstance(answer["new"], int) else len(answer["new"])
         return f"{count} new"
