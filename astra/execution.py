@@ -6,7 +6,6 @@ is done under the lease is `astra.worker`'s.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,8 +15,6 @@ from astra.errors import DataError, TemporaryError
 from astra.rebalance import Plan
 from astra.store.journal import AllocationRow
 from astra.worker import LEASE_SECONDS, Worker
-
-log = logging.getLogger("astra.execution")
 
 
 @dataclass(frozen=True, slots=True)
