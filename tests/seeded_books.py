@@ -215,4 +215,5 @@ def journal(
             order.id, fence, OrderStatus.FILLED, at, filled_qty=order.qty,
             filled_average_price=order.reference_price,
         )  # fmt: skip
-    store.journal.set_status(key, fence, "done", finished_at=at)
+    reason = f"{len(orders)} of {len(orders)} orders filled"
+    store.journal.set_status(key, fence, "done", reason, finished_at=at)

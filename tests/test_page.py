@@ -152,7 +152,7 @@ def test_the_decision_says_what_was_done_and_on_which_skill(page: Runner, seeded
     assert "has shown skill (t = 2.4 over 24 days)" in text
     assert metrics(app)["Certificate"] == "≤ 0.21%"
     orders = len(seeded.store.journal.orders("00112233aabbccdd"))
-    assert f"Allocation done: {orders} orders, {orders} filled." in text
+    assert f"Allocation done: {orders} of {orders} orders filled." in text
     assert "2 tickers left out" in [e.label for e in app.expander]
 
 

@@ -36,7 +36,8 @@ def show(page: Page) -> None:
     trained = f" · trained on {made.trained_on}" if made.trained_on else ""
     st.caption(plain(origin + trained))
     st.markdown(plain(why(made)))
-    st.caption(plain(f"Reason given: {made.reason}"))
+    if made.tau == 0:
+        st.caption(plain(made.reason))
     _figures(made)
     st.markdown(plain(skill_sentence(made.skill)))
     _outcome(page, made)
@@ -93,11 +94,7 @@ def _outcome(page: Page, made: Decision) -> None:
     allocation = came.sort_values("received_at").iloc[-1]
     orders = page.reader.table("orders", start=made.as_of.isoformat())
     orders = orders[orders["allocation_id"] == allocation["id"]]
-    filled = int((orders["status"] == "filled").sum())
-    line = f"Allocation {allocation['status']}: {count(len(orders), 'order')}, {filled} filled."
-    if allocation["reason"]:
-        line += f" {allocation['reason']}"
-    st.markdown(plain(line))
+    st.markdown(plain(f"Allocation {allocation['status']}: {allocation['reason']}."))
     if orders.empty:
         return
     with st.expander("Orders"):
