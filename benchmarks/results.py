@@ -118,7 +118,8 @@ def commit() -> str:
     """The commit measured, with "-dirty" if code had been changed since; "unknown" outside git."""
     try:
         head = _git("rev-parse", "--short", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{LATEST}")
+        ours = f":(exclude){LATEST.relative_to(HOUSE)}"  # written group by group
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ours)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}-dirty" if changed else head

@@ -63,7 +63,7 @@ def _decisions(report: RunReport) -> Iterator[str]:
     yield "[bold]Decisions[/] (New York time, paper orders)"
     for d in report.decisions:
         skill, gap = d["skill"], d["bound_gap"]
-        state = f"on, IC {skill['used']:.3f} used" if skill["on"] else "off"
+        state = f"on, IC {skill['used']:.3f}" if skill["on"] else "off"
         proof = "" if gap is None else f" · at most {gap:.2%} below the best possible"
         yield f"  [bold]{clock(d['as_of'])}[/]  {d['policy']}: {d['reason']}"
         yield (
