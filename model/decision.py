@@ -99,6 +99,15 @@ class Answer:
     document: dict[str, Any]
 
 
+def held_weights(values: Mapping[str, float], equity: float, capital: float) -> dict[str, float]:
+    """USD held by ticker as fractions of the equity that is managed: `capital` at most, 0 = all.
+
+    Empty where there is no equity above 0.
+    """
+    managed = min(equity, capital) if capital else equity
+    return {ticker: value / managed for ticker, value in values.items()} if managed > 0 else {}
+
+
 def foresee(
     as_of: dt.datetime,
     panel: Panel,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from astra.services import Services
 from astra.sessions import decision_times_between, last_sessions
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
-from model.decision import HISTORY, Answer, Terms, choose, foresee
+from model.decision import HISTORY, Answer, Terms, choose, foresee, held_weights
 from model.forecast.bundle import load_bundle
 from model.forecast.record import Forecast
 from model.forecast.serving import Forecaster
@@ -142,11 +141,9 @@ class Allocator:
         if not rows:
             return {}
         last = max(rows, key=lambda row: row["at"])
-        equity = min(float(last["equity"]), self._settings.capital or math.inf)
-        if not equity > 0:
-            return {}
         positions = json.loads(last["positions"])
-        return {p["symbol"]: float(p["own_qty"]) * p["price"] / equity for p in positions}
+        own = {p["symbol"]: float(p["own_qty"]) * p["price"] for p in positions}
+        return held_weights(own, float(last["equity"]), self._settings.capital)
 
     def _document(
         self, answer: Answer, gathered: Gathered, as_of: dt.datetime, tag: str, seconds: object

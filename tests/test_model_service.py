@@ -20,6 +20,7 @@ from astra.records import Account, Position
 from astra.settings import HOUSE, Settings
 from astra.store import open_store
 from etl_service.main import create_app as create_etl
+from model.decision import held_weights
 from model.main import create_app
 from sandbox.main import Sandbox
 from sandbox.market import default_tickers, simulated_market
@@ -309,3 +310,14 @@ def test_a_missing_or_tampered_bundle_stops_the_service_at_its_start(
     assert network.parent.name in json.dumps(champion)
     with pytest.raises(BundleError, match=r"model\.onnx"):
         house.client(bundles=copied)
+
+
+@pytest.mark.parametrize(
+    ("equity", "capital", "weight"),
+    [(1000.0, 0.0, 0.1), (1000.0, 500.0, 0.2), (1000.0, 5000.0, 0.1)],
+)
+def test_what_is_held_counts_of_the_equity_that_is_managed(
+    equity: float, capital: float, weight: float
+) -> None:
+    assert held_weights({"A": 100.0}, equity, capital) == {"A": weight}
+    assert held_weights({"A": 100.0}, 0.0, capital) == {}

@@ -62,7 +62,6 @@ class RunReport:
     positions: dict[str, str] = field(default_factory=dict)
     start_equity: float = 0.0
     equity: float = 0.0
-    curve: list[tuple[dt.datetime, float]] = field(default_factory=list)
     books: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] | None = None
     shadow: dict[str, float] = field(default_factory=dict)
@@ -244,7 +243,6 @@ class Hours:
         self._report.equity = float(saved["equity"])
         self._report.positions = {p["symbol"]: p["qty"] for p in saved["positions"]}
         self._report.start_equity = self._report.start_equity or self._report.equity
-        self._report.curve.append((dt.datetime.fromisoformat(saved["at"]), self._report.equity))
 
     def _benchmark(self, times: Sequence[dt.datetime]) -> dict[str, Any] | None:
         """SPY from the first price that could be traded to the last close, or None without SPY."""
