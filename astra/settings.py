@@ -46,6 +46,18 @@ class Settings(BaseSettings):
     live_trading: str = Field("", description="the live account's number: the second step")
     vendor_timeout: float = Field(20.0, gt=0, description="seconds for one request to a vendor")
 
+    # Bars
+    source: Literal["yahoo", "alpaca"] = Field(
+        "yahoo", description="of the bars; alpaca stands in for yahoo while that one refuses"
+    )
+    yahoo_requests_per_hour: int = Field(
+        1500, ge=1, description="all loads together; held names are served first"
+    )
+    load_processes: int = Field(2, ge=1, le=64, description="that ask Yahoo at the same time")
+    keep_days: int = Field(
+        0, ge=0, description="of bars; 0 = all; what a forecast or trade refers to always stays"
+    )
+
     # Services
     etl_url: str = Field("http://127.0.0.1:8101", description="where the ETL service is")
     model_url: str = Field("http://127.0.0.1:8102", description="where the model service is")
