@@ -307,7 +307,7 @@ def test_the_vendor_time_survives_a_restart_and_never_runs_back(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://localhost/astra", "speaks sqlite"),
+        ("mysql://localhost/astra", "speaks sqlite, postgresql"),
         ("not a url", "no database URL"),
         ("sqlite://", "in memory"),
         ("sqlite:////proc/nowhere/astra.db", "cannot be created"),

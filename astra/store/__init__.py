@@ -13,16 +13,16 @@ import pyarrow as pa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import select
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from astra.errors import ConfigError
-from astra.store import dump, rows, schema
+from astra.store import dump, rows, schema, versions
 from astra.store.books import Books
+from astra.store.dialect import Dialect
 from astra.store.dump import Query
 from astra.store.journal import Journal
 from astra.store.prices import Counts, Prices
-from astra.store.sqlite import Sqlite
 
 __all__ = ["Counts", "Query", "Store", "open_store"]
 
@@ -45,20 +45,37 @@ def open_store(url: str) -> Store:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ConfigError(f"ASTRA_DATABASE_URL is no database URL: {error}") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigError(
-            f"the store speaks sqlite, found {parsed.get_backend_name()} in ASTRA_DATABASE_URL: "
-            "use sqlite:///var/astra.db"
-        )
-    store = Store(Sqlite(parsed))
+    store = Store(_dialect(parsed))
     store.migrate()
     return store
+
+
+def _dialect(url: URL) -> Dialect:
+    """Each database's driver is imported only where it is used."""
+    match url.get_backend_name():
+        case "sqlite":
+            from astra.store.sqlite import Sqlite
+
+            return Sqlite(url)
+        case "postgresql":
+            from astra.store.postgresql import Postgresql
+
+            return Postgresql(url)
+        case "mssql":
+            from astra.store.sqlserver import SqlServer
+
+            return SqlServer(url)
+        case other:
+            raise ConfigError(
+                f"the store speaks sqlite, postgresql and mssql+pyodbc, found {other!r} in "
+                "ASTRA_DATABASE_URL: use sqlite:///var/astra.db"
+            )
 
 
 class Store:
     """One database: `prices`, `books` and `journal`."""
 
-    def __init__(self, dialect: Sqlite) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self.prices = Prices(dialect)
         self.books = Books(dialect)
@@ -71,7 +88,7 @@ class Store:
         """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with _migrating, self._dialect.writing() as connection:
+        with _migrating, self._dialect.writing("schema") as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -84,9 +101,8 @@ class Store:
         if self.market() == identity:
             return
         row = {"name": _MARKET, "identity": identity}
-        with self._dialect.writing() as connection:
-            insert = self._dialect.insert(schema.market).values(row).on_conflict_do_nothing()
-            connection.execute(insert)
+        with self._dialect.writing("prices") as connection:
+            self._dialect.insert_new(connection, schema.market, [row])
             held = connection.scalar(select(schema.market.c.identity))
         if held != identity:
             raise ConfigError(
@@ -99,6 +115,11 @@ class Store:
         with self._dialect.reading() as connection:
             return connection.scalar(select(schema.market.c.identity))
 
+    def versions(self) -> dict[str, int]:
+        """Counters that grow with each change of `prices` and of `books`."""
+        with self._dialect.reading() as connection:
+            return versions.current(connection)
+
     def record_now(self, now: dt.datetime) -> None:
         """Remember the vendor's time; an earlier one than remembered changes nothing.
 
@@ -106,7 +127,7 @@ class Store:
         """
         seen = schema.market.c.seen_at
         at = rows.seconds(now)
-        with self._dialect.writing() as connection:
+        with self._dialect.writing("prices") as connection:
             later = (seen.is_(None)) | (seen < at)
             connection.execute(schema.market.update().where(later).values(seen_at=at))
 

@@ -19,8 +19,9 @@ from sqlalchemy import Table, select
 from astra.errors import DataError
 from astra.records import Account, Activity, Position, Side
 from astra.store import rows, schema
+from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
-from astra.store.sqlite import Sqlite
+from astra.store.versions import writing_books
 
 FORECAST_COLUMNS = tuple(column.name for column in schema.forecasts.columns)
 
@@ -50,7 +51,7 @@ class EquityPoint(Protocol):
 class Books:
     """All tables but prices, allocations and orders."""
 
-    def __init__(self, dialect: Sqlite) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
     def record_universe(self, members: Sequence[Member], at: dt.datetime) -> int:
@@ -60,7 +61,7 @@ class Books:
         """
         table, now = schema.universe, rows.seconds(at)
         wanted = {m.ticker: m for m in members}
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             held = {m.ticker: m for m in map(_member, connection.execute(_members()))}
             gone = [t for t, m in held.items() if wanted.get(t) != m]
             new = [asdict(m) | {"valid_from": now} for m in members if held.get(m.ticker) != m]
@@ -69,7 +70,7 @@ class Books:
                 # An entry corrected in the second it was opened has never been valid.
                 connection.execute(table.delete().where(entry & (table.c.valid_from >= now)))
                 connection.execute(table.update().where(entry).values(valid_to=now))
-            rows.insert_new(connection, self._dialect, table, new)
+            self._dialect.insert_new(connection, table, new)
         return len(gone) + len(new)
 
     def universe(self) -> tuple[Member, ...]:
@@ -236,7 +237,7 @@ class Books:
         table = schema.runs
         ended = table.update().where(table.c.id == run_id)
         values = {"status": status, "message": message, "finished_at": rows.seconds(finished_at)}
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             if connection.execute(ended.values(values)).rowcount == 0:
                 raise DataError(f"a run that has begun is required, found no run {run_id!r}")
 
@@ -256,13 +257,13 @@ class Books:
         query = Query(table, None, tickers, account, start, end)
         return read(self._dialect, query).read_all()
 
-    def _insert_new(self, table: Table, found: Sequence[rows.Row]) -> int:
-        with self._dialect.writing() as connection:
-            return rows.insert_new(connection, self._dialect, table, found)
+    def _insert_new(self, table: Table, found: Sequence[Row]) -> int:
+        with writing_books(self._dialect) as connection:
+            return self._dialect.insert_new(connection, table, found)
 
-    def _upsert(self, table: Table, found: Sequence[rows.Row]) -> None:
-        with self._dialect.writing() as connection:
-            rows.upsert(connection, self._dialect, table, found)
+    def _upsert(self, table: Table, found: Sequence[Row]) -> None:
+        with writing_books(self._dialect) as connection:
+            self._dialect.upsert(connection, table, found)
 
 
 def _activity(row: Any) -> Activity:

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Select, Table, select
 
+from astra.bars import COLUMNS
 from astra.errors import DataError
 from astra.store import prices, rows, schema
-from astra.store.sqlite import Sqlite
+from astra.store.dialect import Dialect
 
 # The tables that may be read, each with the instant that `start` and `end` bound.
 TIMES = {
@@ -31,6 +32,9 @@ TIMES = {
     "history": "at",
     "shadow_books": "at",
     "runs": "started_at",
+    "quarantine": "ts",
+    "ticker_status": "asked_at",
+    "sources": "asked_at",
 }
 _TICKERS = ("ticker", "symbol")
 _BATCH_ROWS = 10_000
@@ -54,7 +58,7 @@ class Query:
     known_at: dt.datetime | None = None
 
 
-def read(dialect: Sqlite, query: Query) -> pa.RecordBatchReader:
+def read(dialect: Dialect, query: Query) -> pa.RecordBatchReader:
     """The rows in the order of the table's key, as a stream of Arrow record batches.
 
     Instants are `timestamp[s, UTC]`, amounts decimal strings.
@@ -69,11 +73,10 @@ def read(dialect: Sqlite, query: Query) -> pa.RecordBatchReader:
     if query.table == "price_history":
         if query.account is not None:
             raise DataError("price_history has no filter account")
-        fields = pa.schema([prices.SCHEMA.field(name) for name in names])
         batches = prices.Prices(dialect).batches(
-            query.tickers, query.start, query.end, query.last, query.known_at
+            query.tickers, query.start, query.end, query.last, query.known_at, names
         )
-        return pa.RecordBatchReader.from_batches(fields, (b.select(names) for b in batches))
+        return pa.RecordBatchReader.from_batches(prices.arrow_schema(names), batches)
     statement = _filtered(table, names, query)
     fields = pa.schema([(name, _type(table.c[name])) for name in names])
     return pa.RecordBatchReader.from_batches(fields, _stream(dialect, statement, fields))
@@ -82,7 +85,7 @@ def read(dialect: Sqlite, query: Query) -> pa.RecordBatchReader:
 def _columns(query: Query, table: Table) -> list[str]:
     all_names = [column.name for column in table.columns]
     if query.columns is None:
-        return all_names[:-1] if query.table == "price_history" else all_names
+        return list(COLUMNS) if query.table == "price_history" else all_names
     unknown = [name for name in query.columns if name not in all_names]
     if unknown or not query.columns:
         found = ", ".join(map(repr, unknown)) or "none"
@@ -111,7 +114,9 @@ def _filtered(table: Table, names: Sequence[str], query: Query) -> Select[Any]:
     return statement
 
 
-def _stream(dialect: Sqlite, statement: Select[Any], fields: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _stream(
+    dialect: Dialect, statement: Select[Any], fields: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     with dialect.reading() as connection:
         for part in (
             connection.execution_options(yield_per=_BATCH_ROWS).execute(statement).partitions()

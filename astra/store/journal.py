@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Update
 from astra.errors import DataError, TemporaryError
 from astra.records import OrderStatus
 from astra.store import rows, schema
+from astra.store.dialect import Dialect
 from astra.store.journal_rows import (
     FINAL_STATUSES,
     STATUSES,
@@ -27,7 +28,7 @@ from astra.store.journal_rows import (
     select_allocations,
     select_orders,
 )
-from astra.store.sqlite import Sqlite
+from astra.store.versions import writing_books
 
 __all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "Journal", "OrderRow"]
 
@@ -41,14 +42,14 @@ class Journal:
         wall: seconds of the machine's clock, for leases only.
     """
 
-    def __init__(self, dialect: Sqlite, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, dialect: Dialect, wall: Callable[[], float] = time.time) -> None:
         self._dialect = dialect
         self._wall = wall
 
     def receive(self, row: AllocationRow) -> AllocationRow:
         """Write a delivered allocation down; if it is known, the row as it stands comes back."""
-        with self._dialect.writing() as connection:
-            rows.insert_new(connection, self._dialect, _allocations, [allocation_values(row)])
+        with writing_books(self._dialect) as connection:
+            self._dialect.insert_new(connection, _allocations, [allocation_values(row)])
             return _known(connection, row.id)
 
     def allocation(self, allocation_id: str) -> AllocationRow | None:
@@ -63,7 +64,7 @@ class Journal:
             DataError: the allocation is not known.
         """
         now = self._wall()
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             row = _known(connection, allocation_id)
             if row.is_final or row.leased_until > now:
                 return None
@@ -73,14 +74,14 @@ class Journal:
 
     def renew(self, allocation_id: str, fence: int, seconds: float) -> None:
         """Hold the lease for `seconds` from now on. Raises TemporaryError if it was lost."""
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             _check(connection, allocation_id, fence)
             connection.execute(_one(allocation_id).values(leased_until=self._wall() + seconds))
 
     def release(self, allocation_id: str, fence: int) -> None:
         """Give the lease back; nothing happens if another worker has taken over."""
         mine = _one(allocation_id).where(_allocations.c.fence == fence)
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             connection.execute(mine.values(leased_until=0.0))
 
     def set_status(
@@ -107,7 +108,7 @@ class Journal:
             "reason": reason,
             "finished_at": rows.seconds_or_none(finished_at),
         }
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             if not _check(connection, allocation_id, fence).is_final:
                 connection.execute(_one(allocation_id).values(values))
             return _known(connection, allocation_id)
@@ -127,10 +128,10 @@ class Journal:
         """
         if status not in (None, "selling", "buying"):
             raise DataError(f"a phase is selling or buying, found {status!r}")
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             _check(connection, allocation_id, fence)
             found = [order_values(order) for order in planned]
-            rows.insert_new(connection, self._dialect, _orders, found)
+            self._dialect.insert_new(connection, _orders, found)
             if status is not None:
                 connection.execute(_one(allocation_id).values(status=status))
             return select_orders(connection, _orders.c.allocation_id == allocation_id)
@@ -162,7 +163,7 @@ class Journal:
             "reason": reason,
         }
         known = {name: value for name, value in values.items() if value is not None}
-        with self._dialect.writing() as connection:
+        with writing_books(self._dialect) as connection:
             order = _order(connection, order_id)
             _check(connection, order.allocation_id, fence)
             if not order.status.is_final:

@@ -17,18 +17,24 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from astra import bars
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, last_closed_bars
+from astra.store import feeds, schema
+from astra.store.dialect import FIELDS, VERSION, Dialect, Versions, Window
+from astra.store.feeds import FEEDS, Feed
 from astra.store.rows import moment, seconds_or_none
-from astra.store.sqlite import VERSION, Sqlite
+from astra.store.versions import bump
 
-SCHEMA = bars.ARROW_SCHEMA.append(pa.field("known_from", pa.timestamp("s", tz="UTC")))
+SCHEMA = bars.ARROW_SCHEMA.append(pa.field("known_from", pa.timestamp("s", tz="UTC"))).append(
+    pa.field("feed", pa.string())
+)
 BATCH_ROWS = 65_536
 _VALUES = (*bars.PRICES, "volume")
 _ALWAYS = 2**62
+_KNOWN = FIELDS.index("known_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,16 @@ class Counts:
 class Prices:
     """Tables `price_history` and `price_revisions`."""
 
-    def __init__(self, dialect: Sqlite) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
-    def upsert(self, frame: pd.DataFrame, known_from: dt.datetime) -> Counts:
-        """Store bars as seen at `known_from`, the vendor's time, in one transaction.
+    def upsert(self, frame: pd.DataFrame, known_from: dt.datetime, feed: Feed = "yahoo") -> Counts:
+        """Store bars of `feed` as seen at `known_from`, the vendor's time, in one transaction.
 
-        What differs from the window read back is staged in a temp table and merged as a set. Of
-        two values seen in the same second the one that arrives later is kept.
+        Only what differs from the window read back is written: a load that is mostly new by the
+        database's bulk path, everything else staged in a temp table and merged as a set. A bar
+        with the values it has keeps its mark. Of two values seen in the same second the one that
+        arrives later is kept.
 
         Raises:
             DataError: a bar is off the grid, not closed at `known_from`, incomplete or
@@ -71,51 +79,63 @@ class Prices:
             )
         if valid.empty:
             return Counts()
-        offered = np.empty(len(valid), VERSION)
-        for name in ("ts", *_VALUES):
-            offered[name] = valid[name].to_numpy()
-        offered["known_from"] = int(known_from.timestamp())
-        tickers = valid["ticker"].to_numpy()
-        starts = np.flatnonzero(np.r_[True, tickers[1:] != tickers[:-1]])
-        total = Counts()
-        with self._dialect.writing() as connection:
-            for start, end in pairwise([*starts.tolist(), len(valid)]):
-                total += self._stage(connection, str(tickers[start]), offered[start:end])
-            self._dialect.merge(connection)
-        return total
+        offered = list(_parts(valid, int(known_from.timestamp()), feeds.code(feed)))
+        with self._dialect.writing("prices") as connection:
+            changes = self._compare(connection, offered)
+            inserted = sum(len(change.inserted) for change in changes.values())
+            updated = sum(len(change.updated) for change in changes.values())
+            if 2 * inserted > len(valid):
+                self._dialect.append(
+                    connection, ((t, c.inserted) for t, c in changes.items() if c.inserted.size)
+                )
+                self._dialect.merge(
+                    connection, ((t, c.updated) for t, c in changes.items() if c.updated.size)
+                )
+            elif inserted or updated:
+                self._dialect.merge(connection, ((t, c.staged()) for t, c in changes.items()))
+            late = [self._sort_in(connection, t, c) for t, c in changes.items() if c.late.size]
+            if inserted or updated or any(late):
+                bump(connection, "prices")
+        return Counts(inserted, updated, len(valid) - inserted - updated)
 
-    def _stage(self, connection: Connection, ticker: str, offered: NDArray[np.void]) -> Counts:
-        first, end = int(offered["ts"][0]), int(offered["ts"][-1]) + 1
-        current = self._dialect.window(connection, ticker, first, end)
-        change = compare(offered, current)
-        self._dialect.stage(connection, ticker, change.inserted.tolist())
-        self._dialect.stage(connection, ticker, change.updated.tolist())
-        if change.late.size:
-            self._sort_in(connection, ticker, change.late, current)
-        inserted, updated = len(change.inserted), len(change.updated)
-        return Counts(inserted, updated, len(offered) - inserted - updated)
+    def _compare(
+        self, connection: Connection, offered: Sequence[tuple[str, Versions]]
+    ) -> dict[str, Change]:
+        """Tickers that have something to be written, ascending."""
+        windows = [Window(t, int(p["ts"][0]), int(p["ts"][-1]) + 1) for t, p in offered]
+        found = self._dialect.windows(connection, windows)
+        changes = ((t, compare(p, held)) for (t, p), held in zip(offered, found, strict=True))
+        return {ticker: change for ticker, change in changes if change}
 
-    def _sort_in(
-        self,
-        connection: Connection,
-        ticker: str,
-        late: NDArray[np.void],
-        current: NDArray[np.void],
-    ) -> None:
-        first, end = int(late["ts"][0]), int(late["ts"][-1]) + 1
+    def _sort_in(self, connection: Connection, ticker: str, change: Change) -> bool:
+        """Write what was seen before the stored version into the past; whether that changed it."""
+        table = schema.price_revisions
+        first, end = int(change.late["ts"][0]), int(change.late["ts"][-1]) + 1
+        inside = (table.c.ticker == ticker) & (table.c.ts >= first) & (table.c.ts < end)
+        columns = [table.c[name] for name in FIELDS]
         past: dict[int, list[tuple[Any, ...]]] = {}
-        for row in self._dialect.revisions(connection, ticker, first, end).tolist():
-            past.setdefault(row[0], []).append(row)
-        present = current[np.searchsorted(current["ts"], late["ts"])].tolist()
-        for row, newest in zip(late.tolist(), present, strict=True):
+        for row in connection.execute(select(*columns).where(inside).order_by(table.c.replaced_at)):
+            past.setdefault(row.ts, []).append(tuple(row))
+        is_changed = False
+        for row, newest in zip(change.late.tolist(), change.present.tolist(), strict=True):
             known = [*past.get(row[0], []), newest]
             versions = timeline([*known, row])
             if versions == known:
                 continue
-            self._dialect.drop_revisions(connection, ticker, [row[0]])
-            self._dialect.put(connection, ticker, versions[-1:])
-            replaced = ((*old, new[-1]) for old, new in pairwise(versions))
-            self._dialect.put_revisions(connection, ticker, replaced)
+            is_changed = True
+            bar = (table.c.ticker == ticker) & (table.c.ts == row[0])
+            connection.execute(table.delete().where(bar))
+            self._dialect.upsert(connection, schema.price_history, [_row(ticker, versions[-1])])
+            replaced = [
+                {
+                    "ticker": ticker,
+                    **dict(zip(FIELDS, old, strict=True)),
+                    "replaced_at": new[_KNOWN],
+                }
+                for old, new in pairwise(versions)
+            ]
+            self._dialect.upsert(connection, table, replaced)
+        return is_changed
 
     def read(
         self,
@@ -124,8 +144,9 @@ class Prices:
         end: dt.datetime | None = None,
         last: int | None = None,
         known_at: dt.datetime | None = None,
+        columns: Sequence[str] = bars.COLUMNS,
     ) -> pa.Table:
-        """Bars with start <= ts < end, sorted by (ticker, ts), as `astra.bars.ARROW_SCHEMA`.
+        """Bars with start <= ts < end, sorted by (ticker, ts), with the `columns` of `SCHEMA`.
 
         Args:
             tickers: None = all that are stored; unknown ones have no rows.
@@ -137,9 +158,8 @@ class Prices:
         Raises:
             DataError: `last` is not positive, or a time has no zone.
         """
-        batches = self.batches(tickers, start, end, last, known_at)
-        whole = pa.Table.from_batches(batches, SCHEMA)
-        return whole.select(bars.ARROW_SCHEMA.names).combine_chunks()
+        batches = self.batches(tickers, start, end, last, known_at, columns)
+        return pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()
 
     def batches(
         self,
@@ -148,12 +168,13 @@ class Prices:
         end: dt.datetime | None = None,
         last: int | None = None,
         known_at: dt.datetime | None = None,
+        columns: Sequence[str] = SCHEMA.names,
     ) -> Iterator[pa.RecordBatch]:
-        """As `read`, streamed from one snapshot as batches of `SCHEMA` (with `known_from`)."""
+        """As `read`, streamed from one snapshot."""
         if last is not None and last < 1:
             raise DataError(f"last must be at least 1 bar, found {last}")
         bounds = [seconds_or_none(t) for t in (start, end, known_at)]
-        return self._stream(tickers, bounds[0], bounds[1], last, bounds[2])
+        return self._stream(tickers, bounds[0], bounds[1], last, bounds[2], columns)
 
     def _stream(
         self,
@@ -162,25 +183,29 @@ class Prices:
         end: int | None,
         last: int | None,
         known_at: int | None,
+        columns: Sequence[str],
     ) -> Iterator[pa.RecordBatch]:
         low, high = -_ALWAYS if start is None else start, _ALWAYS if end is None else end
+        fields = [name for name in columns if name != "ticker"] or ["ts"]
         with self._dialect.reading() as connection:
             stored = self._dialect.last_ts(connection) if tickers is None or last else {}
             if last:
                 low, high = _last_window(last, low, high, known_at, stored)
+            wanted = sorted(stored if tickers is None else set(tickers))
+            windows = [Window(ticker, low, high) for ticker in wanted]
             names: list[str] = []
-            parts: list[NDArray[np.void]] = []
+            parts: list[Versions] = []
             held = 0
-            for ticker in sorted(stored if tickers is None else set(tickers)):
-                part = self._dialect.window(connection, ticker, low, high, known_at)
+            found = self._dialect.windows(connection, windows, known_at, fields)
+            for ticker, part in zip(wanted, found, strict=True):
                 names.append(ticker)
                 parts.append(part)
                 held += len(part)
                 if held >= BATCH_ROWS:
-                    yield _batch(names, parts)
+                    yield _batch(names, parts, columns)
                     names, parts, held = [], [], 0
             if names:
-                yield _batch(names, parts)
+                yield _batch(names, parts, columns)
 
     def last_ts(self, tickers: Sequence[str] | None = None) -> dict[str, int]:
         """Start of the last stored bar, epoch seconds; tickers without bars are left out."""
@@ -201,23 +226,32 @@ class Prices:
 
     def count(self) -> int:
         """Number of current bars."""
+        counted = select(func.count()).select_from(schema.price_history)
         with self._dialect.reading() as connection:
-            return self._dialect.count(connection)
+            return int(connection.scalar(counted) or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How offered bars differ from the stored ones; arrays of `VERSION`, by ts.
+    """How offered bars differ from the stored ones; by ts.
 
-    `late` was seen before the stored version and may only change the past.
+    `late` was seen before the stored version, which is `present`, and may only change the past.
     """
 
-    inserted: NDArray[np.void]
-    updated: NDArray[np.void]
-    late: NDArray[np.void]
+    inserted: Versions
+    updated: Versions
+    late: Versions
+    present: Versions
+
+    def __bool__(self) -> bool:
+        return bool(self.inserted.size or self.updated.size or self.late.size)
+
+    def staged(self) -> Versions:
+        """What becomes current."""
+        return np.concatenate([self.inserted, self.updated])
 
 
-def compare(offered: NDArray[np.void], current: NDArray[np.void]) -> Change:
+def compare(offered: Versions, current: Versions) -> Change:
     """Sort the offered bars of one ticker by what has to be done. Both ascend in ts."""
     place = np.searchsorted(current["ts"], offered["ts"])
     inside = place < len(current)
@@ -229,20 +263,42 @@ def compare(offered: NDArray[np.void], current: NDArray[np.void]) -> Change:
     for name in _VALUES:
         differs |= met[name] != stored[name]
     late = met["known_from"] < stored["known_from"]
-    now = differs & ~late
-    return Change(offered[~known], met[now], met[late])
+    return Change(offered[~known], met[differs & ~late], met[late], stored[late])
+
+
+def arrow_schema(columns: Sequence[str]) -> pa.Schema:
+    """The `columns` of `SCHEMA`, in their order."""
+    return pa.schema([SCHEMA.field(name) for name in columns])
 
 
 def timeline(versions: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Versions of one bar (in the order of `VERSION`) by `known_from`, equal neighbours merged.
 
-    The earlier of two equal neighbours stays: a version is known from when it was first seen.
+    The earlier of two neighbours with equal values stays: a version is known from when it was
+    first seen.
     """
     ordered: list[tuple[Any, ...]] = []
-    for version in sorted(versions, key=lambda v: int(v[-1])):
-        if not ordered or ordered[-1][:-1] != version[:-1]:
+    for version in sorted(versions, key=lambda v: int(v[_KNOWN])):
+        if not ordered or ordered[-1][:_KNOWN] != version[:_KNOWN]:
             ordered.append(version)
     return ordered
+
+
+def _row(ticker: str, version: tuple[Any, ...]) -> dict[str, Any]:
+    return {"ticker": ticker, **dict(zip(FIELDS, version, strict=True))}
+
+
+def _parts(valid: pd.DataFrame, known_from: int, feed: int) -> Iterator[tuple[str, Versions]]:
+    """A valid bars frame ticker by ticker."""
+    offered = np.empty(len(valid), VERSION)
+    for name in ("ts", *_VALUES):
+        offered[name] = valid[name].to_numpy()
+    offered["known_from"] = known_from
+    offered["feed"] = feed
+    tickers = valid["ticker"].to_numpy()
+    starts = np.flatnonzero(np.r_[True, tickers[1:] != tickers[:-1]])
+    for start, end in pairwise([*starts.tolist(), len(valid)]):
+        yield str(tickers[start]), offered[start:end]
 
 
 def _last_window(
@@ -255,12 +311,25 @@ def _last_window(
     return max(low, int(grid[0])), min(high, int(grid[-1]) + 1)
 
 
-def _batch(names: Sequence[str], parts: Sequence[NDArray[np.void]]) -> pa.RecordBatch:
+def _batch(
+    names: Sequence[str], parts: Sequence[Versions], columns: Sequence[str]
+) -> pa.RecordBatch:
     rows = np.concatenate(parts)
-    codes = np.repeat(np.arange(len(parts), dtype=np.int32), [len(p) for p in parts])
-    tickers = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
-    columns = [tickers.cast(pa.string())]
-    for field in list(SCHEMA)[1:]:
-        values = pa.array(np.ascontiguousarray(rows[field.name]))
-        columns.append(values if values.type == field.type else values.cast(field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    arrays = []
+    for field in arrow_schema(columns):
+        if field.name == "ticker":
+            lengths = [len(part) for part in parts]
+            codes = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)
+            arrays.append(_named(codes, names))
+        elif field.name == "feed":
+            arrays.append(_named(rows["feed"].astype(np.int32), FEEDS))
+        else:
+            values = pa.array(np.ascontiguousarray(rows[field.name]))
+            arrays.append(values if values.type == field.type else values.cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
+
+
+def _named(codes: NDArray[np.int32], names: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string())).cast(
+        pa.string()
+    )

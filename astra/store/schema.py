@@ -9,7 +9,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Unicode,
+    UnicodeText,
+    text,
+)
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
 
@@ -27,6 +42,15 @@ def amount(name: str, **options: Any) -> Column[str]:
     return Column(name, String(40), info=AMOUNT, **options)
 
 
+def code(length: int) -> TypeEngine[str]:
+    """Text that is a key: tickers, ids. Ordered by its bytes in every database, as Python does."""
+    return (
+        String(length)
+        .with_variant(String(length, collation="C"), "postgresql")
+        .with_variant(String(length, collation="Latin1_General_BIN2"), "mssql")
+    )
+
+
 def _ohlcv() -> list[Column[Any]]:
     # float8: a four-byte float would compare as changed for ever
     prices: list[Column[Any]] = [
@@ -38,31 +62,89 @@ def _ohlcv() -> list[Column[Any]]:
 price_history = Table(
     "price_history",
     metadata,
-    Column("ticker", String(16), primary_key=True),
+    Column("ticker", code(16), primary_key=True),
     instant("ts", primary_key=True),
     *_ohlcv(),
     instant("known_from", nullable=False),  # the vendor's time when this version was first seen
+    # place in astra.store.feeds.FEEDS
+    Column("feed", SmallInteger, nullable=False, server_default=text("0")),
+    # The few bars that did not come from Yahoo, where Yahoo is the source.
+    Index(
+        "ix_price_history_other_feeds",
+        "ticker",
+        "ts",
+        sqlite_where=text("feed <> 0"),
+        postgresql_where=text("feed <> 0"),
+        mssql_where=text("feed <> 0"),
+    ),
     sqlite_with_rowid=False,  # bars lie in the key's order, as they are read
 )
 
 price_revisions = Table(
     "price_revisions",
     metadata,
-    Column("ticker", String(16), primary_key=True),
+    Column("ticker", code(16), primary_key=True),
     instant("ts", primary_key=True),
     instant("replaced_at", primary_key=True),
     *_ohlcv(),
     instant("known_from", nullable=False),
+    Column("feed", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
+)
+
+# Bars that were offered and cannot be right; missing values are NULL.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("ticker", code(16), primary_key=True),
+    instant("ts", primary_key=True),
+    Column("reason", code(20), primary_key=True),  # a field of astra.bars.Rejected
+    *[Column(name, Float(53)) for name in ("open", "high", "low", "close", "volume")],
+    Column("feed", SmallInteger, nullable=False),
+    instant("seen_at", nullable=False),
+)
+
+# What the last load said of each ticker.
+ticker_status = Table(
+    "ticker_status",
+    metadata,
+    Column("ticker", code(16), primary_key=True),
+    Column("source", String(20), nullable=False),
+    Column("status", String(20), nullable=False),  # ok, empty, error, rate_limited
+    Column("message", UnicodeText, nullable=False),
+    instant("asked_at", nullable=False),
+    instant("answered_at"),  # the last time that the status was ok
+)
+
+# The request budget and the circuit breaker of each vendor of bars, shared by all loads.
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", code(20), primary_key=True),
+    instant("hour", nullable=False),  # the vendor's hour that `spent` counts
+    Column("spent", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("retry_at", Float(53), nullable=False),  # the machine's wall clock; 0 = closed
+    Column("message", UnicodeText, nullable=False),
+    Column("feed", String(20), nullable=False),  # as probed, "" = not yet
+    instant("asked_at"),
+)
+
+# Grow with each change, so that a reader can ask whether there is anything new.
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", code(20), primary_key=True),  # prices, books
+    Column("value", BigInteger, nullable=False),
 )
 
 universe = Table(
     "universe",
     metadata,
-    Column("ticker", String(16), primary_key=True),
-    Column("name", String(200), nullable=False),
-    Column("sector", String(60), nullable=False),
-    Column("industry", String(120), nullable=False),
+    Column("ticker", code(16), primary_key=True),
+    Column("name", Unicode(200), nullable=False),
+    Column("sector", Unicode(60), nullable=False),
+    Column("industry", Unicode(120), nullable=False),
     Column("tradable", Boolean, nullable=False),
     instant("valid_from", primary_key=True),
     instant("valid_to"),
@@ -71,9 +153,9 @@ universe = Table(
 forecasts = Table(
     "forecasts",
     metadata,
-    Column("model_id", String(64), primary_key=True),
+    Column("model_id", code(64), primary_key=True),
     instant("as_of", primary_key=True),
-    Column("ticker", String(16), primary_key=True),
+    Column("ticker", code(16), primary_key=True),
     Column("step", Integer, primary_key=True, autoincrement=False),
     instant("ts", nullable=False),
     Column("close", Float(53), nullable=False),
@@ -83,36 +165,36 @@ forecasts = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("object", String(200), primary_key=True),  # decision_<stamp>_<tag>.json
+    Column("object", code(200), primary_key=True),  # decision_<stamp>_<tag>.json
     instant("as_of", nullable=False),
-    Column("policy", String(120), nullable=False),
-    Column("model_id", String(64), nullable=False),
+    Column("policy", code(120), nullable=False),
+    Column("model_id", code(64), nullable=False),
     Column("method", String(60), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", UnicodeText, nullable=False),
     Column("sharpe", Float(53)),
     Column("bound_gap", Float(53)),
     Column("tau", Float(53)),
     Column("gain_bp", Float(53)),
     Column("cost_bp", Float(53)),
-    Column("document", Text, nullable=False),  # the whole answer of /allocate, JSON
+    Column("document", UnicodeText, nullable=False),  # the whole answer of /allocate, JSON
 )
 
 allocations = Table(
     "allocations",
     metadata,
-    Column("id", String(16), primary_key=True),  # 16 hex of sha256(bucket, name, generation)
-    Column("account", String(60), nullable=False),
+    Column("id", code(16), primary_key=True),  # 16 hex of sha256(bucket, name, generation)
+    Column("account", code(60), nullable=False),
     Column("bucket", String(200), nullable=False),
-    Column("object", String(200), nullable=False),
+    Column("object", code(200), nullable=False),
     Column("generation", BigInteger, nullable=False),
     instant("as_of"),
     instant("expires_at"),
-    Column("policy", String(120), nullable=False),
-    Column("model_id", String(64), nullable=False),
+    Column("policy", code(120), nullable=False),
+    Column("model_id", code(64), nullable=False),
     # received -> selling -> buying -> done; or refused, superseded, abandoned
     Column("status", String(20), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("weights", Text, nullable=False),  # JSON {ticker: weight}
+    Column("reason", UnicodeText, nullable=False),
+    Column("weights", UnicodeText, nullable=False),  # JSON {ticker: weight}
     instant("received_at", nullable=False),
     instant("finished_at"),
     Column("fence", Integer, nullable=False),  # grows by one with each lease
@@ -122,10 +204,10 @@ allocations = Table(
 orders = Table(
     "orders",
     metadata,
-    Column("id", String(128), primary_key=True),  # <allocation id>-<symbol>-<side>-<n>
-    Column("allocation_id", String(16), nullable=False, index=True),
-    Column("account", String(60), nullable=False),
-    Column("symbol", String(16), nullable=False),
+    Column("id", code(128), primary_key=True),  # <allocation id>-<symbol>-<side>-<n>
+    Column("allocation_id", code(16), nullable=False, index=True),
+    Column("account", code(60), nullable=False),
+    Column("symbol", code(16), nullable=False),
     Column("side", String(4), nullable=False),
     Column("attempt", Integer, nullable=False),
     amount("qty", nullable=False),
@@ -133,8 +215,8 @@ orders = Table(
     Column("status", String(20), nullable=False),  # astra.records.OrderStatus
     amount("filled_qty", nullable=False),
     Column("filled_average_price", Float(53)),
-    Column("broker_id", String(64), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("broker_id", code(64), nullable=False),
+    Column("reason", UnicodeText, nullable=False),
     instant("planned_at", nullable=False),
     instant("updated_at", nullable=False),
 )
@@ -142,35 +224,35 @@ orders = Table(
 activities = Table(
     "activities",
     metadata,
-    Column("account", String(60), primary_key=True),
-    Column("id", String(100), primary_key=True),
+    Column("account", code(60), primary_key=True),
+    Column("id", code(100), primary_key=True),
     Column("type", String(10), nullable=False),  # FILL, FEE, DIV, CSD, SPLIT, ...
     instant("at", nullable=False),
-    Column("symbol", String(16)),
+    Column("symbol", code(16)),
     Column("side", String(4)),
     amount("qty"),
     amount("price"),
     amount("net_amount", nullable=False),
-    Column("order_id", String(64)),
+    Column("order_id", code(64)),
 )
 
 account_summary = Table(
     "account_summary",
     metadata,
-    Column("account", String(60), primary_key=True),
+    Column("account", code(60), primary_key=True),
     instant("at", primary_key=True),
     amount("cash", nullable=False),
     amount("equity", nullable=False),
     amount("buying_power", nullable=False),
     # JSON list of {symbol, qty, own_qty, price, value, average_entry_price}
-    Column("positions", Text, nullable=False),
-    Column("allocation_id", String(16)),  # set when a rebalance wrote it
+    Column("positions", UnicodeText, nullable=False),
+    Column("allocation_id", code(16)),  # set when a rebalance wrote it
 )
 
 history = Table(
     "history",
     metadata,
-    Column("account", String(60), primary_key=True),
+    Column("account", code(60), primary_key=True),
     instant("at", primary_key=True),
     amount("equity", nullable=False),
     amount("profit_loss"),
@@ -179,29 +261,29 @@ history = Table(
 shadow_books = Table(
     "shadow_books",
     metadata,
-    Column("account", String(60), primary_key=True),
-    Column("policy", String(120), primary_key=True),
+    Column("account", code(60), primary_key=True),
+    Column("policy", code(120), primary_key=True),
     instant("at", primary_key=True),
     amount("equity", nullable=False),
     amount("cash", nullable=False),
-    Column("shares", Text, nullable=False),  # JSON {ticker: qty}
+    Column("shares", UnicodeText, nullable=False),  # JSON {ticker: qty}
 )
 
 runs = Table(
     "runs",
     metadata,
-    Column("id", String(40), primary_key=True),
+    Column("id", code(40), primary_key=True),
     Column("job", String(60), nullable=False),
     instant("started_at", nullable=False),
     instant("finished_at"),
     Column("status", String(20), nullable=False),
-    Column("message", Text, nullable=False),
+    Column("message", UnicodeText, nullable=False),
 )
 
 market = Table(
     "market",
     metadata,
-    Column("name", String(20), primary_key=True),
+    Column("name", code(20), primary_key=True),
     Column("identity", String(100), nullable=False),  # real, simulated:<seed>, replay:<hash>
     instant("seen_at"),  # the vendor's latest time that a load has met
 )

@@ -12,62 +12,43 @@ log on closing the file, and commits were lost that way: https://www.sqlite.org/
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from astra.errors import ConfigError, TemporaryError
-from astra.store import schema
+from astra.store import on_conflict
+from astra.store.dialect import BUSY_SECONDS, FIELDS, VERSION, Row, Scope, Versions, Window
 
-BUSY_SECONDS = 60
-# One version of a bar, as the store holds it.
-VERSION = np.dtype(
-    [
-        ("ts", "i8"),
-        *[(name, "f8") for name in ("open", "high", "low", "close")],
-        ("volume", "i8"),
-        ("known_from", "i8"),
-    ]
-)
-_FIELDS = "ts, open, high, low, close, volume, known_from"
-_WINDOW = f"SELECT {_FIELDS} FROM price_history WHERE ticker = ? AND ts >= ? AND ts < ?"  # noqa: S608 - constants only
-_REVISIONS = f"SELECT {_FIELDS} FROM price_revisions WHERE ticker = ? AND ts >= ? AND ts < ?"  # noqa: S608 - constants only
-_REPLACE = (
-    "ON CONFLICT (ticker, ts) DO UPDATE SET open = excluded.open, high = excluded.high, "
-    "low = excluded.low, close = excluded.close, volume = excluded.volume, "
-    "known_from = excluded.known_from"
-)
-_PUT = f"INSERT INTO price_history (ticker, {_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_REPLACE}"  # noqa: S608 - constants only
-_PUT_REVISION = (
-    f"INSERT OR REPLACE INTO price_revisions (ticker, {_FIELDS}, replaced_at) "  # noqa: S608 - constants only
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-# Jumps from ticker to ticker along the key instead of reading every row.
-_STAGED = "INSERT INTO staged_bars VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_STAGE = (
+_LIST = ", ".join(FIELDS)
+_IN_WINDOW = "WHERE ticker = ? AND ts >= ? AND ts < ?"
+_PLACES = ", ".join("?" * (len(FIELDS) + 1))
+_APPEND = f"INSERT INTO price_history (ticker, {_LIST}) VALUES ({_PLACES})"  # noqa: S608 - constants only
+_STAGE = f"INSERT INTO staged_bars (ticker, {_LIST}) VALUES ({_PLACES})"  # noqa: S608 - constants only
+_STAGED_BARS = (
     "CREATE TEMP TABLE staged_bars (ticker TEXT NOT NULL, ts INTEGER NOT NULL, open REAL, "
-    "high REAL, low REAL, close REAL, volume INTEGER, known_from INTEGER, "
+    "high REAL, low REAL, close REAL, volume INTEGER, known_from INTEGER, feed INTEGER, "
     "PRIMARY KEY (ticker, ts)) WITHOUT ROWID"
 )
+_OLD = ", ".join(f"p.{name}" for name in FIELDS)
 # What the staged bars take the place of, kept with the time they were replaced; then the bars.
 _MERGE = (
-    "INSERT OR REPLACE INTO price_revisions (ticker, ts, open, high, low, close, volume, "
-    "known_from, replaced_at) SELECT p.ticker, p.ts, p.open, p.high, p.low, p.close, p.volume, "
-    "p.known_from, s.known_from FROM staged_bars s JOIN price_history p "
+    f"INSERT OR REPLACE INTO price_revisions (ticker, {_LIST}, replaced_at) "  # noqa: S608 - constants only
+    f"SELECT p.ticker, {_OLD}, s.known_from FROM staged_bars s JOIN price_history p "
     "ON p.ticker = s.ticker AND p.ts = s.ts",
-    f"INSERT INTO price_history (ticker, {_FIELDS}) SELECT ticker, {_FIELDS} "  # noqa: S608 - constants only
-    f"FROM staged_bars WHERE true ORDER BY ticker, ts {_REPLACE}",
+    f"INSERT INTO price_history (ticker, {_LIST}) SELECT ticker, {_LIST} "  # noqa: S608 - constants only
+    "FROM staged_bars WHERE true ORDER BY ticker, ts ON CONFLICT (ticker, ts) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in FIELDS if name != "ts"),
     "DELETE FROM staged_bars",
 )
-_TICKERS = (
+# Jumps from ticker to ticker along the key instead of reading every row.
+_LAST_TS = (
     "WITH RECURSIVE found(ticker) AS (SELECT min(ticker) FROM price_history UNION ALL "
     "SELECT (SELECT min(p.ticker) FROM price_history p WHERE p.ticker > found.ticker) "
     "FROM found WHERE found.ticker IS NOT NULL) "
@@ -77,7 +58,7 @@ _TICKERS = (
 
 
 class Sqlite:
-    """The store's statements in SQLite's words."""
+    """The store's statements in SQLite's words, see `Dialect`."""
 
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:":
@@ -97,82 +78,62 @@ class Sqlite:
         self._readers = self.engine.execution_options(astra_reads=True)
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its first statement.
-
-        Raises:
-            TemporaryError: the lock was not free within 60 s.
-            ConfigError: the file cannot be opened or is no database.
-        """
+    def writing(self, scope: Scope) -> Iterator[Connection]:
+        """See `Dialect`; the file has one write lock for every scope."""
         with _our_errors(self.engine), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A snapshot. Raises as `writing`."""
         with _our_errors(self.engine), self._readers.begin() as connection:
             yield connection
 
-    def insert(self, table: Table) -> Insert:
-        """An INSERT that knows ON CONFLICT."""
-        return insert(table)
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        return on_conflict.insert_new(insert, connection, table, rows)
 
-    def window(
-        self, connection: Connection, ticker: str, start: int, end: int, known_at: int | None = None
-    ) -> NDArray[np.void]:
-        """The bars of `ticker` with start <= ts < end as known at `known_at` (None: now), by ts.
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        on_conflict.upsert(insert, connection, table, rows)
 
-        Returns: array of `VERSION`.
-        """
-        key = (ticker, start, end)
-        if known_at is None:
-            return _array(connection, f"{_WINDOW} ORDER BY ts", key)
-        sql = (
-            f"{_WINDOW} AND known_from <= ? UNION ALL "
-            f"{_REVISIONS} AND known_from <= ? AND replaced_at > ? ORDER BY ts"
-        )
-        return _array(connection, sql, (*key, known_at, *key, known_at, known_at))
-
-    def revisions(
-        self, connection: Connection, ticker: str, start: int, end: int
-    ) -> NDArray[np.void]:
-        """The replaced versions of the bars with start <= ts < end, by (ts, known_from)."""
-        return _array(connection, f"{_REVISIONS} ORDER BY ts, replaced_at", (ticker, start, end))
+    def windows(
+        self,
+        connection: Connection,
+        windows: Sequence[Window],
+        known_at: int | None = None,
+        fields: Sequence[str] = FIELDS,
+    ) -> Iterator[Versions]:
+        names = ", ".join(name for name in fields if name in FIELDS)
+        kind = VERSION[list(fields)]
+        dtype = np.dtype([(name, kind[name]) for name in fields])
+        sql = f"SELECT {names} FROM price_history {_IN_WINDOW}"  # noqa: S608 - our names only
+        known: tuple[int, ...] = ()
+        if known_at is not None:
+            sql = (
+                f"{sql} AND known_from <= ? UNION ALL "  # noqa: S608 - our names only
+                f"SELECT {names} FROM price_revisions {_IN_WINDOW} "
+                "AND known_from <= ? AND replaced_at > ?"
+            )
+            known = (known_at,)
+        sql += " ORDER BY ts"
+        cursor = _raw(connection).cursor()
+        for window in windows:
+            key = (*window, *known)
+            values = key if known_at is None else (*key, *key, known_at)
+            yield np.fromiter(cursor.execute(sql, values), dtype=dtype)
 
     def last_ts(self, connection: Connection) -> dict[str, int]:
-        """The start of the last stored bar of every ticker, tickers ascending."""
-        return dict(_raw(connection).execute(_TICKERS).fetchall())
+        return dict(_raw(connection).execute(_LAST_TS).fetchall())
 
-    def stage(self, connection: Connection, ticker: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Put bars that differ from the stored ones in the connection's own temp table."""
-        values = ((ticker, *row) for row in rows)
-        _raw(connection).executemany(_STAGED, values)
-
-    def merge(self, connection: Connection) -> None:
-        """Make all staged bars the current versions at once, and keep what they replace."""
+    def merge(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
+        raw = _raw(connection)
+        for ticker, versions in parts:
+            raw.executemany(_STAGE, ((ticker, *row) for row in versions.tolist()))
         for statement in _MERGE:
-            _raw(connection).execute(statement).close()
+            raw.execute(statement).close()
 
-    def put(self, connection: Connection, ticker: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write current versions, rows in the order of `VERSION`."""
-        _raw(connection).executemany(_PUT, ((ticker, *row) for row in rows))
-
-    def put_revisions(
-        self, connection: Connection, ticker: str, rows: Iterable[tuple[Any, ...]]
-    ) -> None:
-        """Write replaced versions, rows in the order of `VERSION` and then replaced_at."""
-        _raw(connection).executemany(_PUT_REVISION, ((ticker, *row) for row in rows))
-
-    def drop_revisions(self, connection: Connection, ticker: str, instants: Iterable[int]) -> None:
-        """Forget the replaced versions of some bars; they are written again by the caller."""
-        _raw(connection).executemany(
-            "DELETE FROM price_revisions WHERE ticker = ? AND ts = ?",
-            ((ticker, t) for t in instants),
-        )
-
-    def count(self, connection: Connection) -> int:
-        """Number of current bars."""
-        return int(connection.scalar(select(func.count()).select_from(schema.price_history)) or 0)
+    def append(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
+        raw = _raw(connection)
+        for ticker, versions in parts:
+            raw.executemany(_APPEND, ((ticker, *row) for row in versions.tolist()))
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -184,7 +145,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "temp_store = MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
-    connection.execute(_STAGE).close()
+    connection.execute(_STAGED_BARS).close()
 
 
 def _begin(connection: Connection) -> None:
@@ -211,7 +172,3 @@ def _raw(connection: Connection) -> sqlite3.Connection:
     if not isinstance(driver, sqlite3.Connection):
         raise ConfigError(f"a SQLite connection is required, found {type(driver).__name__}")
     return driver
-
-
-def _array(connection: Connection, sql: str, values: tuple[Any, ...]) -> NDArray[np.void]:
-    return np.fromiter(_raw(connection).execute(sql, values), dtype=VERSION)

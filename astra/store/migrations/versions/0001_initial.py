@@ -7,51 +7,60 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.types import TypeEngine
 
 revision = "0001"
 down_revision = None
 
 
+def _code(length: int) -> TypeEngine[str]:
+    return (
+        sa.String(length)
+        .with_variant(sa.String(length, collation="C"), "postgresql")
+        .with_variant(sa.String(length, collation="Latin1_General_BIN2"), "mssql")
+    )
+
+
 def upgrade() -> None:
     op.create_table(
         "account_summary",
-        sa.Column("account", sa.String(60), nullable=False),
+        sa.Column("account", _code(60), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("cash", sa.String(40), nullable=False),
         sa.Column("equity", sa.String(40), nullable=False),
         sa.Column("buying_power", sa.String(40), nullable=False),
-        sa.Column("positions", sa.Text(), nullable=False),
-        sa.Column("allocation_id", sa.String(16)),
+        sa.Column("positions", sa.UnicodeText(), nullable=False),
+        sa.Column("allocation_id", _code(16)),
         sa.PrimaryKeyConstraint("account", "at"),
     )
     op.create_table(
         "activities",
-        sa.Column("account", sa.String(60), nullable=False),
-        sa.Column("id", sa.String(100), nullable=False),
+        sa.Column("account", _code(60), nullable=False),
+        sa.Column("id", _code(100), nullable=False),
         sa.Column("type", sa.String(10), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("symbol", sa.String(16)),
+        sa.Column("symbol", _code(16)),
         sa.Column("side", sa.String(4)),
         sa.Column("qty", sa.String(40)),
         sa.Column("price", sa.String(40)),
         sa.Column("net_amount", sa.String(40), nullable=False),
-        sa.Column("order_id", sa.String(64)),
+        sa.Column("order_id", _code(64)),
         sa.PrimaryKeyConstraint("account", "id"),
     )
     op.create_table(
         "allocations",
-        sa.Column("id", sa.String(16), nullable=False),
-        sa.Column("account", sa.String(60), nullable=False),
+        sa.Column("id", _code(16), nullable=False),
+        sa.Column("account", _code(60), nullable=False),
         sa.Column("bucket", sa.String(200), nullable=False),
-        sa.Column("object", sa.String(200), nullable=False),
+        sa.Column("object", _code(200), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("as_of", sa.BigInteger()),
         sa.Column("expires_at", sa.BigInteger()),
-        sa.Column("policy", sa.String(120), nullable=False),
-        sa.Column("model_id", sa.String(64), nullable=False),
+        sa.Column("policy", _code(120), nullable=False),
+        sa.Column("model_id", _code(64), nullable=False),
         sa.Column("status", sa.String(20), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("weights", sa.Text(), nullable=False),
+        sa.Column("reason", sa.UnicodeText(), nullable=False),
+        sa.Column("weights", sa.UnicodeText(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger()),
         sa.Column("fence", sa.Integer(), nullable=False),
@@ -60,25 +69,25 @@ def upgrade() -> None:
     )
     op.create_table(
         "decisions",
-        sa.Column("object", sa.String(200), nullable=False),
+        sa.Column("object", _code(200), nullable=False),
         sa.Column("as_of", sa.BigInteger(), nullable=False),
-        sa.Column("policy", sa.String(120), nullable=False),
-        sa.Column("model_id", sa.String(64), nullable=False),
+        sa.Column("policy", _code(120), nullable=False),
+        sa.Column("model_id", _code(64), nullable=False),
         sa.Column("method", sa.String(60), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", sa.UnicodeText(), nullable=False),
         sa.Column("sharpe", sa.Float(53)),
         sa.Column("bound_gap", sa.Float(53)),
         sa.Column("tau", sa.Float(53)),
         sa.Column("gain_bp", sa.Float(53)),
         sa.Column("cost_bp", sa.Float(53)),
-        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("document", sa.UnicodeText(), nullable=False),
         sa.PrimaryKeyConstraint("object"),
     )
     op.create_table(
         "forecasts",
-        sa.Column("model_id", sa.String(64), nullable=False),
+        sa.Column("model_id", _code(64), nullable=False),
         sa.Column("as_of", sa.BigInteger(), nullable=False, autoincrement=False),
-        sa.Column("ticker", sa.String(16), nullable=False),
+        sa.Column("ticker", _code(16), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("ts", sa.BigInteger(), nullable=False),
         sa.Column("close", sa.Float(53), nullable=False),
@@ -91,7 +100,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "history",
-        sa.Column("account", sa.String(60), nullable=False),
+        sa.Column("account", _code(60), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("equity", sa.String(40), nullable=False),
         sa.Column("profit_loss", sa.String(40)),
@@ -99,17 +108,17 @@ def upgrade() -> None:
     )
     op.create_table(
         "market",
-        sa.Column("name", sa.String(20), nullable=False),
+        sa.Column("name", _code(20), nullable=False),
         sa.Column("identity", sa.String(100), nullable=False),
         sa.Column("seen_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "orders",
-        sa.Column("id", sa.String(128), nullable=False),
-        sa.Column("allocation_id", sa.String(16), nullable=False),
-        sa.Column("account", sa.String(60), nullable=False),
-        sa.Column("symbol", sa.String(16), nullable=False),
+        sa.Column("id", _code(128), nullable=False),
+        sa.Column("allocation_id", _code(16), nullable=False),
+        sa.Column("account", _code(60), nullable=False),
+        sa.Column("symbol", _code(16), nullable=False),
         sa.Column("side", sa.String(4), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("qty", sa.String(40), nullable=False),
@@ -117,8 +126,8 @@ def upgrade() -> None:
         sa.Column("status", sa.String(20), nullable=False),
         sa.Column("filled_qty", sa.String(40), nullable=False),
         sa.Column("filled_average_price", sa.Float(53)),
-        sa.Column("broker_id", sa.String(64), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("broker_id", _code(64), nullable=False),
+        sa.Column("reason", sa.UnicodeText(), nullable=False),
         sa.Column("planned_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
@@ -126,7 +135,7 @@ def upgrade() -> None:
     op.create_index("ix_orders_allocation_id", "orders", ["allocation_id"])
     op.create_table(
         "price_history",
-        sa.Column("ticker", sa.String(16), nullable=False),
+        sa.Column("ticker", _code(16), nullable=False),
         sa.Column("ts", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("open", sa.Float(53), nullable=False),
         sa.Column("high", sa.Float(53), nullable=False),
@@ -139,7 +148,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "price_revisions",
-        sa.Column("ticker", sa.String(16), nullable=False),
+        sa.Column("ticker", _code(16), nullable=False),
         sa.Column("ts", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("replaced_at", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("open", sa.Float(53), nullable=False),
@@ -153,30 +162,30 @@ def upgrade() -> None:
     )
     op.create_table(
         "runs",
-        sa.Column("id", sa.String(40), nullable=False),
+        sa.Column("id", _code(40), nullable=False),
         sa.Column("job", sa.String(60), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger()),
         sa.Column("status", sa.String(20), nullable=False),
-        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("message", sa.UnicodeText(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "shadow_books",
-        sa.Column("account", sa.String(60), nullable=False),
-        sa.Column("policy", sa.String(120), nullable=False),
+        sa.Column("account", _code(60), nullable=False),
+        sa.Column("policy", _code(120), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("equity", sa.String(40), nullable=False),
         sa.Column("cash", sa.String(40), nullable=False),
-        sa.Column("shares", sa.Text(), nullable=False),
+        sa.Column("shares", sa.UnicodeText(), nullable=False),
         sa.PrimaryKeyConstraint("account", "policy", "at"),
     )
     op.create_table(
         "universe",
-        sa.Column("ticker", sa.String(16), nullable=False),
-        sa.Column("name", sa.String(200), nullable=False),
-        sa.Column("sector", sa.String(60), nullable=False),
-        sa.Column("industry", sa.String(120), nullable=False),
+        sa.Column("ticker", _code(16), nullable=False),
+        sa.Column("name", sa.Unicode(200), nullable=False),
+        sa.Column("sector", sa.Unicode(60), nullable=False),
+        sa.Column("industry", sa.Unicode(120), nullable=False),
         sa.Column("tradable", sa.Boolean(), nullable=False),
         sa.Column("valid_from", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("valid_to", sa.BigInteger()),
