@@ -1,11 +1,14 @@
 """The market all three vendors of the sandbox serve: one clock, one record, nothing of the future.
 
 What has not begun at `clock.now()` is handed out by `next_open` alone, which exists for fills.
+Splits, listings and delistings made at run time are part of it; corrections and stopped feeds are
+not, for they are the vendors' (`sandbox.view`).
 """
 
 from __future__ import annotations
 
 import bisect
+import copy
 import datetime as dt
 import math
 from dataclasses import replace
@@ -18,12 +21,13 @@ from numpy.typing import NDArray
 from astra.bars import PRICES
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, Session, next_session, session_at
+from sandbox.amendments import Amendments
 from sandbox.clock import Clock
 from sandbox.forming import Forming, partial
 from sandbox.listing import default_tickers
 from sandbox.replay import Recording
 from sandbox.simulation import Simulation
-from sandbox.tape import Bars, Block, CorporateAction, Tape
+from sandbox.tape import Bars, CorporateAction, Tape, bars_between
 
 __all__ = [
     "Bars",
@@ -37,6 +41,7 @@ __all__ = [
     "simulated_market",
 ]
 _FAR = dt.timedelta(days=30)  # the longest a search for the next print looks ahead
+_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class Market:
@@ -44,17 +49,17 @@ class Market:
 
     Attributes:
         identity: "simulated:<seed>" or "replay:<12 hex of the file's sha256>".
-        tickers: canonical names, stocks before ETFs.
         clock: the market's time.
         planted_edge: rank IC planted in a simulated market, None in a recorded one.
+        amendments: what was done to it at run time.
     """
 
     def __init__(self, tape: Tape, clock: Clock) -> None:
         self.tape = tape
         self.clock = clock
         self.identity = tape.identity
-        self.tickers = tape.tickers
         self.planted_edge = tape.planted_edge
+        self.amendments = Amendments()
         self._row = {ticker: i for i, ticker in enumerate(tape.tickers)}
         tape.extended_to(clock.now())
 
@@ -70,14 +75,33 @@ class Market:
         block = self.tape.block(count - 1)
         return int(block.session.grid()[-1]) if block else self.first_ts
 
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """Canonical names of what is listed now, stocks before ETFs, those listed later last."""
+        if not (self.amendments.joined or self.amendments.delisted):
+            return self.tape.tickers
+        known = (*self.tape.tickers, *self.amendments.joined)
+        return tuple(ticker for ticker in known if self.has(ticker))
+
     def has(self, ticker: str) -> bool:
-        """Whether the market lists it."""
-        return ticker in self._row
+        """Whether the market lists it now."""
+        joiner = self.amendments.joined.get(ticker)
+        is_known = ticker in self._row if joiner is None else joiner.at <= self.clock.now()
+        return is_known and not self.has_left(ticker)
+
+    def has_left(self, ticker: str) -> bool:
+        """Whether it was delisted."""
+        left_at = self.amendments.delisted.get(ticker)
+        return left_at is not None and left_at <= self.clock.now()
+
+    def first_trade(self, ticker: str) -> int:
+        """When its record begins, epoch seconds."""
+        joiner = self.amendments.joined.get(ticker)
+        return self.first_ts if joiner is None else _epoch(joiner.at)
 
     def name(self, ticker: str) -> str:
         """The company's or fund's name."""
-        self._index(ticker)
-        return self.tape.name(ticker)
+        return self._source(ticker)[0].name(ticker)
 
     def session(self) -> Session | None:
         """The session open now, or None."""
@@ -93,13 +117,19 @@ class Market:
         Raises:
             DataError: the market does not list `ticker`.
         """
+        closed = _epoch(self.reach(ticker)) - BAR_SECONDS + 1
+        return self._bars(ticker, start, min(end, closed), self.clock.now())
+
+    def reach(self, ticker: str) -> dt.datetime:
+        """The time up to which its trading is known: now, or when it left."""
         now = self.clock.now()
-        closed = int(now.timestamp()) - BAR_SECONDS + 1
-        return self._bars(ticker, start, min(end, closed), now)
+        return min(now, self.amendments.delisted.get(ticker, now))
 
     def frozen(self) -> Market:
         """This market with its clock stopped now, so that one answer is of one moment."""
-        return Market(self.tape, Clock(self.clock.now()))
+        other = copy.copy(self)
+        other.clock = Clock(self.clock.now())
+        return other
 
     def forming(self, ticker: str) -> Forming | None:
         """The bar forming now; None while closed, at no print, and after a recording's end."""
@@ -113,9 +143,10 @@ class Market:
         begun = self._begun(ticker, now)
         if begun:
             return _utc(int(begun.ts[0])), float(begun.open[0])
-        opens = self.tape.extended_to(now)
-        for i in range(bisect.bisect_right(opens, now) - 1, -1, -1):
-            start, closed = _epoch(opens[i]), _epoch(now) - BAR_SECONDS + 1
+        reach, opens = self.reach(ticker), self.tape.extended_to(now)
+        closed = _epoch(reach) - BAR_SECONDS + 1
+        for i in range(bisect.bisect_right(opens, reach) - 1, -1, -1):
+            start = _epoch(opens[i])
             bars = self._bars(ticker, start, min(start + 86_400, closed), now)
             if bars:
                 return _utc(int(bars.ts[-1]) + BAR_SECONDS), float(bars.close[-1])
@@ -124,72 +155,82 @@ class Market:
     def next_open(self, ticker: str, after: dt.datetime) -> tuple[dt.datetime, float] | None:
         """Start and open of the first bar the ticker printed strictly after `after`.
 
-        Looks past the clock: for fills only. None if the recording ends before.
+        Looks past the clock: for fills only. None if the recording ends or it leaves before.
         """
-        row, seconds, last = self._index(ticker), after.timestamp(), after + _FAR
-        opens = self.tape.extended_to(next_session(after).closes_at)
+        (tape, row), seconds, last = self._source(ticker), after.timestamp(), after + _FAR
+        opens = tape.extended_to(next_session(after).closes_at)
         i = max(0, bisect.bisect_right(opens, after) - 1)
-        while (block := self.tape.block(i)) and block.session.opens_at <= last:
+        while (block := tape.block(i)) and block.session.opens_at <= last:
             grid = block.session.grid()
             found = np.flatnonzero((grid > seconds) & block.printed[row])
             if len(found):
                 at = _utc(int(grid[found[0]]))
+                if at >= self.amendments.delisted.get(ticker, _NEVER):
+                    return None
                 return at, float(block.open[row, found[0]] / self.shares(ticker, at))
             i += 1
         return None
 
     def actions(self, ticker: str) -> tuple[CorporateAction, ...]:
         """Dividends and splits up to now; a dividend is per share of now."""
-        self._index(ticker)
-        now = self.clock.now()
-        self.tape.extended_to(now)
-        known = [a for a in self.tape.actions(ticker) if a.at <= now]
+        tape, _ = self._source(ticker)
+        now, joiner = self.clock.now(), self.amendments.joined.get(ticker)
+        tape.extended_to(now)
+        made = self.amendments.splits.get(ticker, ())
+        known = sorted((a for a in (*tape.actions(ticker), *made) if a.at <= now), key=_in_time)
         splits = [a for a in known if a.kind == "split"]
 
         def since(a: CorporateAction) -> float:
-            return math.prod(s.value for s in splits if s.at > a.at)
+            """The record has a dividend per share of its day, but knows nothing of `made`."""
+            return math.prod(s.value for s in splits if s.at > a.at or s in made)
 
         return tuple(
-            a if a.kind == "split" else replace(a, value=a.value / since(a)) for a in known
+            a if a.kind == "split" else replace(a, value=a.value / since(a))
+            for a in known
+            if joiner is None or a.at > joiner.at
         )
-
-    def _index(self, ticker: str) -> int:
-        row = self._row.get(ticker)
-        if row is None:
-            raise DataError(f"this market lists {len(self.tickers)} tickers, {ticker!r} is not one")
-        return row
 
     def shares(self, ticker: str, at: dt.datetime | None = None) -> float:
         """Shares at `at` (default: now) for each share of the record's beginning."""
         at = at or self.clock.now()
-        self.tape.extended_to(at)
-        splits = (a for a in self.tape.actions(ticker) if a.kind == "split" and a.at <= at)
-        return math.prod(s.value for s in splits)
+        tape, _ = self._source(ticker)
+        tape.extended_to(at)
+        known = (*tape.actions(ticker), *self.amendments.splits.get(ticker, ()))
+        return math.prod(a.value for a in known if a.kind == "split" and a.at <= at)
+
+    def _source(self, ticker: str) -> tuple[Tape, int]:
+        """The record that has it, and its row there."""
+        joiner = self.amendments.joined.get(ticker)
+        if joiner is not None:
+            return joiner.tape, 0
+        row = self._row.get(ticker)
+        if row is None:
+            raise DataError(f"this market lists {len(self.tickers)} tickers, {ticker!r} is not one")
+        return self.tape, row
 
     def _begun(self, ticker: str, now: dt.datetime) -> Bars:
         """The bar that has begun and not closed, whole; empty if there is none."""
         session = session_at(now)
         seconds = _epoch(now)
-        if session is None:
+        if session is None or self.reach(ticker) < now:
             return self._bars(ticker, seconds, seconds, now)
         ts = seconds - (seconds - _epoch(session.opens_at)) % BAR_SECONDS
         return self._bars(ticker, ts, ts + 1, now)
 
     def _bars(self, ticker: str, start: int, end: int, known_at: dt.datetime) -> Bars:
-        row = self._index(ticker)
-        opens = self.tape.extended_to(known_at)
+        tape, row = self._source(ticker)
+        joiner = self.amendments.joined.get(ticker)
+        if joiner is not None:
+            start = max(start, _epoch(joiner.at))
+        opens = tape.extended_to(known_at)
         first = max(0, bisect.bisect_right(opens, _utc(start)) - 1)
         stop = bisect.bisect_left(opens, _utc(max(start, end)))
-        parts = [_cut(b, row, start, end) for i in range(first, stop) if (b := self.tape.block(i))]
+        bars = bars_between(tape, row, range(first, stop), start, end)
         shares = self.shares(ticker, known_at)
-        if not parts:
-            nothing = np.empty(0)
-            return Bars(
-                np.empty(0, np.int64), nothing, nothing, nothing, nothing, np.empty(0, np.int64)
-            )
-        ts, volume = (np.concatenate([p[k] for p in parts]) for k in (0, 2))
-        o, h, low, c = np.concatenate([p[1] for p in parts], axis=1) / shares
-        return Bars(ts, o, h, low, c, (volume * shares).astype(np.int64))
+        if shares == 1:
+            return bars
+        prices = (p / shares for p in (bars.open, bars.high, bars.low, bars.close))
+        return Bars(bars.ts, *prices, (bars.volume * shares).astype(np.int64))
 
 
 def simulated_market(
@@ -275,13 +316,8 @@ def simulated_bars(
     )
 
 
-def _cut(
-    block: Block, row: int, start: int, end: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    grid = block.session.grid()
-    keep = np.flatnonzero(block.printed[row] & (grid >= start) & (grid < end))
-    prices = np.stack([p[row, keep] for p in (block.open, block.high, block.low, block.close)])
-    return grid[keep], prices, block.volume[row, keep]
+def _in_time(action: CorporateAction) -> tuple[dt.datetime, bool]:
+    return action.at, action.kind == "split"
 
 
 def _utc(seconds: int) -> dt.datetime:

@@ -13,7 +13,7 @@ from astra import bars
 from astra.errors import DataError
 from astra.sessions import Session, sessions_between
 from sandbox.listing import ETFS, listing
-from sandbox.tape import Block, CorporateAction
+from sandbox.tape import Block, CorporateAction, Tape
 
 
 class Recording:
@@ -56,6 +56,12 @@ class Recording:
 
     def actions(self, ticker: str) -> tuple[CorporateAction, ...]:
         return ()
+
+    def newcomer(self, ticker: str) -> Tape:
+        raise DataError(
+            f"a recording lists what it recorded and no more: {ticker!r} can be listed in a "
+            "simulated market only"
+        )
 
 
 def _blocks(frame: pd.DataFrame, tickers: tuple[str, ...]) -> list[Block]:

@@ -87,6 +87,7 @@ class Simulation:
         self.tickers = (*self.stocks, *etfs)
         self.identity = f"simulated:{seed}"
         self.planted_edge: float | None = float(edge)
+        self._seed, self._start = seed, start
         self._lock = threading.RLock()
         self._traits = traits_of(self.stocks, seed)
         self._gain, self._splits = drift_gain(float(edge), seed), splits
@@ -123,6 +124,15 @@ class Simulation:
     def actions(self, ticker: str) -> tuple[CorporateAction, ...]:
         with self._lock:
             return self._actions.get(ticker, ())
+
+    def newcomer(self, ticker: str) -> Simulation:
+        """No stock's bars depend on which others are served: a record of its own will do."""
+        if ticker in ETFS:
+            raise DataError(f"a fund's price needs all stocks: {ticker} can't be listed by itself")
+        edge = self.planted_edge or 0.0
+        return Simulation(
+            (ticker,), seed=self._seed, edge=edge, start=self._start, splits=self._splits
+        )
 
     def oracle_score(self, index: int, slot: int) -> Floats:
         """Expected log return of each of `stocks`, known at the start of bar `slot`, shape (N,).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
@@ -31,6 +32,11 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.ts)
+
+
+NO_BARS = Bars(
+    np.empty(0, np.int64), *(np.empty(0) for _ in range(4)), volume=np.empty(0, np.int64)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +84,35 @@ class Tape(Protocol):
 
     def name(self, ticker: str) -> str:
         """The company's or fund's name."""
+
+    def newcomer(self, ticker: str) -> Tape:
+        """The record of one more stock of the same market, as it had been there all along.
+
+        Raises:
+            DataError: there can be none.
+        """
+
+
+def bars_between(tape: Tape, row: int, sessions: range, start: int, end: int) -> Bars:
+    """What one row printed in [start, end), epoch seconds, within `sessions`, as the blocks have it.
+
+    No copy is made of what other rows or sessions printed.
+    """
+    blocks = [block for i in sessions if (block := tape.block(i))]
+    if not blocks:
+        return NO_BARS
+    grid = np.concatenate([_grid(block.session) for block in blocks])
+    low, high = np.searchsorted(grid, (start, end))
+    printed = np.concatenate([block.printed[row] for block in blocks])
+    kept = low + np.flatnonzero(printed[low:high])
+    prices = (
+        np.concatenate([getattr(block, name)[row] for block in blocks])[kept]
+        for name in ("open", "high", "low", "close")
+    )
+    volume = np.concatenate([block.volume[row] for block in blocks])[kept]
+    return Bars(grid[kept], *prices, volume)
+
+
+@lru_cache(maxsize=1024)
+def _grid(session: Session) -> NDArray[np.int64]:
+    return session.grid()
