@@ -1,4 +1,5 @@
-"""The model service: `POST /allocate` reads bars, decides, and drops the files in the bucket.
+"""The model service: `POST /allocate` reads bars, decides, and drops the files in the bucket;
+`POST /replay` makes a past decision again.
 
 Gather, decide, drop; it never touches the database. The same as-of time and settings are decided
 once: a second call reads the first answer back from the bucket.
@@ -21,9 +22,10 @@ from astra import settings as astra_settings
 from astra.errors import DataError, InsufficientDataError
 from astra.gcs import Bucket
 from astra.services import Services
-from astra.sessions import decision_times_between, last_sessions
+from astra.sessions import last_sessions
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
+from model.asked import CHOICES, Asked, read_asked
 from model.decision import HISTORY, Answer, Terms, choose, foresee, held_weights
 from model.forecast.bundle import load_bundle
 from model.forecast.record import Forecast
@@ -31,27 +33,21 @@ from model.forecast.serving import Forecaster
 from model.own_policy import find
 from model.panel import Panel, build
 from model.portfolio.policies import POLICIES
+from model.portfolio.records import Policy
+from model.replay import compare
 
 FRESH = allocation.LIFETIME
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the body of /allocate asks for; None = as in the settings."""
-
-    as_of: dt.datetime | None = None
-    k: int | None = None
-    policy: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Gathered:
-    """What the ETL service knows at a decision time. Sectors name the candidates."""
+    """What the ETL service knew at `known_at`. Sectors name the candidates."""
 
     panel: Panel
     sectors: Mapping[str, str]
     held: Mapping[str, float]
     market: str
+    known_at: dt.datetime
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -68,7 +64,12 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     @app.post("/allocate")
     def _allocate() -> Response:
-        return jsonify(allocator.allocate(_asked(request.get_data(), settings.k)))
+        return jsonify(allocator.allocate(read_asked(request.get_data(), settings.k)))
+
+    @app.post("/replay")
+    def _replay() -> Response:
+        asked = read_asked(request.get_data(), settings.k, (*CHOICES, "known_at"))
+        return jsonify(allocator.replay(asked))
 
     return app
 
@@ -100,20 +101,17 @@ class Allocator:
                 f"{now:%Y-%m-%d %H:%M} UTC: load them first"
             )
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
-        choices = {**terms.as_choices(), "candidates": self._settings.tickers}
-        tag = allocation.tag(as_of, self._forecaster.bundle.id, choices)
-        decided = self._bucket.read_or_none(f"decision_{allocation.stamp(as_of)}_{tag}.json")
+        tag = self._tag(as_of, terms)
+        decided = self._decided(as_of, tag)
         if decided is not None:
-            document: dict[str, Any] = json.loads(decided.content)
-            self._drop_target(as_of, tag, document)
-            return document
+            self._drop_target(as_of, tag, decided)
+            return decided
         began = time.monotonic()
-        gathered = self._gather(as_of)
+        gathered = self._gather(as_of, now, self._held())
         loaded = time.monotonic()
         outlook = foresee(as_of, gathered.panel, tuple(gathered.sectors), self._forecaster)
         seen = time.monotonic()
-        policy = self._policy if terms.policy == self._settings.policy else POLICIES[terms.policy]
-        answer = choose(outlook, gathered.sectors, gathered.held, terms, policy)
+        answer = choose(outlook, gathered.sectors, gathered.held, terms, self._named(terms))
         seconds = {
             "read": round(loaded - began, 3),
             "forecast": round(seen - loaded, 3),
@@ -122,17 +120,63 @@ class Allocator:
         document = self._document(answer, gathered, as_of, tag, seconds)
         return self._drop(as_of, tag, document, outlook.forecast)
 
-    def _gather(self, as_of: dt.datetime) -> Gathered:
+    def replay(self, asked: Asked) -> dict[str, Any]:
+        """Make a past decision again, on what was known then or at `known_at`; nothing is dropped.
+
+        Returns: the weights of both, and whether they and the bars they rest on are the same.
+
+        Raises:
+            DataError: no as_of, or nothing was decided then under these settings.
+        """
+        if asked.as_of is None:
+            raise DataError('a replay needs the "as_of" of a past decision')
+        terms = Terms.from_settings(self._settings, asked.policy, asked.k)
+        tag = self._tag(asked.as_of, terms)
+        decided = self._decided(asked.as_of, tag)
+        if decided is None:
+            raise DataError(
+                f"a decision of {asked.as_of:%Y-%m-%d %H:%M} UTC under these settings is required, "
+                f"found no decision_{allocation.stamp(asked.as_of)}_{tag}.json in the bucket"
+            )
+        known_at = asked.known_at or dt.datetime.fromisoformat(decided["known_at"])
+        gathered = self._gather(asked.as_of, known_at, decided["held_weights"])
+        outlook = foresee(asked.as_of, gathered.panel, tuple(gathered.sectors), self._forecaster)
+        answer = choose(outlook, gathered.sectors, gathered.held, terms, self._named(terms))
+        return compare(decided, answer.weights, gathered.panel.digest(), known_at)
+
+    def _tag(self, as_of: dt.datetime, terms: Terms) -> str:
+        choices = {**terms.as_choices(), "candidates": self._settings.tickers}
+        return allocation.tag(as_of, self._forecaster.bundle.id, choices)
+
+    def _decided(self, as_of: dt.datetime, tag: str) -> dict[str, Any] | None:
+        """The decision as it stands in the bucket."""
+        found = self._bucket.read_or_none(f"decision_{allocation.stamp(as_of)}_{tag}.json")
+        if found is None:
+            return None
+        document: dict[str, Any] = json.loads(found.content)
+        return document
+
+    def _named(self, terms: Terms) -> Policy:
+        return self._policy if terms.policy == self._settings.policy else POLICIES[terms.policy]
+
+    def _gather(
+        self, as_of: dt.datetime, known_at: dt.datetime, held: Mapping[str, float]
+    ) -> Gathered:
         found = self._services.dump(
-            "price_history", start=(as_of - HISTORY).isoformat(), end=as_of.isoformat()
+            "price_history",
+            start=(as_of - HISTORY).isoformat(),
+            end=as_of.isoformat(),
+            known_at=known_at.isoformat(),
         )
         universe = self._services.dump("universe").table.to_pylist()
         sectors = {
             row["ticker"]: row["sector"]
             for row in universe
-            if row["tradable"] and row["valid_to"] is None
+            if row["tradable"]
+            and row["valid_from"] <= known_at
+            and (row["valid_to"] is None or known_at < row["valid_to"])
         }
-        return Gathered(build(bars.from_arrow(found.table)), sectors, self._held(), found.market)
+        return Gathered(build(bars.from_arrow(found.table)), sectors, held, found.market, known_at)
 
     def _held(self) -> dict[str, float]:
         """What the account's own orders hold, as it was last saved, of the equity that is managed;
@@ -154,6 +198,9 @@ class Allocator:
         return {
             **answer.document,
             "held": held,
+            "held_weights": dict(gathered.held),
+            "known_at": gathered.known_at.isoformat(),
+            "bars": gathered.panel.digest(),
             "object": None if is_empty else f"target_{allocation.stamp(as_of)}_{tag}.csv",
             "market": gathered.market,
             "trained_on": training.trained_on,
@@ -220,36 +267,6 @@ def _due(now: dt.datetime) -> dt.datetime:
             "decide within half an hour after it, or name an as_of"
         )
     return past[-1]
-
-
-def _asked(raw: bytes, most: int) -> Asked:
-    """The request's body, whatever type it claims; `most` names may be asked for.
-
-    Raises:
-        DataError: it is neither empty nor a JSON object of what can be asked for.
-    """
-    try:
-        body = json.loads(raw) if raw.strip() else {}
-    except ValueError as error:
-        raise DataError(f"the body must be a JSON object: {error}") from error
-    if not isinstance(body, dict) or set(body) - {"as_of", "k", "policy"}:
-        raise DataError('the body may hold "as_of", "k" and "policy", nothing else')
-    as_of, k, policy = body.get("as_of"), body.get("k"), body.get("policy")
-    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= most):
-        raise DataError(f"k must be a whole number from 1 to ASTRA_K, {most}; found {k!r}")
-    if policy is not None and policy not in POLICIES:
-        raise DataError(f"policy must be one of {', '.join(POLICIES)}, found {policy!r}")
-    if as_of is None:
-        return Asked(None, k, policy)
-    try:
-        time_of = dt.datetime.fromisoformat(as_of)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"as_of must be an ISO time, found {as_of!r}") from error
-    if time_of.tzinfo is None:
-        raise DataError(f"as_of needs a time zone, found {as_of!r}")
-    if not decision_times_between(time_of, time_of + dt.timedelta(seconds=1)):
-        raise DataError(f"as_of must be a decision time (hourly from 10:00 New York): {as_of}")
-    return Asked(time_of.astimezone(dt.UTC), k, policy)
 
 
 def _forecast_rows(forecast: Forecast) -> pd.DataFrame:

@@ -7,6 +7,7 @@ holds closed bars only, so what reads it cannot see the future.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,13 @@ class Panel:
         out = np.full((len(starts), len(self.tickers)), np.nan)
         out[1:] = np.log(self.open[starts[1:]]) - np.log(self.close[starts[1:] - 1])
         return out
+
+    def digest(self) -> dict[str, int | str]:
+        """The number of bars, and a hash that any other price, ticker or gap would change."""
+        content = hashlib.blake2b("|".join(self.tickers).encode(), digest_size=8)
+        for array in (self.ts, self.open, self.close):
+            content.update(array.tobytes())
+        return {"count": int(np.isfinite(self.close).sum()), "digest": content.hexdigest()}
 
     def last_close(self) -> Floats:
         """The last price printed in the panel for each ticker, shape (N,); NaN if none was."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from astra import bars
 from astra.allocation import parse
 from astra.errors import BundleError, ConfigError
 from astra.gcs import Bucket, connect
@@ -150,6 +151,67 @@ def test_it_starts_from_what_the_account_holds_and_mostly_holds(house: House) ->
     again = house.client(k=19).post("/allocate", json={"policy": "min_variance"}).get_json()
     assert again["tau"] < first["tau"]
     assert again["weights"] == pytest.approx(first["weights"], abs=0.02)
+
+
+def correct(house: House, ticker: str, factor: float, seen: dt.datetime) -> None:
+    """The last three bars of `ticker` were wrong, as the vendor says at `seen`."""
+    store = open_store(house.settings.database_url)
+    frame = bars.from_arrow(store.prices.read([ticker], TEN - dt.timedelta(minutes=15), TEN))
+    frame.loc[:, list(bars.PRICES)] *= factor
+    assert store.prices.upsert(frame, seen).updated == len(frame) > 0
+    store.close()
+
+
+def test_a_replay_sees_what_the_decision_saw_and_a_correction_only_when_asked(
+    house: House,
+) -> None:
+    house.load()
+    client = house.client()
+    first = client.post("/allocate", json={"policy": "min_variance"}).get_json()
+    objects = house.dropped()
+    later = TEN + dt.timedelta(hours=2)
+    house.sandbox.market.clock.step_to(later)
+    house.load()
+    name = max(first["weights"], key=first["weights"].__getitem__)
+    correct(house, name, 0.9, later)
+    asked = {"as_of": TEN.isoformat(), "policy": "min_variance"}
+    then = client.post("/replay", json=asked).get_json()
+    assert (then["same_weights"], then["same_bars"]) == (True, True)
+    assert then["weights"] == first["weights"]
+    assert then["message"] == "the same weights, from the same bars"
+    now = client.post("/replay", json={**asked, "known_at": later.isoformat()}).get_json()
+    assert (now["same_weights"], now["same_bars"]) == (False, False)
+    assert now["weights"] != first["weights"]
+    assert "bars that were corrected" in now["message"]
+    assert house.dropped() == objects
+
+
+def test_a_replay_starts_from_what_was_held_then(house: House) -> None:
+    house.load()
+    store = open_store(house.settings.database_url)
+    account = Account("1", Decimal(50_000), Decimal(100_000), Decimal(50_000))
+    held = [Position(NAMES[0], Decimal(500), 100.0, 100.0)]
+    store.books.record_account_summary(account, held, TEN - dt.timedelta(hours=1))
+    client = house.client()
+    first = client.post("/allocate").get_json()
+    store.books.record_account_summary(account, [], TEN)
+    again = client.post("/replay", json={"as_of": TEN.isoformat()}).get_json()
+    assert first["held_weights"] == {NAMES[0]: 0.5}
+    assert (again["same_weights"], again["decided"]) == (True, first["weights"])
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, 'needs the "as_of"'),
+        ({"as_of": TEN.isoformat()}, "found no decision_"),
+        ({"as_of": TEN.isoformat(), "known_at": "then"}, "known_at must be an ISO time"),
+    ],
+)
+def test_a_replay_of_nothing_is_refused(house: House, body: object, sentence: str) -> None:
+    answer = house.client().post("/replay", json=body)
+    assert answer.status_code == 400
+    assert sentence in answer.get_json()["message"]
 
 
 def test_an_empty_store_is_refused_and_nothing_is_dropped(house: House) -> None:
