@@ -2,7 +2,7 @@
 
 import datetime as dt
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -78,6 +78,42 @@ def test_missed_times_are_caught_up_once_and_a_failure_does_not_stop_the_others(
     assert reports == {"broken": 500, "gone": 0, "later": 200}
     assert [path for path, _ in seen] == ["/broken", "/later"]
     assert seen[0][1] is None
+
+
+def test_the_deployed_job_file_loads_the_universe_in_ten_parts_at_once() -> None:
+    jobs = read_jobs(HOUSE / "deploy" / "jobs.yaml")
+    loads = [job for job in jobs if job.name.startswith("load-price-history-")]
+    assert [job.path for job in loads] == [f"/load_price_history?part={i}/10" for i in range(1, 11)]
+    opening = new_york("2026-06-15T09:29")
+    assert {job.next_after(opening) for job in loads} == {new_york("2026-06-15T09:30")}
+    paths = {job.path for job in jobs if job.name.startswith("catch-up")}
+    assert len(paths) == 10
+    assert "/load_price_history?period=max&part=10/10" in paths
+    assert len({job.name for job in jobs}) == len(jobs)
+
+
+def test_jobs_of_one_time_run_together() -> None:
+    together = threading.Barrier(3)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            together.wait(timeout=5)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
+    jobs = tuple(Job(name, "0 * * * *", "etl", "/x", NEW_YORK) for name in "abc")
+    urls = {"etl": f"http://127.0.0.1:{listening.server_port}"}
+    scheduler = Scheduler(jobs, urls, "", new_york("2026-06-15T09:50"))
+    statuses: list[int] = []
+    scheduler.fire(new_york("2026-06-15T10:00"), lambda job, status, text: statuses.append(status))
+    listening.shutdown()
+    listening.server_close()
+    assert statuses == [200] * 3
 
 
 def test_a_broken_job_file_is_refused(tmp_path) -> None:

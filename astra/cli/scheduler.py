@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import requests
@@ -54,12 +57,26 @@ def read_jobs(path: Path) -> tuple[Job, ...]:
     try:
         content = yaml.safe_load(path.read_text())
         zone = ZoneInfo(content["timezone"])
-        jobs = tuple(Job(**job, zone=zone) for job in content["jobs"])
+        jobs = tuple(job for entry in content["jobs"] for job in _jobs(entry, zone))
         for job in jobs:
             CronTrigger.from_crontab(job.schedule, timezone=zone)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is no job file: {error}") from error
     return jobs
+
+
+def _jobs(entry: Mapping[str, Any], zone: ZoneInfo) -> Iterator[Job]:
+    """The jobs of one entry: `parts: 10` makes ten that each ask for their part."""
+    plain = {name: value for name, value in entry.items() if name != "parts"}
+    whole = Job(**plain, zone=zone)
+    parts = int(entry.get("parts", 1))
+    if parts == 1:
+        yield whole
+        return
+    mark = "&" if "?" in whole.path else "?"
+    for i in range(1, parts + 1):
+        path = f"{whole.path}{mark}part={i}/{parts}"
+        yield replace(whole, name=f"{whole.name}-{i:02}", path=path)
 
 
 class Scheduler:
@@ -78,19 +95,29 @@ class Scheduler:
         self._due = {job.name: job.next_after(now) for job in jobs}
 
     def fire(self, now: dt.datetime, report: Callable[[Job, int, str], None]) -> None:
-        """POST every job that is due at the market's `now`, in the order of their times.
+        """POST every job that is due at the market's `now`: those of one time together, earlier
+        times first. Returns when all have answered.
 
         A job that fails is reported and runs again at its next time.
         """
         ready = sorted((j for j in self._jobs if self._due[j.name] <= now), key=self._time)
+        for _, group in groupby(ready, key=self._time):
+            jobs = list(group)
+            with ThreadPoolExecutor(len(jobs)) as pool:
+                answers = list(pool.map(self._post, jobs))
+            for job, (status, text) in zip(jobs, answers, strict=True):
+                report(job, status, text)
         for job in ready:
             self._due[job.name] = job.next_after(now)
-            try:
-                url = self._urls[job.service] + job.path
-                answer = requests.post(url, headers=self._headers, timeout=JOB_SECONDS)
-                report(job, answer.status_code, answer.text)
-            except requests.RequestException as error:
-                report(job, 0, f"{type(error).__name__}: {error}")
+
+    def _post(self, job: Job) -> tuple[int, str]:
+        """Status and body; 0 and what is wrong where there was no answer."""
+        url = self._urls[job.service] + job.path
+        try:
+            answer = requests.post(url, headers=self._headers, timeout=JOB_SECONDS)
+        except requests.RequestException as error:
+            return 0, f"{type(error).__name__}: {error}"
+        return answer.status_code, answer.text
 
     def next_due(self) -> dt.datetime:
         return min(self._due.values())
