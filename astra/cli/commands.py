@@ -94,10 +94,30 @@ def up(
 @app.command()
 def load(
     tickers: Annotated[str, typer.Option(help="AAPL|MSFT; default: the whole universe")] = "",
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="from this day on, as far back as a vendor has it"),
+    ] = None,
+    period: Annotated[str, typer.Option(help="5d, 1mo, max: load this much again")] = "",
 ) -> None:
-    """Load bars through the ETL service."""
-    query = {"ticker": tickers} if tickers else {}
+    """Load bars through the ETL service: what is new, or a stretch of the past."""
+    asked = {"ticker": tickers, "period": period, "since": since and since.date().isoformat()}
+    query = {name: value for name, value in asked.items() if value}
     _show(_services().post("etl", "/load_price_history", **query))
+
+
+@app.command()
+def replay(
+    as_of: Annotated[str, typer.Argument(help="ISO time of a past decision")],
+    known_at: Annotated[
+        str | None, typer.Option(help="ISO time; default: when it was decided")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="measured, trust, original, ...")] = None,
+    k: Annotated[int | None, typer.Option(min=1, help="names at most")] = None,
+) -> None:
+    """Make a past decision again, on what was known then or at another time; nothing is traded."""
+    asked = {"as_of": as_of, "known_at": known_at, "policy": policy, "k": k}
+    _show(_services().post("model", "/replay", {n: v for n, v in asked.items() if v is not None}))
 
 
 @app.command()
