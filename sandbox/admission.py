@@ -9,17 +9,20 @@ from collections.abc import Collection, Iterable
 from decimal import ROUND_DOWN, Decimal
 
 from astra.records import Side
+from sandbox.market import Market
 from sandbox.orders import FORBIDDEN, MIN_ORDER_USD, UNPROCESSABLE, Order, Refusal, Ticket
 
 CENT = Decimal("0.01")
 
 
 def check_asset(
-    ticket: Ticket, whole_shares_only: Collection[str], *, is_listed: bool, is_open: bool
+    ticket: Ticket, market: Market, whole_shares_only: Collection[str], *, is_open: bool
 ) -> None:
     """The symbol is listed; fractions need an asset that has them and an open session."""
-    if not is_listed:
-        raise Refusal(422, UNPROCESSABLE, f'asset "{ticket.symbol}" not found')
+    if not market.has(ticket.symbol):
+        gone = market.has_left(ticket.symbol)
+        text = "is not active" if gone else "not found"
+        raise Refusal(422, UNPROCESSABLE, f'asset "{ticket.symbol}" {text}')
     if not ticket.is_fractional:
         return
     if ticket.symbol in whole_shares_only:

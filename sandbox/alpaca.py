@@ -33,6 +33,7 @@ from sandbox.faults import Faults, install
 from sandbox.market import Market
 from sandbox.orders import BAD_REQUEST, NOT_FOUND, QTY_STEP, Order, Refusal, read_ticket
 from sandbox.valuation import Lot
+from sandbox.view import VendorView
 
 trading_api = Blueprint("trading", __name__, url_prefix="/v2")
 
@@ -85,7 +86,7 @@ def create_app(
     app.extensions |= {
         "broker": broker,
         "faults": faults,
-        "feed": DataFeed(market, feed, half_spread_bp / 10_000),
+        "feed": DataFeed(VendorView(market, "alpaca"), feed, half_spread_bp / 10_000),
         "state": lambda: _state(app),
         "reset": lambda: _reset(app),
         "stop": lambda: None,
@@ -225,10 +226,9 @@ def calendar() -> ResponseReturnValue:
 
 @trading_api.get("/assets")
 def assets() -> ResponseReturnValue:
-    broker = _broker()
-    if request.args.get("status", "active") != "active":
-        return jsonify([])
-    return jsonify([asset_body(broker, symbol) for symbol in broker.market.tickers])
+    broker, status = _broker(), request.args.get("status", "")
+    bodies = (asset_body(broker, symbol) for symbol in broker.market.known)
+    return jsonify([body for body in bodies if status in ("", body["status"])])
 
 
 @trading_api.get("/assets/<name>")
@@ -278,11 +278,9 @@ def _decimal_argument(name: str) -> Decimal | None:
 
 
 def _symbol_named(name: str) -> str | None:
-    """By symbol or by asset id."""
-    market = _broker().market
-    if market.has(name):
-        return name
-    return next((symbol for symbol in market.tickers if asset_id(symbol) == name), None)
+    """By symbol or by asset id; those that have left included."""
+    known = _broker().market.known
+    return name if name in known else next((s for s in known if asset_id(s) == name), None)
 
 
 def _lot(name: str) -> Lot:

@@ -153,14 +153,15 @@ def activity_body(line: Line) -> Body:
 
 
 def asset_body(broker: Broker, symbol: str) -> Body:
+    is_listed = broker.market.has(symbol)
     return {
         "id": asset_id(symbol),
         "class": "us_equity",
         "exchange": "NYSE",
         "symbol": symbol,
         "name": broker.market.name(symbol),
-        "status": "active",
-        "tradable": True,
+        "status": "active" if is_listed else "inactive",
+        "tradable": is_listed,
         "marginable": broker.terms.account_type == "margin",
         "shortable": False,
         "easy_to_borrow": False,

@@ -164,8 +164,7 @@ class Broker:
     def _admit(self, ticket: Ticket, now: datetime) -> Decimal:
         """The last price of a ticket's symbol, if all but its funds are in order."""
         symbol, is_open = ticket.symbol, session_at(now) is not None
-        is_listed = self.market.has(symbol)
-        check_asset(ticket, self.terms.whole_shares_only, is_listed=is_listed, is_open=is_open)
+        check_asset(ticket, self.market, self.terms.whole_shares_only, is_open=is_open)
         if ticket.client_order_id in self._by_client_id:
             raise Refusal(422, BAD_REQUEST, "client_order_id must be unique")
         check_wash_trade(ticket, self.open_orders())
@@ -227,7 +226,7 @@ class Broker:
         found = (action for symbol in symbols for action in self.market.actions(symbol))
         return sorted(
             (action for action in found if self._settled_to < action.at <= now),
-            key=lambda action: (action.at, action.ticker, action.kind),
+            key=lambda action: (action.at, action.ticker, action.kind == "split"),
         )
 
     def _act(self, action: CorporateAction) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from astra.errors import DataError
+from sandbox import market_events
 from sandbox.faults import Faults
 from sandbox.market import Market
 
@@ -19,7 +20,10 @@ def create_app(
     states: Mapping[str, Callable[[], Mapping[str, Any]]],
     open_account: Callable[[], None],
 ) -> Flask:
-    """Routes under /sandbox; `states` are the vendors' own views, by vendor.
+    """Routes under /sandbox: state, clock, faults, account, and market for what befalls it.
+
+    What `clock`, `faults` and `market` take: `_move`, `sandbox.faults.Fault` and
+    `sandbox.market_events`. `states` are the vendors' own views, by vendor.
 
     `open_account` replaces the broker's account by a new one that opens now, as a reset of a paper
     account does: new number, first deposit, nothing else.
@@ -40,6 +44,7 @@ def create_app(
         return jsonify(
             clock=_clock(market),
             market=_market(market),
+            events=market.amendments.done,
             faults=faults.armed(),
             vendors={name: state() for name, state in states.items()},
         )
@@ -52,6 +57,11 @@ def create_app(
     def _set() -> Response:
         _move(market, _body())
         return jsonify(_clock(market))
+
+    @app.post("/sandbox/market")
+    def _happen() -> Response:
+        market_events.take(market, _body())
+        return jsonify(events=market.amendments.done)
 
     @app.post("/sandbox/account")
     def _reset() -> Response:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import bisect
 import copy
 import datetime as dt
-import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, Session, next_session, session_at
 from sandbox.amendments import Amendments
 from sandbox.clock import Clock
+from sandbox.corporate import restated, shares_at
 from sandbox.forming import Forming, partial
 from sandbox.listing import default_tickers
 from sandbox.replay import Recording
@@ -54,12 +53,12 @@ class Market:
         amendments: what was done to it at run time.
     """
 
-    def __init__(self, tape: Tape, clock: Clock) -> None:
+    def __init__(self, tape: Tape, clock: Clock, amendments: Amendments | None = None) -> None:
         self.tape = tape
         self.clock = clock
         self.identity = tape.identity
         self.planted_edge = tape.planted_edge
-        self.amendments = Amendments()
+        self.amendments = amendments or Amendments()
         self._row = {ticker: i for i, ticker in enumerate(tape.tickers)}
         tape.extended_to(clock.now())
 
@@ -78,10 +77,15 @@ class Market:
     @property
     def tickers(self) -> tuple[str, ...]:
         """Canonical names of what is listed now, stocks before ETFs, those listed later last."""
-        if not (self.amendments.joined or self.amendments.delisted):
-            return self.tape.tickers
-        known = (*self.tape.tickers, *self.amendments.joined)
-        return tuple(ticker for ticker in known if self.has(ticker))
+        if not self.amendments.delisted:
+            return self.known
+        return tuple(ticker for ticker in self.known if not self.has_left(ticker))
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """As `tickers`, with those that have left."""
+        now, joined = self.clock.now(), self.amendments.joined
+        return (*self.tape.tickers, *(t for t, joiner in joined.items() if joiner.at <= now))
 
     def has(self, ticker: str) -> bool:
         """Whether the market lists it now."""
@@ -122,8 +126,7 @@ class Market:
 
     def reach(self, ticker: str) -> dt.datetime:
         """The time up to which its trading is known: now, or when it left."""
-        now = self.clock.now()
-        return min(now, self.amendments.delisted.get(ticker, now))
+        return self._alive(ticker)
 
     def frozen(self) -> Market:
         """This market with its clock stopped now, so that one answer is of one moment."""
@@ -173,30 +176,29 @@ class Market:
 
     def actions(self, ticker: str) -> tuple[CorporateAction, ...]:
         """Dividends and splits up to now; a dividend is per share of now."""
-        tape, _ = self._source(ticker)
-        now, joiner = self.clock.now(), self.amendments.joined.get(ticker)
-        tape.extended_to(now)
-        made = self.amendments.splits.get(ticker, ())
-        known = sorted((a for a in (*tape.actions(ticker), *made) if a.at <= now), key=_in_time)
-        splits = [a for a in known if a.kind == "split"]
-
-        def since(a: CorporateAction) -> float:
-            """The record has a dividend per share of its day, but knows nothing of `made`."""
-            return math.prod(s.value for s in splits if s.at > a.at or s in made)
-
-        return tuple(
-            a if a.kind == "split" else replace(a, value=a.value / since(a))
-            for a in known
-            if joiner is None or a.at > joiner.at
-        )
+        recorded, made = self._actions(ticker, self.clock.now())
+        joiner = self.amendments.joined.get(ticker)
+        found = restated(recorded, made, self._alive(ticker))
+        return tuple(a for a in found if joiner is None or a.at > joiner.at)
 
     def shares(self, ticker: str, at: dt.datetime | None = None) -> float:
         """Shares at `at` (default: now) for each share of the record's beginning."""
-        at = at or self.clock.now()
+        at = self._alive(ticker, at)
+        recorded, made = self._actions(ticker, at)
+        return shares_at((*recorded, *made), at)
+
+    def _actions(
+        self, ticker: str, at: dt.datetime
+    ) -> tuple[tuple[CorporateAction, ...], tuple[CorporateAction, ...]]:
+        """Those of the record, which reaches `at`, and those made at run time."""
         tape, _ = self._source(ticker)
         tape.extended_to(at)
-        known = (*tape.actions(ticker), *self.amendments.splits.get(ticker, ()))
-        return math.prod(a.value for a in known if a.kind == "split" and a.at <= at)
+        return tape.actions(ticker), self.amendments.splits.get(ticker, ())
+
+    def _alive(self, ticker: str, at: dt.datetime | None = None) -> dt.datetime:
+        """`at` (default: now), or when it left if that was before."""
+        at = at or self.clock.now()
+        return min(at, self.amendments.delisted.get(ticker, at))
 
     def _source(self, ticker: str) -> tuple[Tape, int]:
         """The record that has it, and its row there."""
@@ -229,8 +231,8 @@ class Market:
         shares = self.shares(ticker, known_at)
         if shares == 1:
             return bars
-        prices = (p / shares for p in (bars.open, bars.high, bars.low, bars.close))
-        return Bars(bars.ts, *prices, (bars.volume * shares).astype(np.int64))
+        o, h, low, c = (p / shares for p in (bars.open, bars.high, bars.low, bars.close))
+        return Bars(bars.ts, o, h, low, c, (bars.volume * shares).astype(np.int64))
 
 
 def simulated_market(
@@ -295,7 +297,7 @@ def simulated_bars(
     """All bars of [first, last] as a bars frame, equal to a market's that starts at `first`."""
     market = simulated_market(tickers, seed=seed, edge=edge, start=first, end=last, splits=splits)
     tape, names = market.tape, sorted(market.tickers)
-    order = [market.tickers.index(t) for t in names]
+    order = [tape.tickers.index(t) for t in names]
     blocks = [tape.block(i) for i in range(len(tape.extended_to(market.clock.now())))]
     known = [b for b in blocks if b and b.session.date <= last]
     kept = np.concatenate([b.printed[order] for b in known], axis=1)
@@ -314,10 +316,6 @@ def simulated_bars(
             "volume": (taken("volume") * shares).astype(np.int64),
         }
     )
-
-
-def _in_time(action: CorporateAction) -> tuple[dt.datetime, bool]:
-    return action.at, action.kind == "split"
 
 
 def _utc(seconds: int) -> dt.datetime:

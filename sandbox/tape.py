@@ -34,9 +34,8 @@ class Bars:
         return len(self.ts)
 
 
-NO_BARS = Bars(
-    np.empty(0, np.int64), *(np.empty(0) for _ in range(4)), volume=np.empty(0, np.int64)
-)
+_NONE = np.empty(0)
+NO_BARS = Bars(np.empty(0, np.int64), _NONE, _NONE, _NONE, _NONE, np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,7 @@ class Tape(Protocol):
 
 
 def bars_between(tape: Tape, row: int, sessions: range, start: int, end: int) -> Bars:
-    """What one row printed in [start, end), epoch seconds, within `sessions`, as the blocks have it.
-
-    No copy is made of what other rows or sessions printed.
-    """
+    """What one row printed in [start, end), epoch seconds; `sessions` are all that overlap it."""
     blocks = [block for i in sessions if (block := tape.block(i))]
     if not blocks:
         return NO_BARS
@@ -105,12 +101,14 @@ def bars_between(tape: Tape, row: int, sessions: range, start: int, end: int) ->
     low, high = np.searchsorted(grid, (start, end))
     printed = np.concatenate([block.printed[row] for block in blocks])
     kept = low + np.flatnonzero(printed[low:high])
-    prices = (
-        np.concatenate([getattr(block, name)[row] for block in blocks])[kept]
-        for name in ("open", "high", "low", "close")
+    return Bars(
+        grid[kept],
+        np.concatenate([block.open[row] for block in blocks])[kept],
+        np.concatenate([block.high[row] for block in blocks])[kept],
+        np.concatenate([block.low[row] for block in blocks])[kept],
+        np.concatenate([block.close[row] for block in blocks])[kept],
+        np.concatenate([block.volume[row] for block in blocks])[kept],
     )
-    volume = np.concatenate([block.volume[row] for block in blocks])[kept]
-    return Bars(grid[kept], *prices, volume)
 
 
 @lru_cache(maxsize=1024)

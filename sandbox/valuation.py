@@ -33,7 +33,7 @@ class Balances:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A position; prices in USD, `last_close` is the previous session's."""
+    """A position; prices in USD a share of now, `last_close` is the previous session's."""
 
     symbol: str
     qty: Decimal
@@ -139,9 +139,9 @@ class Valuation:
         key = (self._close_time(), symbol)
         if key not in self._closes:
             lines = [x for x in self._books.lines if x.symbol == symbol and x.shares]
-            self._closes[key] = _exact(
-                prices_at(self._market, lines, np.array([_epoch(key[0])]))[0]
-            )
+            then = prices_at(self._market, lines, np.array([_epoch(key[0])]))[0]
+            split = self._market.shares(symbol) / self._market.shares(symbol, key[0])
+            self._closes[key] = _exact(then / split)
         return self._closes[key]
 
 

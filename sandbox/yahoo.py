@@ -11,6 +11,7 @@ import datetime as dt
 import re
 import secrets
 from collections.abc import Mapping
+from fractions import Fraction
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
@@ -28,7 +29,8 @@ from sandbox.faults import Faults
 from sandbox.listing import ETFS
 from sandbox.market import Market
 from sandbox.serving import date_answers
-from sandbox.tape import Floats
+from sandbox.tape import CorporateAction, Floats
+from sandbox.view import VendorView
 from sandbox.yahoo_rows import Window, daily, intraday
 
 _VALID_RANGES = ("1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max")
@@ -48,6 +50,7 @@ class _ChartError(Exception):
 
 def create_app(market: Market, faults: Faults) -> Flask:
     """The vendor's app; `extensions["state"]()` tells what it has served."""
+    market = VendorView(market, "yahoo")
     app = Flask("sandbox.yahoo")
     app.json.sort_keys = False  # type: ignore[attr-defined]
     crumb, served = secrets.token_urlsafe(8), {"charts": 0}
@@ -181,16 +184,23 @@ def _events(market: Market, ticker: str, window: Window, asked: str) -> dict[str
     found: dict[str, dict[str, object]] = {}
     for action in market.actions(ticker):
         at = int(action.at.timestamp())
-        if not window.start <= at < window.end or action.kind[:3] not in asked.replace(
-            "spl", "spl"
-        ):
+        if not window.start <= at < window.end or action.kind[:3] not in asked:
             continue
-        event: dict[str, object] = {"amount": action.value, "date": at}
-        if action.kind == "split":
-            ratio = {"numerator": action.value, "denominator": 1.0}
-            event = {"date": at, **ratio, "splitRatio": f"{action.value:g}:1"}
-        found.setdefault(f"{action.kind}s", {})[str(at)] = event
+        event = {"amount": action.value, "date": at}
+        found.setdefault(f"{action.kind}s", {})[str(at)] = (
+            _split_event(action) if action.kind == "split" else event
+        )
     return dict(found)
+
+
+def _split_event(action: CorporateAction) -> dict[str, object]:
+    new, old = Fraction(action.value).limit_denominator(1000).as_integer_ratio()
+    return {
+        "date": int(action.at.timestamp()),
+        "numerator": float(new),
+        "denominator": float(old),
+        "splitRatio": f"{new}:{old}",
+    }
 
 
 def _meta(market: Market, ticker: str, symbol: str, window: Window) -> dict[str, object]:
@@ -199,14 +209,15 @@ def _meta(market: Market, ticker: str, symbol: str, window: Window) -> dict[str,
     fund = ticker in ETFS
     at, price = market.last_price(ticker) or (now, None)
     forming = market.forming(ticker)
+    is_live = market.session_open() and market.reach(ticker) == now
     meta: dict[str, object] = {
         "currency": "USD",
         "symbol": symbol,
         "exchangeName": "PCX" if fund else "NYQ",
         "fullExchangeName": "NYSEArca" if fund else "NYSE",
         "instrumentType": "ETF" if fund else "EQUITY",
-        "firstTradeDate": market.first_ts,
-        "regularMarketTime": int((now if market.session_open() else at).timestamp()),
+        "firstTradeDate": market.first_trade(ticker),
+        "regularMarketTime": int((now if is_live else at).timestamp()),
         "hasPrePostMarketData": True,
         "gmtoffset": _offset(now),
         "timezone": now.astimezone(NEW_YORK).tzname(),

@@ -33,7 +33,7 @@ def intraday(market: Market, ticker: str, window: Window) -> tuple[Times, list[F
     rows = np.array([bars.open, bars.high, bars.low, bars.close, bars.volume], np.float64)
     if zlib.crc32(ticker.encode()) % 2:  # half of the tickers show gaps as nulls
         ts, rows = _with_nulls(market, window, ts, rows)
-    now = int(market.clock.now().timestamp())
+    now, reach = (int(t.timestamp()) for t in (market.clock.now(), market.reach(ticker)))
     extra: list[tuple[int, tuple[float, ...]]] = []
     forming, last = market.forming(ticker), market.last_price(ticker)
     if forming and forming.ts < now:
@@ -43,7 +43,7 @@ def intraday(market: Market, ticker: str, window: Window) -> tuple[Times, list[F
         price = forming.close if forming else last[1]
         at = now if market.session_open() else _last_close(market)
         extra.append((at, (price, price, price, price, 0.0)))
-    extra = [(t, row) for t, row in extra if window.start <= t < window.end]
+    extra = [(t, row) for t, row in extra if window.start <= t < window.end and t <= reach]
     if extra:
         ts = np.append(ts, [t for t, _ in extra])
         rows = np.hstack([rows, np.array([row for _, row in extra]).T])
@@ -78,7 +78,7 @@ def daily(market: Market, ticker: str, window: Window) -> tuple[Times, list[Floa
     present = session_at(market.clock.now())
     shown = opens.copy()
     if present and shown[-1] == int(present.opens_at.timestamp()):
-        shown[-1] = int(market.clock.now().timestamp())
+        shown[-1] = int(market.reach(ticker).timestamp())
     return shown, [
         bars.open[first],
         np.maximum.reduceat(bars.high, first),
