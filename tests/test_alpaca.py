@@ -13,7 +13,7 @@ from decimal import Decimal
 import pytest
 from desk import CLOSE, TEN, TICKERS, Desk, answering, connect, opened
 
-from astra.alpaca_bodies import (
+from astra.alpaca.bodies import (
     read_account,
     read_activity,
     read_asset,

@@ -2,7 +2,7 @@
 
 Alpaca removes account fields and adds states without notice, so only what no decision can do
 without is required; everything else has a fallback. Which requests bring the bodies is
-`astra.alpaca`'s business.
+`astra.alpaca.account`'s business.
 """
 
 from __future__ import annotations

@@ -1,26 +1,18 @@
-"""The broker: the only importer of alpaca-py. Asks Alpaca, answers in our nouns and our errors.
+"""One account at Alpaca: asks, and answers in our nouns and our errors.
 
-No decision and no journal belongs here. Written against alpaca-py 0.44.0, which sets no timeout,
-retries POST on 429 and 504 by itself and answers in models that reject unknown words: so requests
-carry a timeout, its retries are off, and raw bodies are read by `astra.alpaca_bodies`.
+No decision and no journal belongs here.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-import requests
-from requests.adapters import HTTPAdapter
-
-from astra.alpaca_bodies import (
+from astra.alpaca.bodies import (
     EquityPoint,
     read_account,
     read_activity,
@@ -30,17 +22,17 @@ from astra.alpaca_bodies import (
     read_order,
     read_position,
 )
-from astra.errors import AstraError, ConfigError, DataError, OrderError, TemporaryError
+from astra.alpaca.transport import (
+    SYMBOLS_A_REQUEST,
+    Api,
+    RateLimitError,
+    RefusedError,
+    data_api,
+    trading_api,
+)
+from astra.errors import AstraError, ConfigError, OrderError, TemporaryError
 from astra.records import Account, Activity, Asset, MarketClock, Order, Position, Side
 from astra.settings import Settings
-
-with warnings.catch_warnings():
-    # alpaca-py 0.44.0 imports its streams, and with them the deprecated websockets.legacy.
-    warnings.filterwarnings("ignore", "websockets", DeprecationWarning)
-    from alpaca.common.exceptions import APIError
-    from alpaca.common.rest import RESTClient
-    from alpaca.data.historical.stock import StockHistoricalDataClient
-    from alpaca.trading.client import TradingClient
 
 log = logging.getLogger("astra.alpaca")
 
@@ -48,15 +40,12 @@ _ORDER_PAGE = 500  # Alpaca's largest
 _ACTIVITY_PAGE = 100  # Alpaca's largest
 Timeframe = Literal["5Min", "15Min", "1H"]
 _WINDOWS = {"5Min": timedelta(minutes=5), "15Min": timedelta(minutes=15), "1H": timedelta(hours=1)}
-_SYMBOLS_A_REQUEST = 250  # keeps the URL under 2 KB
 
 
 class Alpaca:
     """One account at Alpaca. Safe to share between threads."""
 
-    def __init__(
-        self, trading: TradingClient, data: StockHistoricalDataClient, live_number: str | None
-    ) -> None:
+    def __init__(self, trading: Api, data: Api, live_number: str | None) -> None:
         """`live_number` is the account number that real money needs; None on paper."""
         self._trading = trading
         self._data = data
@@ -71,17 +60,8 @@ class Alpaca:
         Raises:
             ConfigError: key or secret are missing.
         """
-        settings.require("alpaca_key", "alpaca_secret")
-        key, secret = settings.alpaca_key, settings.alpaca_secret.get_secret_value()
-        trading = TradingClient(
-            key, secret, raw_data=True, url_override=settings.trading_url.rstrip("/")
-        )
-        data_url = settings.alpaca_data_url.rstrip("/") or None
-        data = StockHistoricalDataClient(key, secret, raw_data=True, url_override=data_url)
-        for client in (trading, data):
-            _bound(client, settings.vendor_timeout)
         live = None if settings.alpaca_paper else settings.live_trading
-        return cls(trading, data, live)
+        return cls(trading_api(settings), data_api(settings), live)
 
     def account(self) -> Account:
         """The account.
@@ -122,9 +102,9 @@ class Alpaca:
         """Price of each symbol's latest trade, USD; symbols without one are absent."""
         wanted = sorted(set(symbols))
         prices: dict[str, float] = {}
-        for i in range(0, len(wanted), _SYMBOLS_A_REQUEST):
-            query = {"symbols": ",".join(wanted[i : i + _SYMBOLS_A_REQUEST])}
-            body = _call(self._data, "GET", "/stocks/trades/latest", query)
+        for i in range(0, len(wanted), SYMBOLS_A_REQUEST):
+            query = {"symbols": ",".join(wanted[i : i + SYMBOLS_A_REQUEST])}
+            body = self._data.get("/stocks/trades/latest", query)
             for symbol, trade in (body.get("trades") or {}).items():
                 price = (trade or {}).get("p")
                 if price is not None and float(price) > 0:
@@ -151,15 +131,15 @@ class Alpaca:
             "client_order_id": client_order_id,
         }
         try:
-            return read_order({**ticket, **_call(self._trading, "POST", "/orders", ticket)})
-        except _RefusedError as refusal:
+            return read_order({**ticket, **self._trading.call("POST", "/orders", ticket).body})
+        except RefusedError as refusal:
             if not refusal.is_duplicate_id:
                 raise OrderError(
                     f"{side.value} {qty} {symbol}: {refusal}", refusal.code
                 ) from refusal
             doubt: AstraError = refusal
         except TemporaryError as error:
-            if isinstance(error, _RateLimitError):
+            if isinstance(error, RateLimitError):
                 raise
             doubt = error
         log.warning("order=%s outcome=unknown reason=%s", client_order_id, doubt)
@@ -193,15 +173,15 @@ class Alpaca:
         """Ask to cancel by the broker's id; an order that is final already stays as it is."""
         self._admit()
         try:
-            _call(self._trading, "DELETE", f"/orders/{quote(order_id, safe='')}")
-        except _RefusedError as refusal:
+            self._trading.call("DELETE", f"/orders/{quote(order_id, safe='')}")
+        except RefusedError as refusal:
             if refusal.http_status not in (404, 422):
                 raise
 
     def cancel_all(self) -> None:
         """Ask to cancel every open order of the account."""
         self._admit()
-        _call(self._trading, "DELETE", "/orders")
+        self._trading.call("DELETE", "/orders")
 
     def activities(
         self, after: datetime | None = None, kinds: Iterable[str] = ()
@@ -241,117 +221,13 @@ class Alpaca:
             self._is_admitted = True
 
     def _get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
-        return _call(self._trading, "GET", path, query)
+        return self._trading.get(path, query)
 
     def _find(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """As `_get`; None on 404."""
         try:
             return self._get(path, query)
-        except _RefusedError as refusal:
+        except RefusedError as refusal:
             if refusal.http_status == 404:
                 return None
             raise
-
-
-class _RefusedError(DataError):
-    """Alpaca understood the request and said no."""
-
-    def __init__(self, message: str, http_status: int, code: int | None) -> None:
-        super().__init__(message)
-        self.http_status = http_status
-        self.code = http_status if code is None else code
-
-    @property
-    def is_duplicate_id(self) -> bool:
-        text = str(self)
-        return self.http_status == 422 and "client_order_id" in text and "unique" in text
-
-
-class _RateLimitError(TemporaryError):
-    """429: certainly not done."""
-
-
-class _Timeout(HTTPAdapter):
-    """Gives every request a timeout, which alpaca-py 0.44 leaves out."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        super().__init__()
-
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs["timeout"] = self._seconds
-        return super().send(*args, **kwargs)
-
-
-def _bound(client: RESTClient, timeout: float) -> None:
-    """Timeouts on, alpaca-py's blind retries (3 times 3 s, POST included) off.
-
-    Its constructors take no retry settings and no session: these are private names of 0.44.0.
-    """
-    client._retry = 0
-    for scheme in ("https://", "http://"):
-        client._session.mount(scheme, _Timeout(timeout))
-
-
-def _call(
-    client: RESTClient, method: str, path: str, content: Mapping[str, object] | None = None
-) -> Any:
-    """One request; its body, or {} where there is none.
-
-    Raises:
-        TemporaryError: no answer, 5xx or 429.
-        ConfigError: the keys are wrong.
-        _RefusedError: anything else.
-    """
-    asked = f"Alpaca {method} {path}"
-    try:
-        body = client._request(method, path, dict(content) if content else None)
-    except APIError as error:
-        raise _translated(asked, error) from error
-    except requests.RequestException as error:
-        raise TemporaryError(
-            f"{asked} got no usable answer ({type(error).__name__}): try again"
-        ) from error
-    return {} if body is None else body
-
-
-def _translated(asked: str, error: APIError) -> AstraError:
-    status = error.status_code or 0
-    code, sentence = _said(str(error))
-    if status == 429:
-        return _RateLimitError(f"{asked} is rate limited: wait and try again", _wait(error))
-    if status >= 500 or status == 408:
-        return TemporaryError(f"{asked} failed with {status} {sentence}: try again", _wait(error))
-    # 40310000 speaks of the order; 40110000, or a 403 without a code, of the keys.
-    if status == 401 or (status == 403 and (code is None or str(code).startswith("401"))):
-        return ConfigError(
-            f"{asked} was not authorised ({status} {sentence}): check ASTRA_ALPACA_KEY and "
-            "ASTRA_ALPACA_SECRET, and that they belong to the same paper or live account"
-        )
-    return _RefusedError(f"{asked} was refused ({status}): {sentence}", status, code)
-
-
-def _said(text: str) -> tuple[int | None, str]:
-    """Code and sentence of an error body; gateways answer in HTML, so neither may be there."""
-    try:
-        body = json.loads(text)
-    except ValueError:
-        return None, ""
-    if not isinstance(body, dict):
-        return None, ""
-    code = body.get("code")
-    sentence = str(body.get("message") or "")
-    reason = body.get("reject_reason")
-    return code if isinstance(code, int) else None, f"{sentence} ({reason})" if reason else sentence
-
-
-def _wait(error: APIError) -> float | None:
-    """Seconds to wait by the vendor's own clock: Retry-After, or X-RateLimit-Reset less Date."""
-    headers = getattr(error.response, "headers", None) or {}
-    try:
-        if "Retry-After" in headers:
-            return max(0.0, float(headers["Retry-After"]))
-        reset, now = headers["X-RateLimit-Reset"], parsedate_to_datetime(headers["Date"])
-        return max(0.0, float(reset) - now.timestamp())
-    except (KeyError, ValueError):
-        return None

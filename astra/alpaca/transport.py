@@ -1,0 +1,226 @@
+"""The only importer of alpaca-py: one request, its answer, and its failure as one of our errors.
+
+What the answers mean is the other modules' business. Written against alpaca-py 0.44.0, which sets
+no timeout, retries POST on 429 and 504 by itself and answers in models that reject unknown words:
+so requests carry a timeout, its retries are off, and bodies stay raw.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from astra.errors import AstraError, ConfigError, DataError, TemporaryError
+from astra.settings import Settings
+
+with warnings.catch_warnings():
+    # alpaca-py 0.44.0 imports its streams, and with them the deprecated websockets.legacy.
+    warnings.filterwarnings("ignore", "websockets", DeprecationWarning)
+    from alpaca.common.exceptions import APIError
+    from alpaca.common.rest import RESTClient
+    from alpaca.data.historical.stock import StockHistoricalDataClient
+    from alpaca.trading.client import TradingClient
+
+SYMBOLS_A_REQUEST = 250  # keeps the URL under 2 KB
+
+
+class RefusedError(DataError):
+    """Alpaca understood the request and said no."""
+
+    def __init__(self, asked: str, http_status: int, code: int | None, sentence: str) -> None:
+        super().__init__(f"{asked} was refused ({http_status}): {sentence}")
+        self.http_status = http_status
+        self.code = http_status if code is None else code
+        self._sentence = sentence
+
+    @property
+    def is_duplicate_id(self) -> bool:
+        text = self._sentence
+        return self.http_status == 422 and "client_order_id" in text and "unique" in text
+
+    @property
+    def is_of_symbol(self) -> bool:
+        """A symbol has a form that Alpaca does not accept."""
+        return self.http_status in (400, 422) and "symbol" in self._sentence
+
+    @property
+    def is_of_subscription(self) -> bool:
+        """The account may not see this data."""
+        return self.http_status in (403, 422) and "subscription" in self._sentence
+
+
+class RateLimitError(TemporaryError):
+    """429: certainly not done."""
+
+
+class UnreachableError(TemporaryError):
+    """There was no answer at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request brought.
+
+    Attributes:
+        body: the JSON, {} where there is none.
+        now: Alpaca's time of the answer, None if it has no date.
+        market: identity of the market behind it; the real Alpaca names none: `real`.
+    """
+
+    body: Any
+    now: datetime | None
+    market: str
+
+
+class Api:
+    """One of Alpaca's two APIs. Safe to share between threads."""
+
+    def __init__(self, client: RESTClient, timeout: float) -> None:
+        """Its constructors take no retry settings and no session: these are private names of
+        alpaca-py 0.44.0."""
+        self._client = client
+        self._heard = threading.local()
+        client._retry = 0  # else 3 times 3 s, POST included
+        client._session.hooks["response"].append(self._hear)
+        for scheme in ("https://", "http://"):
+            client._session.mount(scheme, _Timeout(timeout))
+
+    def call(self, method: str, path: str, content: Mapping[str, object] | None = None) -> Answer:
+        """One request; `content` is its query, or its JSON body where it is a POST.
+
+        Raises:
+            TemporaryError: no answer (UnreachableError), 429 (RateLimitError) or 5xx.
+            ConfigError: the keys are wrong.
+            RefusedError: anything else.
+        """
+        asked = f"Alpaca {method} {path}"
+        sent: Any = dict(content) if content else None
+        if sent and method != "POST":  # commas as they are: three bytes each would be too many
+            sent = urlencode({k: v for k, v in sent.items() if v is not None}, safe=",:")
+        try:
+            body = self._client._request(method, path, sent)
+        except APIError as error:
+            raise _translated(asked, error) from error
+        except requests.RequestException as error:
+            is_silent = isinstance(error, requests.ConnectionError | requests.Timeout)
+            raise (UnreachableError if is_silent else TemporaryError)(
+                f"{asked} got no usable answer ({type(error).__name__}): try again"
+            ) from error
+        response = self._heard.response
+        market = response.headers.get("X-Astra-Market") or "real"
+        return Answer({} if body is None else body, _dated(response), market)
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
+        """The body of a GET; errors as `call`."""
+        return self.call("GET", path, query).body
+
+    def _hear(self, response: requests.Response, **_: object) -> None:
+        """Keep the answer, of which alpaca-py gives the body only."""
+        self._heard.response = response
+
+
+def trading_api(settings: Settings) -> Api:
+    """Accounts, orders, clock. Connects nothing yet.
+
+    Raises:
+        ConfigError: key or secret are missing.
+    """
+    url = settings.trading_url.rstrip("/")
+    client = TradingClient(*_keys(settings), raw_data=True, url_override=url)
+    return Api(client, settings.vendor_timeout)
+
+
+def data_api(settings: Settings) -> Api:
+    """Bars and trades. Connects nothing yet.
+
+    Raises:
+        ConfigError: key or secret are missing.
+    """
+    url = settings.alpaca_data_url.rstrip("/") or None
+    client = StockHistoricalDataClient(*_keys(settings), raw_data=True, url_override=url)
+    return Api(client, settings.vendor_timeout)
+
+
+def _keys(settings: Settings) -> tuple[str, str]:
+    settings.require("alpaca_key", "alpaca_secret")
+    return settings.alpaca_key, settings.alpaca_secret.get_secret_value()
+
+
+class _Timeout(HTTPAdapter):
+    """Gives every request a timeout, which alpaca-py 0.44 leaves out."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        super().__init__()
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs["timeout"] = self._seconds
+        return super().send(*args, **kwargs)
+
+
+def _translated(asked: str, error: APIError) -> AstraError:
+    status = error.status_code or 0
+    code, sentence = _said(str(error))
+    if status == 429:
+        return RateLimitError(f"{asked} is rate limited: wait and try again", _wait(error))
+    if status >= 500 or status == 408:
+        return TemporaryError(f"{asked} failed with {status} {sentence}: try again", _wait(error))
+    refusal = RefusedError(asked, status, code, sentence)
+    # 40310000 speaks of the order; 40110000, or a 403 without a code, of the keys.
+    is_of_keys = status == 401 or (status == 403 and (code is None or str(code).startswith("401")))
+    if is_of_keys and not refusal.is_of_subscription:
+        return ConfigError(
+            f"{asked} was not authorised ({status} {sentence}): check ASTRA_ALPACA_KEY and "
+            "ASTRA_ALPACA_SECRET, and that they belong to the same paper or live account"
+        )
+    return refusal
+
+
+def _said(text: str) -> tuple[int | None, str]:
+    """Code and sentence of an error body; gateways answer in HTML, so neither may be there."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None, ""
+    if not isinstance(body, dict):
+        return None, ""
+    code = body.get("code")
+    sentence = str(body.get("message") or "")
+    reason = body.get("reject_reason")
+    return code if isinstance(code, int) else None, f"{sentence} ({reason})" if reason else sentence
+
+
+def _wait(error: APIError) -> float | None:
+    """Seconds to wait by the vendor's own clock: Retry-After, or X-RateLimit-Reset less Date."""
+    response = error.response
+    if response is None:
+        return None
+    headers, now = response.headers, _dated(response)
+    try:
+        if "Retry-After" in headers:
+            return max(0.0, float(headers["Retry-After"]))
+        if now and "X-RateLimit-Reset" in headers:
+            return max(0.0, float(headers["X-RateLimit-Reset"]) - now.timestamp())
+    except ValueError:
+        return None
+    return None
+
+
+def _dated(response: requests.Response) -> datetime | None:
+    """The vendor's time: the last `Date`, as a server in front may put its own before."""
+    dates = response.raw.headers.getlist("Date")
+    try:
+        found = parsedate_to_datetime(dates[-1])
+    except (IndexError, ValueError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
