@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -53,6 +54,15 @@ class SymbolBars:
             DataError: a row has no time, or a value is no number.
         """
         return _frame(self.symbol, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One answer: rows by symbol, and the token of the next page, None if it is the last."""
+
+    rows: dict[str, list[Any]]
+    token: str | None
+    now: datetime
 
 
 class MarketData:
@@ -123,30 +133,40 @@ class MarketData:
         waiting = sorted(symbols, reverse=True)
         rows: list[Any] = []  # of waiting[-1]
         since: datetime | None = None  # the time of their first answer
-        for page, now, is_last in self._pages(query):
-            _check_order(page, waiting)
-            newest = max(page, default="")
-            while waiting and (is_last or waiting[-1] < newest):
+        for page in self._pages(query):
+            _check_order(page.rows, waiting)
+            newest = max(page.rows, default="")
+            while waiting and (not page.token or waiting[-1] < newest):
                 symbol = waiting.pop()
-                rows += page.get(symbol, ())
-                yield SymbolBars(symbol, rows, since or now)
+                rows += page.rows.get(symbol, ())
+                yield SymbolBars(symbol, rows, since or page.now)
                 rows, since = [], None
-            if waiting:
-                rows += page.get(waiting[-1], ())
-                since = (since or now) if rows else None
+            if waiting and (more := page.rows.get(waiting[-1])):
+                rows, since = rows + more, since or page.now
 
-    def _pages(
-        self, query: Mapping[str, object]
-    ) -> Iterator[tuple[dict[str, list[Any]], datetime, bool]]:
-        """Rows by symbol, the time of the answer, and whether it is the last."""
-        token = None
-        while True:
-            answer = self._api.call("GET", "/stocks/bars", {**query, "page_token": token})
-            now = self._heard(answer)
-            found, token = _page(answer.body)
-            yield found, now, token is None
-            if token is None:
-                return
+    def _pages(self, query: Mapping[str, object]) -> Iterator[_Page]:
+        """Page by page; the next is under way while one is worked on."""
+        with ThreadPoolExecutor(1, "alpaca") as pool:
+            ahead = pool.submit(self._page, query)
+            while True:
+                page = ahead.result()
+                if page.token:
+                    ahead = pool.submit(self._page, {**query, "page_token": page.token})
+                yield page
+                if not page.token:
+                    return
+
+    def _page(self, query: Mapping[str, object]) -> _Page:
+        answer = self._api.call("GET", "/stocks/bars", query)
+        now, body = self._heard(answer), answer.body
+        if not isinstance(body, dict) or not {"bars", "next_page_token"} <= body.keys():
+            raise DataError(
+                "Alpaca's bars need the fields bars and next_page_token, one is missing"
+            )
+        rows = body["bars"] or {}
+        if not isinstance(rows, dict) or not all(isinstance(r, list) for r in rows.values()):
+            raise DataError("Alpaca's bars are required as lists by symbol, found another shape")
+        return _Page(rows, body["next_page_token"] or None, now)
 
     def _latest(self, feed: MarketFeed) -> datetime:
         query = {"symbols": _PROBE, "feed": feed}
@@ -179,7 +199,7 @@ def _frame(symbol: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             f"Alpaca's bars of {symbol} need a time and numbers, found one without "
             f"({type(error).__name__} {error})"
         ) from error
-    ticker = pd.Series([symbol], dtype="str").repeat(len(rows)).array
+    ticker = pd.array([symbol] * len(rows), dtype="str")
     return pd.DataFrame({"ticker": ticker, "ts": ts, **columns})
 
 
@@ -194,16 +214,6 @@ def _seconds(times: Sequence[str]) -> NDArray[np.int64]:
     if None in found:
         raise ValueError("an empty time")
     return np.array([int(time.timestamp()) for time in found if time], np.int64)
-
-
-def _page(body: Any) -> tuple[dict[str, list[Any]], str | None]:
-    """Rows by symbol, and the token of the next page."""
-    if not isinstance(body, dict) or not {"bars", "next_page_token"} <= body.keys():
-        raise DataError("Alpaca's bars need the fields bars and next_page_token, one is missing")
-    found = body["bars"] or {}
-    if not isinstance(found, dict) or not all(isinstance(rows, list) for rows in found.values()):
-        raise DataError("Alpaca's bars are required as lists by symbol, found another shape")
-    return found, body["next_page_token"] or None
 
 
 def _check_order(page: Collection[str], waiting: Sequence[str]) -> None:
