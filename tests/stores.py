@@ -8,10 +8,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from astra.store import Store, open_store
+from astra.store.schema import price_history, price_revisions
 from tests.postgres import PostgresServer
 
 DIALECTS = ("sqlite", "postgresql")
@@ -44,8 +47,46 @@ def store_url(request: pytest.FixtureRequest, new_database: NewDatabase) -> str:
 
 
 @pytest.fixture
+def bare_store_url(request: pytest.FixtureRequest, store_url: str) -> Iterator[str]:
+    """As `store_url`, before the tables are made."""
+    if not store_url.startswith("postgresql"):
+        yield store_url
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    url = postgres.create(migrated=False)
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     """An empty store of each dialect."""
     opened = open_store(store_url)
     yield opened
     opened.close()
+
+
+# A row of each of the two tables of prices, in the order of their keys.
+Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+def price_rows(store: Store) -> Rows:
+    """Every current bar and every revision."""
+    with store._dialect.reading() as connection:
+        current, replaced = (
+            [tuple(row) for row in connection.execute(select(t).order_by(*t.primary_key))]
+            for t in (price_history, price_revisions)
+        )
+    return current, replaced
+
+
+def set_price_rows(store: Store, rows: Rows = ([], [])) -> None:
+    """Make these all that the tables of prices hold, past the store's own ways of writing."""
+    with store._dialect.writing("prices") as connection:
+        for table, wanted in zip((price_history, price_revisions), rows, strict=True):
+            connection.execute(table.delete())
+            if wanted:
+                names = [column.name for column in table.columns]
+                connection.execute(
+                    table.insert(), [dict(zip(names, row, strict=True)) for row in wanted]
+                )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
-import sqlite3
+import random
 import subprocess
 import sys
 import threading
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
 
 from astra import bars
 from astra.errors import ConfigError, DataError
 from astra.sessions import last_sessions
 from astra.store import Counts, Store, open_store
+from astra.store.dialect import FIELDS, VERSION, Window
 from astra.store.schema import metadata
+from tests.stores import DIALECTS, NewDatabase, Rows, price_rows, set_price_rows
 
 NOW = dt.datetime(2026, 7, 15, 20, 0, tzinfo=dt.UTC)  # a session's close
 HOUR = dt.timedelta(hours=1)
@@ -156,8 +158,50 @@ def test_batches_stream_in_order_and_agree_with_read(
     assert whole.equals(store.prices.read())
 
 
+def test_windows_come_in_the_order_asked_for_with_the_fields_asked_for(store: Store) -> None:
+    rows = [(t, i, 10.0 + i) for t in ("A", "B") for i in range(4)]
+    store.prices.upsert(frame(rows), NOW)
+    store.prices.upsert(frame([("A", 1, 20.0)]), NOW + 2 * HOUR)
+    at = [int(ts) for ts in GRID[:5]]
+    asked = [
+        Window("B", at[1], at[3]),
+        Window("NONE", at[0], at[4]),
+        Window("A", -(2**62), 2**62),
+        Window("A", at[1], at[2]),
+        Window("B", at[4], at[4]),
+    ]
+    with store._dialect.reading() as connection:
+        whole = list(store._dialect.windows(connection, asked))
+        closes = list(store._dialect.windows(connection, asked, fields=["volume", "close"]))
+        before = int((NOW + HOUR).timestamp())
+        earlier = list(store._dialect.windows(connection, asked, before, ["ts", "close"]))
+        assert list(store._dialect.windows(connection, [])) == []
+    assert [part.dtype for part in whole] == [VERSION] * 5
+    assert [part["ts"].tolist() for part in whole] == [at[1:3], [], at[:4], at[1:2], []]
+    assert [part["close"].tolist() for part in closes] == [
+        [11.0, 12.0], [], [10.0, 20.0, 12.0, 13.0], [20.0], [],
+    ]  # fmt: skip
+    assert closes[0].dtype.names == ("volume", "close")
+    assert earlier[2]["close"].tolist() == [10.0, 11.0, 12.0, 13.0]
+    assert whole[3].tolist() == [(at[1], 20.0, 21.0, 19.0, 20.0, 100, before + 3600, 0)]
+    assert len(whole[3].tolist()[0]) == len(FIELDS)
+
+
+def test_a_stream_that_is_left_gives_its_connection_back(store: Store) -> None:
+    store.prices.upsert(frame([(f"T{i}", 0, 10.0) for i in range(9)]), NOW)
+    with store._dialect.reading() as connection:
+        windows = [Window(f"T{i}", 0, 2**62) for i in range(9)]
+        parts = store._dialect.windows(connection, windows)
+        assert len(next(parts)) == 1
+        parts.close()  # type: ignore[attr-defined]
+        assert len(store._dialect.last_ts(connection)) == 9
+    store.prices.batches().close()  # type: ignore[attr-defined]
+    assert store.prices.count() == 9
+
+
 # Observations: at vendor hour h a load shows, for some tickers, a run of bars whose values changed
 # at known hours and never come back to an old value.
+Load = tuple[int, tuple[str, ...], int, int]
 LOADS = st.lists(
     st.tuples(
         st.integers(0, 5), st.sampled_from([("A",), ("B",), ("A", "B")]),
@@ -176,36 +220,59 @@ def seen(hour: int, tickers: tuple[str, ...], first: int, count: int) -> pd.Data
     return frame(rows)
 
 
-def versions(
-    path: Path, loads: list[tuple[int, tuple[str, ...], int, int]]
-) -> list[list[tuple[object, ...]]]:
-    path.unlink(missing_ok=True)
-    opened = open_store(f"sqlite:///{path}")
-    for hour, tickers, first, count in loads:
-        opened.prices.upsert(seen(hour, tickers, first, count), NOW + hour * HOUR)
-    opened.close()
-    connection = sqlite3.connect(path)
-    tables = [
-        connection.execute("SELECT * FROM price_history ORDER BY ticker, ts").fetchall(),
-        connection.execute(
-            "SELECT * FROM price_revisions ORDER BY ticker, ts, replaced_at"
-        ).fetchall(),
-    ]
-    connection.close()
-    return tables
+def load_in_pieces(store: Store, loads: list[Load], chance: random.Random) -> list[Counts]:
+    """Each load cut in two, or whole, and all of them in any order, some again."""
+    pieces = []
+    for hour, tickers, first, count in [*loads, *loads[:2]]:
+        whole = seen(hour, tickers, first, count)
+        cut = chance.randrange(len(whole))
+        pieces += [(part, hour) for part in (whole[:cut], whole[cut:])]
+    chance.shuffle(pieces)
+    counts = [store.prices.upsert(part, NOW + hour * HOUR) for part, hour in pieces]
+    for (part, _), counted in zip(pieces, counts, strict=True):
+        assert counted.inserted + counted.updated + counted.unchanged == len(part)
+    return counts
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+def load_in_order(store: Store, loads: list[Load]) -> Rows:
+    set_price_rows(store)
+    for hour, tickers, first, count in sorted(loads):
+        store.prices.upsert(seen(hour, tickers, first, count), NOW + hour * HOUR)
+    return price_rows(store)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(loads=LOADS, chance=st.randoms(use_true_random=False))
-def test_any_order_repetition_or_overlap_of_loads_gives_the_same_table(
-    tmp_path: Path, loads: list[tuple[int, tuple[str, ...], int, int]], chance: object
+def test_any_split_order_repetition_or_overlap_of_loads_gives_the_same_table(
+    new_database: NewDatabase, loads: list[Load], chance: random.Random
 ) -> None:
-    expected = versions(tmp_path / "a.db", sorted(loads))
-    shuffled = loads + loads[:2]
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert versions(tmp_path / "b.db", shuffled) == expected
+    store = open_store(new_database("sqlite"))
+    expected = load_in_order(store, loads)
+    set_price_rows(store)
+    counts = load_in_pieces(store, loads, chance)
+    assert price_rows(store) == expected
+    assert sum(counts, Counts()).inserted == len(expected[0])
+    store.close()
+
+
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "sqlite"])
+def test_the_databases_agree_on_any_loads(dialect: str, new_database: NewDatabase) -> None:
+    reference, store = (open_store(new_database(name)) for name in ("sqlite", dialect))
+
+    @settings(max_examples=8)
+    @given(loads=LOADS, chance=st.randoms(use_true_random=False))
+    def agree(loads: list[Load], chance: random.Random) -> None:
+        expected = load_in_order(reference, loads)
+        set_price_rows(store)
+        counts = load_in_pieces(store, loads, chance)
+        assert price_rows(store) == expected
+        assert sum(counts, Counts()).inserted == len(expected[0])
+        for hour in range(-1, 6):
+            assert held(store, NOW + hour * HOUR) == held(reference, NOW + hour * HOUR)
+
+    agree()
+    for opened in (reference, store):
+        opened.close()
 
 
 def test_concurrent_loads_of_overlapping_tickers_lose_nothing(store: Store) -> None:
@@ -251,31 +318,50 @@ def test_a_reader_that_closes_loses_no_commit_of_a_writer(tmp_path: Path) -> Non
     assert subprocess.run(another, capture_output=True, text=True).stdout == "(2,)\n"
 
 
-def open_and_load(url: str, k: int) -> None:
+def load_often(url: str, k: int) -> list[Counts]:
+    """Two of five tickers, seen at one of five hours, by one of ten processes."""
     opened = open_store(url)
     opened.claim_market("real")
-    opened.prices.upsert(frame([(f"T{k}", i, 10.0) for i in range(50)]), NOW)
+    tickers = (f"T{k % 5}", f"T{(k + 1) % 5}")
+    at = NOW + k % 5 * HOUR
+    counts = [opened.prices.upsert(seen(k % 5, tickers, first, 8), at) for first in range(0, 40, 4)]
+    opened.close()
+    return counts
 
 
-def test_services_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/astra.db"
-    fork = multiprocessing.get_context("fork")
-    starters = [fork.Process(target=open_and_load, args=(url, k)) for k in range(4)]
-    for starter in starters:
-        starter.start()
-    for starter in starters:
-        starter.join()
-    assert [starter.exitcode for starter in starters] == [0] * 4
-    assert open_store(url).prices.count() == 200
+def test_ten_processes_that_load_at_once_lose_nothing(
+    store_url: str, new_database: NewDatabase
+) -> None:
+    alone = open_store(new_database("sqlite"))
+    for k in sorted(range(10), key=lambda k: k % 5):
+        load_often(str(alone._dialect.engine.url), k)
+    with multiprocessing.get_context("fork").Pool(10) as processes:
+        counts = processes.starmap(load_often, [(store_url, k) for k in range(10)], chunksize=1)
+    together = open_store(store_url)
+    assert price_rows(together) == price_rows(alone)
+    assert sum(chain(*counts), Counts()).inserted == together.prices.count() == 5 * 44
+    for opened in (alone, together):
+        opened.close()
 
 
-def test_the_migrations_lead_to_the_tables_of_the_schema(tmp_path: Path) -> None:
-    open_store(f"sqlite:///{tmp_path}/astra.db").close()
-    engine = create_engine(f"sqlite:///{tmp_path}/astra.db")
-    with engine.connect() as connection:
+def open_and_claim(url: str, k: int) -> str | None:
+    opened = open_store(url)
+    opened.claim_market("real")
+    return opened.market()
+
+
+def test_services_that_start_at_once_migrate_once(bare_store_url: str) -> None:
+    starts = [(bare_store_url, k) for k in range(4)]
+    with multiprocessing.get_context("fork").Pool(4) as services:
+        assert services.starmap(open_and_claim, starts, chunksize=1) == ["real"] * 4
+
+
+def test_the_migrations_lead_to_the_tables_of_the_schema(bare_store_url: str) -> None:
+    opened = open_store(bare_store_url)
+    with opened._dialect.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    engine.dispose()
+    opened.close()
 
 
 def test_a_store_takes_the_bars_of_one_market_only(store: Store) -> None:
@@ -287,15 +373,16 @@ def test_a_store_takes_the_bars_of_one_market_only(store: Store) -> None:
     assert store.market() == "simulated:1"
 
 
-def test_the_vendor_time_survives_a_restart_and_never_runs_back(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/astra.db"
-    first = open_store(url)
+def test_the_vendor_time_survives_a_restart_and_never_runs_back(store_url: str) -> None:
+    first = open_store(store_url)
     first.claim_market("real")
     assert first.now() is None
     first.record_now(NOW)
     first.record_now(NOW - HOUR)
     first.close()
-    assert open_store(url).now() == NOW
+    second = open_store(store_url)
+    assert second.now() == NOW
+    second.close()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Postgresql:
         """See `Dialect`."""
         with _our_errors(self.engine), self._writers.begin() as connection:
             _raw(connection).execute(
-                f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'; "
+                f"SET LOCAL lock_timeout = {BUSY_SECONDS * 1000:.0f}; "
                 f"SELECT pg_advisory_xact_lock({_LOCKS[scope]})".encode()
             )
             yield connection
