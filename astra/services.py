@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import pyarrow as pa
@@ -31,16 +32,24 @@ _BY_NAME = {
 
 
 @dataclass(frozen=True, slots=True)
-class Dump:
-    """A table from /dump_table.
+class Pulse:
+    """What /dump_table says before the rows.
 
-    `now` is the vendor's time, `as_of` the last stored bar's close, `market` the store's identity.
+    `now` is the vendor's time, `as_of` the last stored bar's close, `market` the store's identity;
+    `etag` is another one when the rows may have changed.
     """
 
-    table: pa.Table
     now: dt.datetime | None
     as_of: dt.datetime | None
     market: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dump(Pulse):
+    """A table from /dump_table, in plain types: no dictionaries."""
+
+    table: pa.Table
 
 
 class Services:
@@ -65,8 +74,31 @@ class Services:
             DataError: the table or a filter is unknown.
             TemporaryError: the ETL service is down.
         """
-        query: dict[str, str | int] = {"table": table, "format": "arrow", **filters}
-        answer = self._ask("GET", "etl", "/dump_table", params=query)
+        return self._dumped(self._ask_dump("GET", table, filters))
+
+    def dump_if_new(self, etag: str, table: str, **filters: str | int) -> Dump | None:
+        """As `dump`, or None if nothing has changed since the answer with this `etag`.
+
+        The etag belongs to the same table and filters. Raises as `dump`.
+        """
+        answer = self._ask_dump("GET", table, filters, {"If-None-Match": etag})
+        return None if answer.status_code == HTTPStatus.NOT_MODIFIED else self._dumped(answer)
+
+    def pulse(self, table: str, **filters: str | int) -> Pulse:
+        """What `dump` would say before the rows; no row is read. Raises as `dump`."""
+        return Pulse(**_pulse(self._ask_dump("HEAD", table, filters)))
+
+    def _ask_dump(
+        self,
+        method: str,
+        table: str,
+        filters: Mapping[str, str | int],
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        query = {"table": table, "format": "arrow", **filters}
+        return self._ask(method, "etl", "/dump_table", params=query, headers=headers)
+
+    def _dumped(self, answer: requests.Response) -> Dump:
         try:
             with pa.ipc.open_stream(answer.content) as reader:
                 found = reader.read_all()
@@ -75,8 +107,7 @@ class Services:
                 f"an Arrow stream is required from {self._urls['etl']}/dump_table, found something "
                 "else: check ASTRA_ETL_URL"
             ) from error
-        now, as_of = _time(answer, "X-Astra-Now"), _time(answer, "X-Astra-As-Of")
-        return Dump(found, now, as_of, answer.headers.get("X-Astra-Market", ""))
+        return Dump(**_pulse(answer), table=_plain(found))
 
     def post(
         self, service: str, path: str, body: Mapping[str, object] | None = None, **query: str
@@ -109,7 +140,7 @@ def _error(service: str, path: str, answer: requests.Response) -> AstraError:
         body = answer.json()
         message, kind = str(body["message"]), str(body["error"])
     except (ValueError, KeyError, TypeError):
-        message, kind = answer.text[:200], ""
+        message, kind = answer.text[:200] or answer.reason, ""
     text = f"{service}{path}: {message}"
     if kind in _BY_NAME:
         return _BY_NAME[kind](text)
@@ -119,6 +150,24 @@ def _error(service: str, path: str, answer: requests.Response) -> AstraError:
         after = answer.headers.get("Retry-After", "")
         return TemporaryError(text, float(after) if after.isdigit() else None)
     return DataError(text) if answer.status_code < 500 else AstraError(text)
+
+
+def _pulse(answer: requests.Response) -> dict[str, Any]:
+    return {
+        "now": _time(answer, "X-Astra-Now"),
+        "as_of": _time(answer, "X-Astra-As-Of"),
+        "market": answer.headers.get("X-Astra-Market", ""),
+        "etag": answer.headers.get("ETag", ""),
+    }
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Tickers travel as dictionaries."""
+    kinds = {
+        field.name: field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in table.schema
+    }
+    return table.cast(pa.schema(kinds))
 
 
 def _time(answer: requests.Response, header: str) -> dt.datetime | None:

@@ -1,15 +1,24 @@
-"""`/dump_table`: a table of the store, whitelisted, typed and streamed."""
+"""`/dump_table`: a table of the store, whitelisted, typed and streamed.
+
+An answer carries an ETag of what was asked and of the version of what it was read from, so that
+`If-None-Match` asks "anything new?".
+"""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import reprlib
 from collections.abc import Mapping
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
+from astra import __version__
 from astra.errors import DataError
 from astra.store import Query, Store
+from astra.store.dump import scope
 from etl_service.formats import MIME_TYPES, encode
-from etl_service.parameters import parameters, read_time
+from etl_service.parameters import parameters, read_account, read_last, read_time
 from etl_service.universe import parse_tickers
 
 _PARAMETERS = (
@@ -26,9 +35,23 @@ def routes(store: Store) -> Blueprint:
         asked = parameters(_PARAMETERS)
         name = asked.get("format", "csv")
         if name not in MIME_TYPES:
-            raise DataError(f"a format is one of {', '.join(MIME_TYPES)}; found {name!r}")
-        reader = store.dump(_query(asked))
-        return Response(encode(reader, name), content_type=MIME_TYPES[name], headers=about(store))
+            raise DataError(
+                f"a format is one of {', '.join(MIME_TYPES)}; found {reprlib.repr(name)}"
+            )
+        query = _query(asked)
+        reader = store.dump(query)  # opens nothing before it is read
+        # Before the rows, so that neither version nor times are newer than they are.
+        tag = _tag(store, query, name)
+        answer = Response(iter(()), content_type=MIME_TYPES[name], headers=about(store))
+        answer.set_etag(tag, weak=True)
+        if request.if_none_match.contains_weak(tag):
+            answer.status_code = 304
+        elif request.method == "GET":
+            chunks = encode(reader, name)
+            # What fails until the first chunk is an error answer, later a broken connection.
+            answer.response = itertools.chain([next(chunks)], chunks)
+            answer.call_on_close(chunks.close)
+        return answer
 
     return dump
 
@@ -36,19 +59,24 @@ def routes(store: Store) -> Blueprint:
 def _query(asked: Mapping[str, str]) -> Query:
     if "table" not in asked:
         raise DataError("a table is required: /dump_table?table=price_history")
-    last = asked.get("last")
-    if last is not None and not (last.isascii() and last.isdigit()):
-        raise DataError(f"last is a number of bars, found {last!r}")
+    columns = dict.fromkeys(asked["columns"].split(",")) if "columns" in asked else None
+    tickers = set(parse_tickers(asked["ticker"])) if "ticker" in asked else None
     return Query(
         table=asked["table"],
-        columns=asked["columns"].split(",") if "columns" in asked else None,
-        tickers=parse_tickers(asked["ticker"]) if "ticker" in asked else None,
-        account=asked.get("account"),
-        start=read_time(asked, "start"),
-        end=read_time(asked, "end"),
-        last=None if last is None else int(last),
+        columns=None if columns is None else tuple(columns),
+        tickers=None if tickers is None else tuple(sorted(tickers)),
+        account=read_account(asked),
+        start=read_time(asked, "start", up=True),
+        end=read_time(asked, "end", up=True),
+        last=read_last(asked),
         known_at=read_time(asked, "known_at"),
     )
+
+
+def _tag(store: Store, query: Query, name: str) -> str:
+    part = scope(query.table)
+    asked = repr((query, name, store.market(), __version__))
+    return f"{part}-{store.versions()[part]}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
 
 
 def about(store: Store) -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,12 +23,17 @@ MIME_TYPES = {
 }
 
 
-def encode(reader: pa.RecordBatchReader, name: str) -> Iterator[bytes]:
-    """The batches in the format `name`, a key of `MIME_TYPES`; an empty table keeps its header.
+Chunks = Generator[bytes, None, None]
+_JSON_ROWS = 1_000  # a batch as Python objects would take fifty times its memory
 
-    json is one array of objects; times are ISO 8601 with their zone, NaN becomes null.
+
+def encode(reader: pa.RecordBatchReader, name: str) -> Chunks:
+    """The batches in the format `name`, a key of `MIME_TYPES`, at least one chunk.
+
+    An empty table keeps its header. In arrow, tickers and feeds are dictionaries; json is one
+    array of objects, times are ISO 8601 with their zone, and numbers that are not finite null.
     """
-    return _json(reader) if name == "json" else _written(reader, _WRITERS[name])
+    return _json(reader) if name == "json" else _written(reader, name)
 
 
 class _Sink(io.RawIOBase):
@@ -74,23 +80,31 @@ def _csv(sink: _Sink, fields: pa.Schema) -> AbstractContextManager[Any]:
 
 
 _WRITERS: dict[str, _Writer] = {"arrow": _arrow, "parquet": _parquet, "csv": _csv}
+# What repeats from row to row; csv has no dictionaries, parquet makes its own.
+_REPEATED = ("ticker", "feed")
+_CODED = pa.dictionary(pa.int32(), pa.string())
 
 
-def _written(reader: pa.RecordBatchReader, writer: _Writer) -> Iterator[bytes]:
+def _written(reader: pa.RecordBatchReader, name: str) -> Chunks:
+    kinds = {field.name: field.type for field in reader.schema}
+    for repeated in kinds.keys() & _REPEATED:
+        kinds[repeated] = _CODED if name == "arrow" else pa.string()
+    fields = pa.schema(kinds)
     sink = _Sink()
-    with writer(sink, reader.schema) as stream:
+    with _WRITERS[name](sink, fields) as stream:
         for batch in reader:
-            stream.write_batch(batch)
+            stream.write_batch(batch.cast(fields))
             yield sink.take()
     yield sink.take()
 
 
-def _json(reader: pa.RecordBatchReader) -> Iterator[bytes]:
+def _json(reader: pa.RecordBatchReader) -> Chunks:
     before = "["
     for batch in reader:
-        for row in batch.to_pylist():
-            plain = {name: _plain(value) for name, value in row.items()}
-            yield f"{before}{json.dumps(plain)}".encode()
+        for start in range(0, len(batch), _JSON_ROWS):
+            rows = batch.slice(start, _JSON_ROWS).to_pylist()
+            plain = ({name: _plain(value) for name, value in row.items()} for row in rows)
+            yield (before + ",\n".join(map(json.dumps, plain))).encode()
             before = ",\n"
     yield b"[]" if before == "[" else b"]"
 
@@ -98,4 +112,4 @@ def _json(reader: pa.RecordBatchReader) -> Iterator[bytes]:
 def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return value.isoformat()
-    return None if value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -18,23 +17,13 @@ from sqlalchemy import Table, select
 
 from astra.errors import DataError
 from astra.records import Account, Activity, Position, Side
-from astra.store import rows, schema
+from astra.store import rows, schema, universe
 from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
+from astra.store.universe import Member
 from astra.store.versions import writing_books
 
 FORECAST_COLUMNS = tuple(column.name for column in schema.forecasts.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A ticker of the universe; only tradable ones are candidates, the others are data."""
-
-    ticker: str
-    name: str
-    sector: str
-    industry: str
-    tradable: bool
 
 
 class EquityPoint(Protocol):
@@ -58,25 +47,15 @@ class Books:
         """Make `members` the universe from `at` on; the number of entries opened or closed.
 
         Entries that changed or left stay readable with their `valid_to`.
-        """
-        table, now = schema.universe, rows.seconds(at)
-        wanted = {m.ticker: m for m in members}
-        with writing_books(self._dialect) as connection:
-            held = {m.ticker: m for m in map(_member, connection.execute(_members()))}
-            gone = [t for t, m in held.items() if wanted.get(t) != m]
-            new = [asdict(m) | {"valid_from": now} for m in members if held.get(m.ticker) != m]
-            for ticker in gone:
-                entry = (table.c.ticker == ticker) & table.c.valid_to.is_(None)
-                # An entry corrected in the second it was opened has never been valid.
-                connection.execute(table.delete().where(entry & (table.c.valid_from >= now)))
-                connection.execute(table.update().where(entry).values(valid_to=now))
-            self._dialect.insert_new(connection, table, new)
-        return len(gone) + len(new)
 
-    def universe(self) -> tuple[Member, ...]:
-        """The members of today, by ticker."""
-        with self._dialect.reading() as connection:
-            return tuple(map(_member, connection.execute(_members())))
+        Raises:
+            DataError: there are no members.
+        """
+        return universe.record(self._dialect, members, at)
+
+    def universe(self, at: dt.datetime | None = None) -> tuple[Member, ...]:
+        """The members of today, or those valid at `at`, by ticker."""
+        return universe.read(self._dialect, at)
 
     def record_account_summary(
         self,
@@ -278,15 +257,6 @@ def _activity(row: Any) -> Activity:
         side=None if row["side"] is None else Side(row["side"]),
         order_id=row["order_id"],
     )
-
-
-def _members() -> Any:
-    table = schema.universe
-    return select(table).where(table.c.valid_to.is_(None)).order_by(table.c.ticker)
-
-
-def _member(row: Any) -> Member:
-    return Member(row.ticker, row.name, row.sector, row.industry, row.tradable)
 
 
 def _position(p: Position, own: Mapping[str, Decimal] | None) -> dict[str, Any]:

@@ -6,17 +6,29 @@ Table, columns and filters are looked up here; nothing a caller says becomes SQL
 from __future__ import annotations
 
 import datetime as dt
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Select, Table, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    Select,
+    SmallInteger,
+    Table,
+    select,
+)
 
 from astra.bars import COLUMNS
 from astra.errors import DataError
-from astra.store import prices, rows, schema
-from astra.store.dialect import Dialect
+from astra.store import prices, rows, schema, universe
+from astra.store.dialect import Dialect, Scope
+from astra.store.feeds import FEEDS
 
 # The tables that may be read, each with the instant that `start` and `end` bound.
 TIMES = {
@@ -36,6 +48,8 @@ TIMES = {
     "ticker_status": "asked_at",
     "sources": "asked_at",
 }
+# Those that loads write; all others are books.
+_LOADED = ("price_history", "price_revisions", "quarantine", "ticker_status", "sources")
 _TICKERS = ("ticker", "symbol")
 _BATCH_ROWS = 10_000
 
@@ -44,8 +58,8 @@ _BATCH_ROWS = 10_000
 class Query:
     """What to read; None = no filter, or all columns (of prices: a bar's seven).
 
-    `start` and `end` are half-open on the table's time; `last` and `known_at` are for
-    `price_history`, see `Prices.read`.
+    `start` and `end` are half-open on the table's time. `last` and `known_at` are for
+    `price_history`, see `Prices.read`; of `universe`, `known_at` keeps the members valid then.
     """
 
     table: str
@@ -58,6 +72,11 @@ class Query:
     known_at: dt.datetime | None = None
 
 
+def scope(table: str) -> Scope:
+    """The scope whose version counter grows with each change of `table`."""
+    return "prices" if table in _LOADED else "books"
+
+
 def read(dialect: Dialect, query: Query) -> pa.RecordBatchReader:
     """The rows in the order of the table's key, as a stream of Arrow record batches.
 
@@ -67,7 +86,8 @@ def read(dialect: Dialect, query: Query) -> pa.RecordBatchReader:
         DataError: an unknown table or column, or a filter that the table has not.
     """
     if query.table not in TIMES:
-        raise DataError(f"a table is one of {', '.join(TIMES)}; found {query.table!r}")
+        found = reprlib.repr(query.table)
+        raise DataError(f"a table is one of {', '.join(TIMES)}; found {found}")
     table = schema.metadata.tables[query.table]
     names = _columns(query, table)
     if query.table == "price_history":
@@ -88,16 +108,20 @@ def _columns(query: Query, table: Table) -> list[str]:
         return list(COLUMNS) if query.table == "price_history" else all_names
     unknown = [name for name in query.columns if name not in all_names]
     if unknown or not query.columns:
-        found = ", ".join(map(repr, unknown)) or "none"
+        found = ", ".join(map(reprlib.repr, unknown[:5])) or "none"
         raise DataError(f"columns of {query.table} are {', '.join(all_names)}; found {found}")
     return list(dict.fromkeys(query.columns))
 
 
 def _filtered(table: Table, names: Sequence[str], query: Query) -> Select[Any]:
-    if query.last is not None or query.known_at is not None:
-        raise DataError(f"last and known_at are for price_history, not for {query.table}")
+    if query.last is not None:
+        raise DataError(f"last is for price_history, not for {query.table}")
     time = table.c[TIMES[query.table]]
     statement = select(*(table.c[name] for name in names)).order_by(*table.primary_key)
+    if query.known_at is not None:
+        if query.table != "universe":
+            raise DataError(f"known_at is for price_history and universe, not for {query.table}")
+        statement = statement.where(universe.valid_at(query.known_at))
     if query.tickers is not None:
         column = next((table.c[name] for name in _TICKERS if name in table.c), None)
         if column is None:
@@ -122,17 +146,25 @@ def _stream(
             connection.execution_options(yield_per=_BATCH_ROWS).execute(statement).partitions()
         ):
             columns = [
-                pa.array(values, pa.int64()).cast(field.type)
-                if pa.types.is_timestamp(field.type)
-                else pa.array(values, field.type)
+                _array(field.type, values)
                 for field, values in zip(fields, zip(*part, strict=True), strict=True)
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=fields)
 
 
+def _array(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    if pa.types.is_timestamp(kind):
+        return pa.array(values, pa.int64()).cast(kind)
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(pa.array(values, kind.index_type), FEEDS)
+    return pa.array(values, kind)
+
+
 def _type(column: Column[Any]) -> pa.DataType:
     if column.info.get("instant"):
         return pa.timestamp("s", tz="UTC")
+    if column.name == "feed" and isinstance(column.type, SmallInteger):
+        return pa.dictionary(pa.int8(), pa.string())
     for kind, arrow in ((Boolean, pa.bool_()), (Float, pa.float64())):
         if isinstance(column.type, kind):
             return arrow
