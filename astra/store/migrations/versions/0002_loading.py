@@ -64,13 +64,14 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("name"),
     )
-    versions = op.create_table(
+    op.create_table(
         "versions",
         sa.Column("name", _code(20), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
-    op.bulk_insert(versions, [{"name": name, "value": 0} for name in ("prices", "books")])
+    # Not op.bulk_insert: written out for SQL Server it asks for an identity column (Alembic 1.20).
+    op.execute("INSERT INTO versions (name, value) VALUES ('prices', 0), ('books', 0)")
 
 
 def downgrade() -> None:
@@ -78,4 +79,4 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("ix_price_history_other_feeds", "price_history")
     for table in ("price_history", "price_revisions"):
-        op.drop_column(table, "feed")
+        op.drop_column(table, "feed", mssql_drop_default=True)
