@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from astra.errors import InsufficientDataError
-from model.panel import Floats, Panel
+from astra.quality import USUAL_SESSIONS, falls_short, is_fresh, usual_shares
+from model.panel import Panel
 
-USUAL_SESSIONS = 20
 LEAST_SESSIONS = 6  # enough for a covariance of 5-minute returns to mean something
 LOOK_BACK_BARS = 60
-FRESH_BARS = 12
-# A thin name's share varies by chance: 60 bars that usually print at 50 % print under 40 % once in
-# twenty times.
-TOLERATED_SHORTFALL = 0.2
 LEAST_SHARE, LEAST_NAMES = 0.5, 2
 
 
@@ -31,20 +27,27 @@ class Coverage:
 def judge(panel: Panel, candidates: tuple[str, ...]) -> Coverage:
     """Coverage of `candidates` at the end of `panel`.
 
-    A ticker is usable if it has bars in at least 6 of the last 20 sessions, printed one within the
-    last hour of the session grid, and its last 60 bars hold at least 80 % of the share of bars it
-    usually prints (the median of its last 20 full sessions).
+    A ticker is usable if it has bars in at least 6 of the last 20 full sessions, printed one in
+    this session within its last hour, and its last 60 bars hold at least 80 % of the share of bars
+    it usually prints, see `astra.quality`.
 
     Raises:
         InsufficientDataError: fewer than half of the candidates, or fewer than 2, are usable.
     """
     printed = np.isfinite(panel.close)
-    shares = _session_shares(panel, printed)[-USUAL_SESSIONS - 1 : -1]
+    starts = np.flatnonzero(panel.slot == 0)
+    counts = np.add.reduceat(printed.astype(np.int64), starts, axis=0)[:-1]
+    lengths = np.diff(starts)
+    known = (counts[-USUAL_SESSIONS:] > 0).sum(axis=0)
+    fresh, usual = is_fresh(printed[starts[-1] :]), usual_shares(counts, lengths)
+    recent = printed[-LOOK_BACK_BARS:].mean(axis=0)
     left_out: dict[str, str] = {}
     usable = []
     for ticker in candidates:
-        column = panel.tickers.index(ticker) if ticker in panel.tickers else None
-        reason = "no bars" if column is None else _reason(printed[:, column], shares[:, column])
+        reason: str | None = "no bars"
+        if ticker in panel.tickers:
+            i = panel.tickers.index(ticker)
+            reason = _reason(int(known[i]), bool(fresh[i]), float(recent[i]), float(usual[i]))
         if reason is None:
             usable.append(ticker)
         else:
@@ -59,22 +62,11 @@ def judge(panel: Panel, candidates: tuple[str, ...]) -> Coverage:
     return Coverage(tuple(sorted(usable)), share, left_out)
 
 
-def _session_shares(panel: Panel, printed: np.ndarray) -> Floats:
-    """Share of its bars that each ticker printed in each session, shape (D, N)."""
-    starts = np.flatnonzero(panel.slot == 0)
-    counts = np.add.reduceat(printed.astype(np.float64), starts, axis=0)
-    lengths = np.diff(np.append(starts, len(panel.ts)))
-    shares: Floats = counts / lengths[:, None]
-    return shares
-
-
-def _reason(printed: np.ndarray, shares: Floats) -> str | None:
-    known = shares[shares > 0]
-    if len(known) < LEAST_SESSIONS:
-        return f"bars in {len(known)} full sessions, {LEAST_SESSIONS} needed"
-    if not printed[-FRESH_BARS:].any():
+def _reason(known: int, fresh: bool, recent: float, usual: float) -> str | None:
+    if known < LEAST_SESSIONS:
+        return f"bars in {known} full sessions, {LEAST_SESSIONS} needed"
+    if not fresh:
         return "no bar in the last hour"
-    usual, recent = float(np.median(known)), float(printed[-LOOK_BACK_BARS:].mean())
-    if recent < (1 - TOLERATED_SHORTFALL) * usual:
+    if falls_short(recent, usual):
         return f"{recent:.0%} of the last {LOOK_BACK_BARS} bars printed, {usual:.0%} is usual"
     return None
