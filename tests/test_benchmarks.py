@@ -14,8 +14,9 @@ import pytest
 
 from astra.errors import AstraError, ConfigError
 from astra.settings import HOUSE
-from benchmarks import command, cycle, forecast, portfolio, store
+from benchmarks import command, cycle, forecast, inputs, portfolio, store
 from benchmarks.results import LATEST, Row, record
+from benchmarks.store import engines, refresh, rivals
 from benchmarks.timing import DifferentAnswersError, Timed, in_turns, require_equal, timed
 
 KEYS = {"group", "case", "value", "unit", "against", "target", "better", "holds"}
@@ -121,16 +122,23 @@ def test_only_one_group_is_measured_and_shown(
 
 
 def test_a_small_store_is_measured_and_agrees_with_its_rivals() -> None:
-    rows = store.measure(tickers=3, days=2, refreshed=1, rounds=1)
+    rows = store.measure(tickers=20, days=3, refreshed=1, rounds=1, over_http=False)
     assert_shape([r.as_json() for r in rows])
-    assert rows[0].case == "refresh of 234 bars, 3 new and 3 changed"
+    cases = [r.case for r in rows]
+    assert "SQLite: refresh of 1,560 bars, 20 new and 20 changed" in cases
+    assert "PostgreSQL: 10 jobs of 2 tickers at once, speed-up over the original" in cases
     assert all(r.value is not None and r.value > 0 for r in rows)
 
 
-def test_a_rival_that_loses_a_change_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_UPDATE_DIFFERING", "SELECT 1")
-    with pytest.raises(DifferentAnswersError, match=r"staged.*differ by 6"):
-        store.measure(tickers=3, days=2, refreshed=1, rounds=1)
+def test_a_rival_that_loses_a_change_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rivals, "_DIFFERING_SQLITE", "SELECT 1")
+    history = inputs.bars(3, 2)
+    engine = engines.SqliteEngine(tmp_path)
+    engines.fill(engine, "base", history[history["ts"] < history["ts"].max()])
+    with pytest.raises(DifferentAnswersError, match=r"cleared.*differ by 3"):
+        refresh.one_load(engine, refresh.corrected(history, 1), rounds=1, target=1.0)
 
 
 def test_without_torch_the_comparison_is_a_row_with_a_note(
