@@ -24,8 +24,10 @@ from sandbox.alpaca_bodies import (
     clock_body,
     order_body,
     position_body,
+    read_time,
 )
-from sandbox.alpaca_data import DataFeed, data_api, read_time
+from sandbox.alpaca_data import data_api
+from sandbox.alpaca_feed import DataFeed
 from sandbox.alpaca_gate import guard
 from sandbox.alpaca_record import record_api
 from sandbox.broker import Broker, Terms

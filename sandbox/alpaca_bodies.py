@@ -11,7 +11,7 @@ from astra.sessions import NEW_YORK, Session
 from sandbox.admission import CENT
 from sandbox.books import Line
 from sandbox.broker import Broker
-from sandbox.orders import Order
+from sandbox.orders import BAD_REQUEST, Order, Refusal
 from sandbox.valuation import Lot
 
 Body = dict[str, object]
@@ -202,6 +202,23 @@ def rfc3339(t: datetime) -> str:
 def new_york_midnight(day: date) -> datetime:
     """Where Alpaca's dates begin, in UTC."""
     return datetime.combine(day, datetime.min.time(), NEW_YORK).astimezone(UTC)
+
+
+def read_time(text: str | None) -> datetime | None:
+    """A query's RFC 3339 time or date (midnight in New York), in UTC.
+
+    Raises:
+        Refusal: 422.
+    """
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError as error:
+        raise Refusal(422, BAD_REQUEST, f"invalid time: {text}") from error
+    if len(text) == 10:
+        return new_york_midnight(found.date())
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _at(t: datetime | None) -> str | None:

@@ -10,8 +10,7 @@ from flask import Blueprint, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from astra.sessions import last_sessions
-from sandbox.alpaca_bodies import activity_body
-from sandbox.alpaca_data import read_time
+from sandbox.alpaca_bodies import activity_body, read_time
 from sandbox.books import Line
 from sandbox.broker import Broker
 from sandbox.orders import BAD_REQUEST, Refusal

@@ -7,6 +7,7 @@ what has not happened yet, may hand its bars out.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol
@@ -32,6 +33,29 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.ts)
+
+    def rows(self, kept: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Bars:
+        """Some of them, by slice, mask or number."""
+        return Bars(
+            self.ts[kept],
+            self.open[kept],
+            self.high[kept],
+            self.low[kept],
+            self.close[kept],
+            self.volume[kept],
+        )
+
+
+def joined(parts: Sequence[Bars]) -> Bars:
+    """All bars of `parts`, of which there is at least one, one after the other."""
+    return Bars(
+        np.concatenate([bars.ts for bars in parts]),
+        np.concatenate([bars.open for bars in parts]),
+        np.concatenate([bars.high for bars in parts]),
+        np.concatenate([bars.low for bars in parts]),
+        np.concatenate([bars.close for bars in parts]),
+        np.concatenate([bars.volume for bars in parts]),
+    )
 
 
 _NONE = np.empty(0)
@@ -97,17 +121,21 @@ def bars_between(tape: Tape, row: int, sessions: range, start: int, end: int) ->
     blocks = [block for i in sessions if (block := tape.block(i))]
     if not blocks:
         return NO_BARS
-    grid = np.concatenate([_grid(block.session) for block in blocks])
-    low, high = np.searchsorted(grid, (start, end))
+    whole = joined([_row(block, row) for block in blocks])
+    low, high = np.searchsorted(whole.ts, (start, end))
     printed = np.concatenate([block.printed[row] for block in blocks])
-    kept = low + np.flatnonzero(printed[low:high])
+    return whole.rows(low + np.flatnonzero(printed[low:high]))
+
+
+def _row(block: Block, i: int) -> Bars:
+    """The whole grid, printed or not; no copy."""
     return Bars(
-        grid[kept],
-        np.concatenate([block.open[row] for block in blocks])[kept],
-        np.concatenate([block.high[row] for block in blocks])[kept],
-        np.concatenate([block.low[row] for block in blocks])[kept],
-        np.concatenate([block.close[row] for block in blocks])[kept],
-        np.concatenate([block.volume[row] for block in blocks])[kept],
+        _grid(block.session),
+        block.open[i],
+        block.high[i],
+        block.low[i],
+        block.close[i],
+        block.volume[i],
     )
 
 

@@ -8,10 +8,12 @@ rewritten by a split; 5-minute bars for the last 60 days only; the market's time
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import secrets
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
@@ -26,12 +28,13 @@ from astra.sessions import (
 )
 from sandbox import faults as faulty
 from sandbox.faults import Faults
+from sandbox.json_columns import counts, floats, listed
 from sandbox.listing import ETFS
 from sandbox.market import Market
 from sandbox.serving import date_answers
 from sandbox.tape import CorporateAction, Floats
 from sandbox.view import VendorView
-from sandbox.yahoo_rows import Window, daily, intraday
+from sandbox.yahoo_rows import Live, Window, daily, intraday
 
 _VALID_RANGES = ("1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max")
 _INTERVALS = ("5m", "1d")
@@ -84,7 +87,8 @@ def create_app(market: Market, faults: Faults) -> Flask:
         served["charts"] += 1
         moment = market.frozen()
         found = chart(moment, symbol, request.args)
-        answer = jsonify(chart={"result": [found], "error": None})
+        body = f'{{"chart":{{"result":[{found}],"error":null}}}}'
+        answer = Response(body, mimetype="application/json")
         # On a fast clock the end of the request may lie bars after what it shows.
         answer.headers["Date"] = http_date(moment.clock.now())
         return answer
@@ -102,8 +106,8 @@ def create_app(market: Market, faults: Faults) -> Flask:
     return app
 
 
-def chart(market: Market, symbol: str, query: Mapping[str, str]) -> dict[str, object]:
-    """One element of a chart answer's `result`.
+def chart(market: Market, symbol: str, query: Mapping[str, str]) -> str:
+    """One element of a chart answer's `result`, as JSON.
 
     Args:
         symbol: in Yahoo's form, BRK-B.
@@ -112,22 +116,38 @@ def chart(market: Market, symbol: str, query: Mapping[str, str]) -> dict[str, ob
     ticker = symbol.upper().replace("-", ".")
     if "." in symbol or not market.has(ticker):
         raise _ChartError(HTTPStatus.NOT_FOUND, "No data found, symbol may be delisted")
-    window = _window(query, market)
-    ts, columns = (intraday if window.interval == "5m" else daily)(market, ticker, window)
-    answer: dict[str, object] = {"meta": _meta(market, ticker, symbol.upper(), window)}
+    window, live = _window(query, market), Live.of(market, ticker)
+    if window.interval == "5m":
+        ts, columns = intraday(market, ticker, window, live)
+    else:
+        ts, columns = daily(market, ticker, window)
+    parts = {"meta": _json(_meta(market, ticker, symbol.upper(), window, live))}
     if not len(ts):
-        return answer | {"indicators": {"quote": [{}]}}
-    answer["timestamp"] = ts.tolist()
+        return _joined(parts | {"indicators": '{"quote":[{}]}'})
+    parts["timestamp"] = listed(counts(ts))
     events = _events(market, ticker, window, query.get("events", ""))
     if events:
-        answer["events"] = events
-    names = (*_FIELDS, "adjclose")
-    lists = {name: _nullable(column) for name, column in zip(names, columns, strict=False)}
-    lists["volume"] = [v if v is None else int(v) for v in lists["volume"]]
-    indicators: dict[str, object] = {"quote": [{name: lists[name] for name in _FIELDS}]}
-    if "adjclose" in lists:
-        indicators["adjclose"] = [{"adjclose": lists["adjclose"]}]
-    return answer | {"indicators": indicators}
+        parts["events"] = _json(events)
+    return _joined(parts | {"indicators": _indicators(columns)})
+
+
+def _indicators(columns: list[Floats]) -> str:
+    """Open, high, low, close, volume and, on daily rows, the adjusted close."""
+    fields = {name: listed(floats(c)) for name, c in zip(_FIELDS[:4], columns, strict=False)}
+    quote = _joined(fields | {"volume": listed(counts(columns[4]))})
+    found = {"quote": f"[{quote}]"}
+    for adjusted in columns[5:]:
+        found["adjclose"] = f'[{{"adjclose":{listed(floats(adjusted))}}}]'
+    return _joined(found)
+
+
+def _joined(parts: Mapping[str, str]) -> str:
+    """A JSON object of JSON texts."""
+    return f"{{{','.join(f'{_json(name)}:{text}' for name, text in parts.items())}}}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _window(query: Mapping[str, str], market: Market) -> Window:
@@ -203,12 +223,14 @@ def _split_event(action: CorporateAction) -> dict[str, object]:
     }
 
 
-def _meta(market: Market, ticker: str, symbol: str, window: Window) -> dict[str, object]:
+def _meta(
+    market: Market, ticker: str, symbol: str, window: Window, live: Live
+) -> dict[str, object]:
     now = market.clock.now()
     today = _today(now)
     fund = ticker in ETFS
-    at, price = market.last_price(ticker) or (now, None)
-    forming = market.forming(ticker)
+    at, price = live.last or (now, None)
+    forming = live.forming
     is_live = market.session_open() and market.reach(ticker) == now
     meta: dict[str, object] = {
         "currency": "USD",
@@ -248,6 +270,7 @@ def _previous_close(market: Market, ticker: str, start: int) -> float | None:
     return float(before.close[-1]) if len(before) else None
 
 
+@lru_cache(maxsize=1024)
 def _period(start: dt.datetime, end: dt.datetime) -> dict[str, object]:
     return {
         "timezone": start.astimezone(NEW_YORK).tzname(),
@@ -266,7 +289,3 @@ def _today(now: dt.datetime) -> Session:
     """Today's session, be it over or yet to come; on other days the next one."""
     latest = last_sessions(1, now)[0]
     return latest if latest.date == now.astimezone(NEW_YORK).date() else next_session(now)
-
-
-def _nullable(column: Floats) -> list[float | None]:
-    return [None if value != value else value for value in column.tolist()]

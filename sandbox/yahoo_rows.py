@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astra.sessions import last_sessions, session_at, sessions_between
+from sandbox.forming import Forming
 from sandbox.market import Market
 from sandbox.tape import Floats
 
@@ -26,7 +27,19 @@ class Window:
     label: str
 
 
-def intraday(market: Market, ticker: str, window: Window) -> tuple[Times, list[Floats]]:
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is known beyond the closed bars: the bar forming now, and the last trade."""
+
+    forming: Forming | None
+    last: tuple[dt.datetime, float] | None
+
+    @classmethod
+    def of(cls, market: Market, ticker: str) -> Live:
+        return cls(market.forming(ticker), market.last_price(ticker))
+
+
+def intraday(market: Market, ticker: str, window: Window, live: Live) -> tuple[Times, list[Floats]]:
     """5-minute rows: closed bars, the forming bar, the live or closing point."""
     bars = market.history(ticker, window.start, window.end)
     ts = bars.ts
@@ -35,7 +48,7 @@ def intraday(market: Market, ticker: str, window: Window) -> tuple[Times, list[F
         ts, rows = _with_nulls(market, window, ts, rows)
     now, reach = (int(t.timestamp()) for t in (market.clock.now(), market.reach(ticker)))
     extra: list[tuple[int, tuple[float, ...]]] = []
-    forming, last = market.forming(ticker), market.last_price(ticker)
+    forming, last = live.forming, live.last
     if forming and forming.ts < now:
         shown = (forming.open, forming.high, forming.low, forming.close, float(forming.volume))
         extra.append((forming.ts, shown))
