@@ -2,7 +2,7 @@
 
 No SQL Server runs in the tests, but what does not depend on T-SQL can: bulk arrays of parameters,
 temp tables, transactions, rows into numpy, errors. Importing this module makes the URLs of
-`psqlodbc_url` open.
+`url` open.
 """
 
 # ruff: noqa: S608 - made of constants, before anybody has asked for anything
@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import make_url
+from sqlalchemy import types as sqltypes
 from sqlalchemy.connectors.pyodbc import PyODBCConnector
 from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from astra.store.dialect import FIELDS
@@ -69,8 +71,20 @@ WORDS["postgresql"] = Words(
 )
 
 
+class OdbcArray(ARRAY[Any]):
+    """Flags, numbers and plain names, which ODBC hands on as text: {t,f} or, a vector, 0 0."""
+
+    def result_processor(self, dialect: Any, coltype: object) -> Any:
+        read = {bool: lambda item: item == "t", int: int}.get(self.item_type.python_type, str)
+        return lambda text: (
+            text and [read(i) for i in text.strip("{}").replace(" ", ",").split(",")]
+        )
+
+
 class PsqlOdbc(PyODBCConnector, PGDialect):
-    """PostgreSQL through pyodbc, as far as the store needs it."""
+    """PostgreSQL through pyodbc, as far as the store and the reflection of its tables need it."""
+
+    colspecs = PGDialect.colspecs | {sqltypes.ARRAY: OdbcArray}
 
     supports_statement_cache = True
     default_paramstyle = "qmark"
@@ -95,9 +109,9 @@ def lacking() -> str:
     return ""
 
 
-def psqlodbc_url(postgres_url: str) -> str:
+def url(postgres_url: str) -> str:
     """The same database, opened as if it were a SQL Server."""
-    url = make_url(postgres_url).set(drivername="mssql+psqlodbc")
+    same = make_url(postgres_url).set(drivername="mssql+psqlodbc")
     # Bytes and bigints as they are; its own savepoints around each statement are not wanted.
-    options = {"driver": DRIVER, "Port": "5432", "Protocol": "7.4-0"}
-    return url.update_query_dict(options).render_as_string(hide_password=False)
+    options = {"driver": DRIVER, "Port": "5432", "UseServerSidePrepare": "0", "BoolsAsChar": "0"}
+    return same.update_query_dict(options).render_as_string(hide_password=False)
