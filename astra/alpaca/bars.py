@@ -163,10 +163,13 @@ class MarketData:
             raise DataError(
                 "Alpaca's bars need the fields bars and next_page_token, one is missing"
             )
-        rows = body["bars"] or {}
+        rows = {} if body["bars"] is None else body["bars"]
         if not isinstance(rows, dict) or not all(isinstance(r, list) for r in rows.values()):
             raise DataError("Alpaca's bars are required as lists by symbol, found another shape")
-        return _Page(rows, body["next_page_token"] or None, now)
+        token = body["next_page_token"] or None
+        if token and token == query.get("page_token"):
+            raise DataError(f"a new page is required from Alpaca, it names {token!r} again")
+        return _Page(rows, token, now)
 
     def _latest(self, feed: MarketFeed) -> datetime:
         query = {"symbols": _PROBE, "feed": feed}
@@ -194,13 +197,13 @@ def _frame(symbol: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for ours, theirs in _COLUMNS.items()
         }
         ts = _seconds([row["t"] for row in rows])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        ticker = pd.array([symbol] * len(rows), dtype="str")
+        return pd.DataFrame({"ticker": ticker, "ts": ts, **columns})
+    except (AttributeError, KeyError, TypeError, ValueError, DataError) as error:
         raise DataError(
             f"Alpaca's bars of {symbol} need a time and numbers, found one without "
             f"({type(error).__name__} {error})"
         ) from error
-    ticker = pd.array([symbol] * len(rows), dtype="str")
-    return pd.DataFrame({"ticker": ticker, "ts": ts, **columns})
 
 
 def _seconds(times: Sequence[str]) -> NDArray[np.int64]:
