@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, is_on_grid
@@ -71,16 +72,7 @@ def validate(frame: pd.DataFrame, now: dt.datetime) -> tuple[pd.DataFrame, Rejec
         raise DataError(f"bars need the columns {', '.join(COLUMNS)}: {', '.join(lacking)} missing")
     if frame.empty:
         return empty(), Rejected()
-    ts = frame["ts"].to_numpy(np.int64)
-    prices = frame[list(PRICES)].to_numpy(np.float64)
-    volume = frame["volume"].to_numpy(np.float64)
-    o, h, low, c = prices.T
-    missing = ~np.isfinite(prices).all(axis=1) | ~np.isfinite(volume)
-    off_grid = ~missing & ~is_on_grid(ts)
-    forming = ~missing & ~off_grid & (ts + BAR_SECONDS > int(now.timestamp()))
-    tolerance = 1e-9 * np.abs(c)  # vendors round high and low apart from open and close
-    sane = (low > 0) & (low <= np.minimum(o, c) + tolerance) & (h >= np.maximum(o, c) - tolerance)
-    implausible = ~missing & ~off_grid & ~forming & ~(sane & (volume >= 0))
+    forming, off_grid, missing, implausible = _faults(frame, now)
     kept = frame.loc[~(missing | off_grid | forming | implausible), list(COLUMNS)]
     unique = kept.drop_duplicates(["ticker", "ts"], keep="last").sort_values(["ticker", "ts"])
     rejected = Rejected(
@@ -92,6 +84,36 @@ def validate(frame: pd.DataFrame, now: dt.datetime) -> tuple[pd.DataFrame, Rejec
     )
     types = {"ticker": "str", "ts": "int64", "volume": "int64"} | dict.fromkeys(PRICES, "float64")
     return unique.astype(types).reset_index(drop=True), rejected
+
+
+def refused(frame: pd.DataFrame, now: dt.datetime) -> pd.DataFrame:
+    """The closed bars that `validate` leaves out because they cannot be right, with their `reason`:
+    off_grid, missing or implausible. Duplicates are not among them."""
+    _, *faults = _faults(frame, now)
+    closed = frame["ts"].to_numpy(np.int64) + BAR_SECONDS <= int(now.timestamp())
+    reasons = ("off_grid", "missing", "implausible")
+    parts = [
+        frame.loc[closed & fault, list(COLUMNS)].assign(reason=reason)
+        for fault, reason in zip(faults, reasons, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _faults(
+    frame: pd.DataFrame, now: dt.datetime
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which bars are forming, off the grid, with missing values, implausible; one fault each."""
+    ts = frame["ts"].to_numpy(np.int64)
+    prices = frame[list(PRICES)].to_numpy(np.float64)
+    volume = frame["volume"].to_numpy(np.float64)
+    o, h, low, c = prices.T
+    missing = ~np.isfinite(prices).all(axis=1) | ~np.isfinite(volume)
+    off_grid = ~missing & ~is_on_grid(ts)
+    forming = ~missing & ~off_grid & (ts + BAR_SECONDS > int(now.timestamp()))
+    tolerance = 1e-9 * np.abs(c)  # vendors round high and low apart from open and close
+    sane = (low > 0) & (low <= np.minimum(o, c) + tolerance) & (h >= np.maximum(o, c) - tolerance)
+    implausible = ~missing & ~off_grid & ~forming & ~(sane & (volume >= 0))
+    return forming, off_grid, missing, implausible
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:

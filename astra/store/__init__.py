@@ -19,12 +19,14 @@ from sqlalchemy.exc import ArgumentError
 from astra.errors import ConfigError
 from astra.store import dump, rows, schema, versions
 from astra.store.books import Books
+from astra.store.changes import Counts, Offer
 from astra.store.dialect import Dialect
 from astra.store.dump import Query
 from astra.store.journal import Journal
-from astra.store.prices import Counts, Prices
+from astra.store.loads import Loads
+from astra.store.prices import Prices
 
-__all__ = ["Counts", "Query", "Store", "open_store"]
+__all__ = ["Counts", "Offer", "Query", "Store", "open_store"]
 
 _MARKET = "market"
 # Alembic keeps the migration under way in module globals, so one thread migrates at a time.
@@ -73,11 +75,12 @@ def _dialect(url: URL) -> Dialect:
 
 
 class Store:
-    """One database: `prices`, `books` and `journal`."""
+    """One database: `prices`, `loads`, `books` and `journal`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self.prices = Prices(dialect)
+        self.loads = Loads(dialect)
         self.books = Books(dialect)
         self.journal = Journal(dialect)
 

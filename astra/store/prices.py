@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -22,8 +21,9 @@ from sqlalchemy import Connection, func, select
 from astra import bars
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, last_closed_bars
-from astra.store import feeds, schema
-from astra.store.dialect import FIELDS, VERSION, Dialect, Versions, Window
+from astra.store import schema
+from astra.store.changes import KNOWN, Change, Counts, Offer, by_ticker, compare, counted, timeline
+from astra.store.dialect import FIELDS, Dialect, Versions, Window
 from astra.store.feeds import FEEDS, Feed
 from astra.store.rows import moment, seconds_or_none
 from astra.store.versions import bump
@@ -32,25 +32,7 @@ SCHEMA = bars.ARROW_SCHEMA.append(pa.field("known_from", pa.timestamp("s", tz="U
     pa.field("feed", pa.string())
 )
 BATCH_ROWS = 65_536
-_VALUES = (*bars.PRICES, "volume")
 _ALWAYS = 2**62
-_KNOWN = FIELDS.index("known_from")
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a load changed; the three sum to the bars offered."""
-
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.unchanged + other.unchanged,
-        )
 
 
 class Prices:
@@ -60,31 +42,28 @@ class Prices:
         self._dialect = dialect
 
     def upsert(self, frame: pd.DataFrame, known_from: dt.datetime, feed: Feed = "yahoo") -> Counts:
-        """Store bars of `feed` as seen at `known_from`, the vendor's time, in one transaction.
+        """As `upsert_many`, for one offer; the counts of all its tickers together."""
+        return sum(self.upsert_many([Offer(frame, known_from, feed)]).values(), Counts())
+
+    def upsert_many(self, offers: Sequence[Offer]) -> dict[str, Counts]:
+        """Store bars in one transaction; what it changed, by ticker.
 
         Only what differs from the window read back is written: a load that is mostly new by the
-        database's bulk path, everything else staged in a temp table and merged as a set. A bar
-        with the values it has keeps its mark. Of two values seen in the same second the one that
-        arrives later is kept.
+        database's bulk path, everything else staged in a temp table and merged as a set. Of two
+        values seen in the same second the one that arrives later is kept.
 
         Raises:
-            DataError: a bar is off the grid, not closed at `known_from`, incomplete or
-                implausible; nothing was stored.
+            DataError: a bar is off the grid, not closed when it was seen, incomplete, implausible
+                or offered twice; nothing was stored.
         """
-        valid, rejected = bars.validate(frame, known_from)
-        if rejected.total > rejected.duplicate:
-            raise DataError(
-                f"only bars closed at {known_from.isoformat()} can be stored, "
-                f"found {rejected.describe()}: clean them with astra.bars.validate"
-            )
-        if valid.empty:
-            return Counts()
-        offered = list(_parts(valid, int(known_from.timestamp()), feeds.code(feed)))
+        offered = by_ticker(offers)
+        if not offered:
+            return {}
         with self._dialect.writing("prices") as connection:
             changes = self._compare(connection, offered)
             inserted = sum(len(change.inserted) for change in changes.values())
             updated = sum(len(change.updated) for change in changes.values())
-            if 2 * inserted > len(valid):
+            if 2 * inserted > sum(len(part) for _, part in offered):
                 self._dialect.append(
                     connection, ((t, c.inserted) for t, c in changes.items() if c.inserted.size)
                 )
@@ -96,7 +75,7 @@ class Prices:
             late = [self._sort_in(connection, t, c) for t, c in changes.items() if c.late.size]
             if inserted or updated or any(late):
                 bump(connection, "prices")
-        return Counts(inserted, updated, len(valid) - inserted - updated)
+        return {t: counted(part, changes.get(t)) for t, part in offered}
 
     def _compare(
         self, connection: Connection, offered: Sequence[tuple[str, Versions]]
@@ -130,7 +109,7 @@ class Prices:
                 {
                     "ticker": ticker,
                     **dict(zip(FIELDS, old, strict=True)),
-                    "replaced_at": new[_KNOWN],
+                    "replaced_at": new[KNOWN],
                 }
                 for old, new in pairwise(versions)
             ]
@@ -231,74 +210,13 @@ class Prices:
             return int(connection.scalar(counted) or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How offered bars differ from the stored ones; by ts.
-
-    `late` was seen before the stored version, which is `present`, and may only change the past.
-    """
-
-    inserted: Versions
-    updated: Versions
-    late: Versions
-    present: Versions
-
-    def __bool__(self) -> bool:
-        return bool(self.inserted.size or self.updated.size or self.late.size)
-
-    def staged(self) -> Versions:
-        """What becomes current."""
-        return np.concatenate([self.inserted, self.updated])
-
-
-def compare(offered: Versions, current: Versions) -> Change:
-    """Sort the offered bars of one ticker by what has to be done. Both ascend in ts."""
-    place = np.searchsorted(current["ts"], offered["ts"])
-    inside = place < len(current)
-    known = inside.copy()
-    known[inside] = current["ts"][place[inside]] == offered["ts"][inside]
-    stored = current[place[known]]
-    met = offered[known]
-    differs = np.zeros(len(met), np.bool_)
-    for name in _VALUES:
-        differs |= met[name] != stored[name]
-    late = met["known_from"] < stored["known_from"]
-    return Change(offered[~known], met[differs & ~late], met[late], stored[late])
-
-
 def arrow_schema(columns: Sequence[str]) -> pa.Schema:
     """The `columns` of `SCHEMA`, in their order."""
     return pa.schema([SCHEMA.field(name) for name in columns])
 
 
-def timeline(versions: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Versions of one bar (in the order of `VERSION`) by `known_from`, equal neighbours merged.
-
-    The earlier of two neighbours with equal values stays: a version is known from when it was
-    first seen.
-    """
-    ordered: list[tuple[Any, ...]] = []
-    for version in sorted(versions, key=lambda v: int(v[_KNOWN])):
-        if not ordered or ordered[-1][:_KNOWN] != version[:_KNOWN]:
-            ordered.append(version)
-    return ordered
-
-
 def _row(ticker: str, version: tuple[Any, ...]) -> dict[str, Any]:
     return {"ticker": ticker, **dict(zip(FIELDS, version, strict=True))}
-
-
-def _parts(valid: pd.DataFrame, known_from: int, feed: int) -> Iterator[tuple[str, Versions]]:
-    """A valid bars frame ticker by ticker."""
-    offered = np.empty(len(valid), VERSION)
-    for name in ("ts", *_VALUES):
-        offered[name] = valid[name].to_numpy()
-    offered["known_from"] = known_from
-    offered["feed"] = feed
-    tickers = valid["ticker"].to_numpy()
-    starts = np.flatnonzero(np.r_[True, tickers[1:] != tickers[:-1]])
-    for start, end in pairwise([*starts.tolist(), len(valid)]):
-        yield str(tickers[start]), offered[start:end]
 
 
 def _last_window(
