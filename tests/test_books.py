@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sqlalchemy.engine import make_url
 
 from astra.errors import DataError, TemporaryError
 from astra.records import Account, Activity, OrderStatus, Position, Side
-from astra.store import Query, Store, open_store
+from astra.store import Query, Store
 from astra.store.books import FORECAST_COLUMNS, Member
 from astra.store.journal import AllocationRow, Journal, OrderRow
-from astra.store.sqlite import Sqlite
 
 NOW = dt.datetime(2026, 7, 15, 15, 0, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -40,18 +36,6 @@ class Point:
     at: dt.datetime
     equity: Decimal | float
     profit_loss: Decimal | float | None
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/astra.db"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = open_store(url)
-    yield opened
-    opened.close()
 
 
 def activity(n: int, amount: str = "-10.01") -> Activity:
@@ -204,10 +188,10 @@ def test_an_allocation_delivered_twice_is_one_row(store: Store) -> None:
     assert store.journal.receive(manual) == manual == store.journal.allocation(manual.id)
 
 
-def test_one_worker_at_a_time_holds_the_lease(url: str) -> None:
+def test_one_worker_at_a_time_holds_the_lease(store: Store) -> None:
     wall = [1000.0]
-    open_store(url).journal.receive(ALLOCATION)
-    journal = Journal(Sqlite(make_url(url)), wall=lambda: wall[0])
+    store.journal.receive(ALLOCATION)
+    journal = Journal(store._dialect, wall=lambda: wall[0])
     assert journal.take_lease(ALLOCATION.id, 30) == 1
     assert journal.take_lease(ALLOCATION.id, 30) is None
     journal.renew(ALLOCATION.id, 1, 60)

@@ -59,8 +59,11 @@ class Postgresql:
         url = url.set(drivername="postgresql+psycopg")
         # A connection that the server closed meanwhile, at a restart say, is replaced unnoticed.
         self.engine: Engine = create_engine(url, pool_pre_ping=True)
-        # After the lock, every statement sees what the one before us has committed.
-        self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
+        # After the lock, every statement sees what the one before us has committed. A closed cursor
+        # of psycopg has forgotten how many rows were new.
+        self._writers = self.engine.execution_options(
+            isolation_level="READ COMMITTED", preserve_rowcount=True
+        )
         self._readers = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
