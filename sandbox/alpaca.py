@@ -34,6 +34,7 @@ from sandbox.broker import Broker, Terms
 from sandbox.faults import Faults, install
 from sandbox.market import Market
 from sandbox.orders import BAD_REQUEST, NOT_FOUND, QTY_STEP, Order, Refusal, read_ticket
+from sandbox.serving import date_answers, name_market
 from sandbox.valuation import Lot
 from sandbox.view import VendorView
 
@@ -93,6 +94,9 @@ def create_app(
         "reset": lambda: _reset(app),
         "stop": lambda: None,
     }
+    # Registered before the faults, so that they run after them and stamp their answers too.
+    date_answers(app, market.clock.now)
+    name_market(app, market.identity)
     guard(app, market.clock, requests_per_minute)
     install(app, "alpaca", faults)
     for api in (trading_api, record_api, data_api):

@@ -33,6 +33,7 @@ class Fault:
         method: an HTTP method, or * for any.
         path: a prefix of the request's path, or a pattern with * and ?.
         status: answered instead of the vendor's own; None leaves the answer.
+        retry_after: seconds told with it as `Retry-After`; None = no such header.
         after: the vendor does the work first, then delays or fails.
         times: how many requests it meets; None = all until disarmed.
         delay_s: wall seconds before the work, or after it with `after`.
@@ -46,6 +47,7 @@ class Fault:
     method: str = "*"
     path: str = "/"
     status: int | None = None
+    retry_after: int | None = None
     after: bool = False
     times: int | None = 1
     delay_s: float = 0.0
@@ -137,10 +139,12 @@ def install(
     """
     shape = body_for or ERROR_BODIES[vendor]
 
-    def failed(status: int) -> Response:
+    def failed(fault: Fault, status: int) -> Response:
         body = shape(status)
         answer = Response(body, mimetype="text/html") if isinstance(body, str) else jsonify(body)
         answer.status_code = status
+        if fault.retry_after is not None:
+            answer.headers["Retry-After"] = str(fault.retry_after)
         return answer
 
     @app.before_request
@@ -150,7 +154,7 @@ def install(
             return None
         time.sleep(fault.delay_s)
         g.failed = fault.status is not None
-        return None if fault.status is None else failed(fault.status)
+        return None if fault.status is None else failed(fault, fault.status)
 
     @app.after_request
     def _after(response: Response) -> Response:
@@ -162,7 +166,7 @@ def install(
         if not fault.after:
             return response
         time.sleep(fault.delay_s)
-        return response if fault.status is None else failed(fault.status)
+        return response if fault.status is None else failed(fault, fault.status)
 
 
 def parse(spec: Mapping[str, Any]) -> Fault:
@@ -183,6 +187,8 @@ def parse(spec: Mapping[str, Any]) -> Fault:
         if not is_valid(value):
             raise DataError(f"a fault's {name} is {required}, found {value!r}")
     fault = Fault(**{**spec, "drop_fields": tuple(spec.get("drop_fields", ()))})
+    if fault.retry_after is not None and fault.status is None:
+        raise DataError("a fault's retry_after goes with a status, such as 429")
     if not (fault.is_on_answer or fault.is_on_work):
         raise DataError(
             "a fault needs an effect: status, delay_s, drop_fields, partial_fill, "
@@ -204,6 +210,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "method": (lambda v: v in _METHODS, f"one of {', '.join(_METHODS)}"),
     "path": (lambda v: isinstance(v, str) and v[:1] in ("/", "*"), "a path such as /v2/orders"),
     "status": (lambda v: _is_count(v, 200, 599), "an HTTP status from 200 to 599"),
+    "retry_after": (lambda v: _is_count(v, 0, 10**6), "a whole number of seconds from 0"),
     "after": (lambda v: isinstance(v, bool), "true or false"),
     "times": (lambda v: v is None or _is_count(v, 1, 10**9), "a count from 1, or null for always"),
     "delay_s": (lambda v: _is_number(v, 0, _LONGEST), "a number of seconds from 0 to 3600"),

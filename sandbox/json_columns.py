@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from sandbox.tape import Floats
 
+_SHORT = 400  # fewer numbers than these are written faster one by one
 _EXPONENTS = 1e10  # Arrow writes 1e+10, which needs no ".0"
 
 
@@ -34,7 +37,17 @@ def times(ts: NDArray[np.int64]) -> pa.Array:
     return pc.replace_substring(stamps, " ", "T")
 
 
-def listed(texts: pa.Array) -> str:
-    """A JSON array of `texts`."""
-    whole = pa.LargeListArray.from_arrays([0, len(texts)], texts)
-    return f"[{pc.binary_join(whole, ',')[0].as_py()}]"
+def listed(values: NDArray[np.int64] | Floats, *, whole: bool = False) -> str:
+    """A JSON array of numbers, "null" for NaN; `whole` ones are written as such."""
+    if len(values) < _SHORT:
+        return _short(values, whole)
+    texts = counts(values) if whole else floats(values.astype(np.float64, copy=False))
+    rows = pa.LargeListArray.from_arrays([0, len(texts)], texts)
+    return f"[{pc.binary_join(rows, ',')[0].as_py()}]"
+
+
+def _short(values: NDArray[np.int64] | Floats, whole: bool) -> str:
+    found = [None if value != value else value for value in values.tolist()]
+    if whole:
+        found = [None if value is None else int(value) for value in found]
+    return json.dumps(found, separators=(",", ":"))

@@ -77,6 +77,15 @@ def date_answers(app: Flask, now: Callable[[], dt.datetime]) -> None:
         return response
 
 
+def name_market(app: Flask, identity: str) -> None:
+    """Stamp the answers of `app` with the market that they are of: bars are never mixed."""
+
+    @app.after_request
+    def _identify(response: Response) -> Response:
+        response.headers["X-Astra-Market"] = identity
+        return response
+
+
 def _listen(base: int, count: int) -> list[socket.socket]:
     """Listening sockets on ports in a row from `base`, or on free ones for 0."""
     found: list[socket.socket] = []

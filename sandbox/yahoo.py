@@ -28,10 +28,10 @@ from astra.sessions import (
 )
 from sandbox import faults as faulty
 from sandbox.faults import Faults
-from sandbox.json_columns import counts, floats, listed
+from sandbox.json_columns import listed
 from sandbox.listing import ETFS
 from sandbox.market import Market
-from sandbox.serving import date_answers
+from sandbox.serving import date_answers, name_market
 from sandbox.tape import CorporateAction, Floats
 from sandbox.view import VendorView
 from sandbox.yahoo_rows import Live, Window, daily, intraday
@@ -60,8 +60,9 @@ def create_app(market: Market, faults: Faults) -> Flask:
     app.extensions["state"] = lambda: dict(served)
     app.extensions["stop"] = lambda: None
 
-    # Registered before the faults, so that it runs after them and dates their answers too.
+    # Registered before the faults, so that they run after them and stamp their answers too.
     date_answers(app, market.clock.now)
+    name_market(app, market.identity)
     faulty.install(app, "yahoo", faults)
 
     @app.get("/")
@@ -76,11 +77,6 @@ def create_app(market: Market, faults: Faults) -> Flask:
             return Response(crumb, mimetype="text/plain")
         error = {"code": "Unauthorized", "description": "Invalid Cookie"}
         return jsonify(finance={"result": None, "error": error}), HTTPStatus.UNAUTHORIZED
-
-    @app.after_request
-    def _identify(answer: Response) -> Response:
-        answer.headers["X-Astra-Market"] = market.identity
-        return answer
 
     @app.get("/v8/finance/chart/<symbol>")
     def _chart(symbol: str) -> Response:
@@ -124,7 +120,7 @@ def chart(market: Market, symbol: str, query: Mapping[str, str]) -> str:
     parts = {"meta": _json(_meta(market, ticker, symbol.upper(), window, live))}
     if not len(ts):
         return _joined(parts | {"indicators": '{"quote":[{}]}'})
-    parts["timestamp"] = listed(counts(ts))
+    parts["timestamp"] = listed(ts, whole=True)
     events = _events(market, ticker, window, query.get("events", ""))
     if events:
         parts["events"] = _json(events)
@@ -133,11 +129,11 @@ def chart(market: Market, symbol: str, query: Mapping[str, str]) -> str:
 
 def _indicators(columns: list[Floats]) -> str:
     """Open, high, low, close, volume and, on daily rows, the adjusted close."""
-    fields = {name: listed(floats(c)) for name, c in zip(_FIELDS[:4], columns, strict=False)}
-    quote = _joined(fields | {"volume": listed(counts(columns[4]))})
+    fields = {name: listed(c) for name, c in zip(_FIELDS[:4], columns, strict=False)}
+    quote = _joined(fields | {"volume": listed(columns[4], whole=True)})
     found = {"quote": f"[{quote}]"}
     for adjusted in columns[5:]:
-        found["adjclose"] = f'[{{"adjclose":{listed(floats(adjusted))}}}]'
+        found["adjclose"] = f'[{{"adjclose":{listed(adjusted)}}}]'
     return _joined(found)
 
 

@@ -14,9 +14,12 @@ import requests
 from desk import CLOSE, TEN, TICKERS, Desk, opened
 
 from astra.sessions import BAR, last_sessions, next_session
+from sandbox.alpaca import create_app
 from sandbox.alpaca_bodies import order_body
+from sandbox.faults import Faults
 from sandbox.market import simulated_market
 from sandbox.orders import read_ticket
+from sandbox.serving import Servers
 
 # `desk` imports astra.alpaca first, which quiets alpaca-py's own deprecation warning.
 from alpaca.common.exceptions import APIError  # isort: skip
@@ -165,6 +168,21 @@ class TestTrading:
 
     def test_requests_without_keys_are_refused(self, desk: Desk) -> None:
         assert requests.get(f"{desk.url}/v2/account", timeout=5).status_code == 401
+
+    @pytest.mark.parametrize("fault", [{}, {"status": 429}, {"status": 504, "after": True}])
+    @pytest.mark.parametrize("path", ["/v2/clock", "/v2/stocks/bars?symbols=JPM&timeframe=5Min"])
+    def test_every_answer_tells_the_markets_name_and_time(self, fault: dict, path: str) -> None:
+        market, faults = simulated_market(TICKERS, seed=5, start=FRIDAY.date(), at=TEN), Faults()
+        app = create_app(market, faults)
+        if fault:
+            faults.arm({"vendor": "alpaca", "path": path.partition("?")[0], **fault})
+        with Servers({"alpaca": app}) as urls:
+            keys = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
+            for headers, status in ((keys, fault.get("status", 200)), ({}, 401)):
+                answer = requests.get(urls["alpaca"] + path, headers=headers, timeout=5)
+                assert answer.status_code == status
+                assert answer.headers["X-Astra-Market"] == "simulated:5"
+                assert answer.headers["Date"] == "Mon, 12 Jan 2026 15:00:00 GMT"
 
     def test_activities_are_filtered_by_type_and_time(self, desk: Desk, client: Any) -> None:
         client.submit_order(market("AAPL", 4))

@@ -76,6 +76,16 @@ def test_a_failure_before_the_work_leaves_it_undone(
     assert alpaca.done == 1
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_refusal_says_when_to_come_back(faults: Faults, url: str, after: bool) -> None:
+    spec = {"vendor": "alpaca", "status": 429, "times": 1, "after": after}
+    faults.arm({**spec, "retry_after": 3600})
+    faults.arm(spec)
+    answers = [requests.get(url, timeout=5) for _ in range(3)]
+    assert [a.status_code for a in answers] == [429, 429, 200]
+    assert [a.headers.get("Retry-After") for a in answers] == ["3600", None, None]
+
+
 def test_a_failure_after_the_work_hides_that_it_was_done(
     faults: Faults, alpaca: Counter, url: str
 ) -> None:
@@ -142,6 +152,8 @@ def test_a_fault_meets_its_own_requests_only(faults: Faults, spec: dict, meets: 
         ([], "is a JSON object"),
         ({"vendor": "bloomberg", "status": 500}, "vendor is one of yahoo, storage, alpaca"),
         ({"vendor": "yahoo"}, "needs an effect"),
+        ({"vendor": "yahoo", "retry_after": 60, "delay_s": 1}, "retry_after goes with a status"),
+        ({"vendor": "yahoo", "status": 429, "retry_after": "soon"}, "a whole number of seconds"),
         ({"vendor": "yahoo", "status": 42}, "status is an HTTP status"),
         ({"vendor": "yahoo", "status": True}, "status is an HTTP status"),
         ({"vendor": "yahoo", "status": "500"}, "status is an HTTP status"),

@@ -188,6 +188,15 @@ def test_the_last_point_is_live_and_off_the_grid(url: str, market: Market) -> No
     assert found["meta"]["regularMarketTime"] == seconds(NOW)
 
 
+@pytest.mark.parametrize("window", ["1d", "1mo"])
+def test_times_and_volumes_are_whole_numbers_and_prices_are_not(url: str, window: str) -> None:
+    found = chart(url, "AAPL", interval="5m", range=window)
+    quote = found["indicators"]["quote"][0]
+    whole, broken = [*found["timestamp"], *quote["volume"]], [*quote["open"], *quote["close"]]
+    assert {type(value) for value in whole} - {type(None)} == {int}
+    assert {type(value) for value in broken} - {type(None)} == {float}
+
+
 def test_at_the_start_of_a_bar_only_its_open_is_shown(url: str, market: Market) -> None:
     market.clock.step_to(NOW.replace(minute=5, second=0))
     found = chart(url, "AAPL", interval="5m", range="1d")
