@@ -52,6 +52,7 @@ class AlpacaBars:
         self._is_delayed = is_delayed
         self._malformed: set[str] = set()
         self._retry_after = RETRY_AFTER
+        self._none = bars.empty()  # for all that brought nothing
 
     @property
     def feed(self) -> Feed:
@@ -100,25 +101,24 @@ class AlpacaBars:
         for done in self._without_asking(asked, end or now):
             del asked[done.ticker]
             yield done
-        ended: AstraError | None = None
-        for batch in _batches(asked, now):
+        batches = _batches(asked, now)
+        for batch in batches:
             waiting = dict.fromkeys(batch)
             try:
-                if ended is not None:
-                    raise ended
                 for found in self._asked(batch, feed, end):
                     del waiting[found.ticker]
                     yield found
             except AstraError as error:
-                yield from (self._failed(ticker, error) for ticker in waiting)
-                is_final = isinstance(error, RateLimitError | UnreachableError | ConfigError)
-                ended = error if is_final else None
+                lost = list(waiting)
+                if isinstance(error, RateLimitError | UnreachableError | ConfigError):
+                    lost += [ticker for rest in batches for ticker in rest]
+                yield from (self._failed(ticker, error) for ticker in lost)
 
     def _without_asking(self, starts: Mapping[str, dt.datetime], end: dt.datetime) -> list[Fetched]:
         """What is known beforehand: malformed symbols, and windows without a bar."""
         unknown = [self._unknown(ticker) for ticker in starts if ticker in self._malformed]
         early = [t for t, start in starts.items() if start >= end and t not in self._malformed]
-        return unknown + [Fetched(t, "empty", bars.empty(), self._now()) for t in early]
+        return unknown + [Fetched(t, "empty", self._none, self._now()) for t in early]
 
     def _asked(
         self, batch: Mapping[str, dt.datetime], feed: MarketFeed, end: dt.datetime | None
@@ -141,7 +141,7 @@ class AlpacaBars:
 
     def _unknown(self, ticker: str) -> Fetched:
         message = f"Alpaca does not accept the symbol {ticker}: correct or drop it"
-        return Fetched(ticker, "error", bars.empty(), self._now(), message, unknown=True)
+        return Fetched(ticker, "error", self._none, self._now(), message, unknown=True)
 
     def _failed(self, ticker: str, error: AstraError) -> Fetched:
         if isinstance(error, TemporaryError):
@@ -149,7 +149,7 @@ class AlpacaBars:
         return Fetched(
             ticker,
             "rate_limited" if isinstance(error, RateLimitError) else "error",
-            bars.empty(),
+            self._none,
             self._now(),
             str(error),
             passes=isinstance(error, TemporaryError),
@@ -167,10 +167,11 @@ def _resolved(start: dt.datetime | None, now: dt.datetime) -> dt.datetime:
 def _batches(
     starts: Mapping[str, dt.datetime], now: dt.datetime
 ) -> Iterator[dict[str, dt.datetime]]:
-    """Tickers to ask for together, from their earliest start.
+    """Tickers to ask for together, from their earliest start; those named first come first.
 
     Those that start in one session are; those of a later one join them where that saves a request.
     """
+    place = {ticker: i for i, ticker in enumerate(starts)}
     groups: list[dict[str, dt.datetime]] = []
     sessions: dict[dt.datetime, dict[str, dt.datetime]] = {}
     for ticker, start in starts.items():
@@ -181,8 +182,8 @@ def _batches(
             groups[-1] = together
         else:
             groups.append(group)
-    for group in groups:
-        tickers = list(group)
+    for group in sorted(groups, key=lambda group: min(place[ticker] for ticker in group)):
+        tickers = sorted(group, key=place.__getitem__)
         for i in range(0, len(tickers), SYMBOLS_A_REQUEST):
             yield {ticker: group[ticker] for ticker in tickers[i : i + SYMBOLS_A_REQUEST]}
 

@@ -239,7 +239,7 @@ class TestFeed:
     def test_what_is_open_to_all_is_fifteen_minutes_old_and_ends_a_bar(self, seconds: int) -> None:
         now = TEN + seconds * SECOND
         end = last_open_to_all(now)
-        assert dt.timedelta(minutes=15) <= now - end <= dt.timedelta(minutes=26)
+        assert dt.timedelta(minutes=15) < now - end <= dt.timedelta(minutes=20, seconds=1)
         assert (int(end.timestamp()) + 1) % BAR_SECONDS == 0
 
     def test_an_account_without_subscription_may_read_the_past_of_all_exchanges(self) -> None:

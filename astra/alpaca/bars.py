@@ -17,11 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astra import bars
 from astra.alpaca.bodies import read_time
 from astra.alpaca.transport import Answer, Api, RefusedError, data_api
 from astra.errors import DataError, TemporaryError
-from astra.sessions import BAR, BAR_SECONDS
+from astra.sessions import BAR_SECONDS
 from astra.settings import Settings
 
 MarketFeed = Literal["sip", "iex"]
@@ -184,13 +183,11 @@ class MarketData:
 
 def last_open_to_all(now: datetime) -> datetime:
     """The last `end` for which every account may read `sip`: it ends a bar, so none is cut."""
-    whole = int((now - _SIP_DELAY - BAR).timestamp()) // BAR_SECONDS * BAR_SECONDS
+    whole = int((now - _SIP_DELAY).timestamp()) // BAR_SECONDS * BAR_SECONDS
     return datetime.fromtimestamp(whole, UTC) - timedelta(seconds=1)
 
 
 def _frame(symbol: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    if not rows:
-        return bars.empty()
     try:
         columns = {
             ours: np.array([row.get(theirs) for row in rows], np.float64)
