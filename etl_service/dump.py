@@ -43,8 +43,9 @@ def routes(store: Store) -> Blueprint:
         # Before the rows, so that neither version nor times are newer than they are.
         tag = _tag(store, query, name)
         answer = Response(iter(()), content_type=MIME_TYPES[name], headers=about(store))
-        answer.set_etag(tag, weak=True)
-        if request.if_none_match.contains_weak(tag):
+        if tag is not None:
+            answer.set_etag(tag, weak=True)
+        if tag is not None and request.if_none_match.contains_weak(tag):
             answer.status_code = 304
         elif request.method == "GET":
             chunks = encode(reader, name)
@@ -73,8 +74,11 @@ def _query(asked: Mapping[str, str]) -> Query:
     )
 
 
-def _tag(store: Store, query: Query, name: str) -> str:
+def _tag(store: Store, query: Query, name: str) -> str | None:
+    """Two answers with the same tag have the same rows; None: that is not known."""
     part = scope(query.table)
+    if part is None:
+        return None
     asked = repr((query, name, store.market(), __version__))
     return f"{part}-{store.versions()[part]}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
 

@@ -48,8 +48,9 @@ TIMES = {
     "ticker_status": "asked_at",
     "sources": "asked_at",
 }
-# Those that loads write; all others are books.
-_LOADED = ("price_history", "price_revisions", "quarantine", "ticker_status", "sources")
+# Those that loads write, all others are books; the last two with every load, so nobody counts it.
+_LOADED = ("price_history", "price_revisions", "quarantine")
+_UNCOUNTED = ("ticker_status", "sources")
 _TICKERS = ("ticker", "symbol")
 _BATCH_ROWS = 10_000
 
@@ -72,8 +73,10 @@ class Query:
     known_at: dt.datetime | None = None
 
 
-def scope(table: str) -> Scope:
-    """The scope whose version counter grows with each change of `table`."""
+def scope(table: str) -> Scope | None:
+    """The scope whose version counter grows with each change of `table`, or None."""
+    if table in _UNCOUNTED:
+        return None
     return "prices" if table in _LOADED else "books"
 
 
@@ -141,10 +144,11 @@ def _filtered(table: Table, names: Sequence[str], query: Query) -> Select[Any]:
 def _stream(
     dialect: Dialect, statement: Select[Any], fields: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    with dialect.reading() as connection:
-        for part in (
-            connection.execution_options(yield_per=_BATCH_ROWS).execute(statement).partitions()
-        ):
+    with (
+        dialect.reading() as connection,
+        connection.execution_options(yield_per=_BATCH_ROWS).execute(statement) as found,
+    ):
+        for part in found.partitions():
             columns = [
                 _array(field.type, values)
                 for field, values in zip(fields, zip(*part, strict=True), strict=True)
