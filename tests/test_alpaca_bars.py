@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -270,6 +272,20 @@ class TestTime:
         missing = pytest.raises(TemporaryError, match="a date is required")
         with standing_in(lambda *_: reply) as vendor, missing:
             market_data(vendor.url).ask_now()
+
+    def test_threads_that_share_it_keep_their_answers_dates_apart(self) -> None:
+        symbols = [chr(ord("A") + i) for i in range(16)]
+        dates = {symbol: NOW + i * SECOND for i, symbol in enumerate(symbols)}
+
+        def answer(_: str, query: dict[str, str]) -> Reply:
+            time.sleep(0.002)
+            headers = (("Date", http_date(dates[query["symbols"]])),)
+            return Reply({"bars": None, "next_page_token": None}, headers=headers)
+
+        with standing_in(answer) as vendor, ThreadPoolExecutor(8) as pool:
+            data = market_data(vendor.url)
+            found = pool.map(lambda symbol: next(data.bars(symbol, FRIDAY, "sip")), symbols * 4)
+            assert all(one.now == dates[one.symbol] for one in found)
 
     @pytest.mark.parametrize(
         ("headers", "market"), [((), "real"), ((("X-Astra-Market", "simulated:5"),), "simulated:5")]

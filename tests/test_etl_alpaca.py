@@ -131,7 +131,7 @@ class TestPlanning:
         rows["B"] += [row(3 * 1440 + 5 * i) for i in range(3)]
         with standing_in(bars_in_pages(rows, 100)) as vendor:
             found = fetched(source(vendor.url), {"B": later, "A": FRIDAY})
-        assert queries(vendor.asked) == [(["A", "B"], FRIDAY.isoformat())]
+        assert queries(vendor.asked) == [(["B", "A"], FRIDAY.isoformat())]
         assert [len(found[t].frame) for t in "AB"] == [4, 3]
         assert found["B"].frame["ts"].min() == int(later.timestamp())
 
