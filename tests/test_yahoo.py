@@ -480,15 +480,22 @@ def test_a_vendor_without_a_name_is_the_real_one(source: Yahoo, vendor: Vendor) 
 # --- processes
 
 
-def test_closing_early_stops_the_asking(source: Yahoo, vendor: Vendor) -> None:
+def test_what_nobody_takes_is_not_asked_for_and_closing_stops_the_asking(
+    source: Yahoo, vendor: Vendor
+) -> None:
     tickers = default_tickers(40)[:40]
     Shown(vendor, tickers)
     source.ask_now()
     answers = source.fetch(dict.fromkeys(tickers, MONDAY))
     assert next(answers).status == "ok"
+    for _ in range(2):  # takes its turn behind what is under way
+        assert len(list(source.fetch({tickers[-1]: MONDAY}))) == 1
+    asked = len(vendor.charts())
+    assert 3 <= asked <= 2 * PROCESSES + 2
+    assert next(answers).status == "ok"
     answers.close()
-    assert list(source.fetch({tickers[-1]: MONDAY}))  # waits its turn behind what was under way
-    assert len(vendor.charts()) <= 1 + 2 * PROCESSES + 1
+    assert len(list(source.fetch({tickers[-1]: MONDAY}))) == 1
+    assert len(vendor.charts()) <= asked + PROCESSES + 2
 
 
 def test_ten_callers_at_once_share_the_processes(source: Yahoo, vendor: Vendor) -> None:
