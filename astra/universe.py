@@ -198,7 +198,7 @@ def _row(header: Sequence[str], values: Sequence[str], where: str) -> dict[str, 
         )
     for name, longest in _LONGEST.items():
         if len(row.get(name, "")) > longest:
-            raise DataError(f"{where} has a {name} of more than {longest} characters")
+            raise DataError(f"{where} has more than {longest} characters of {name}")
     return row
 
 
