@@ -76,11 +76,11 @@ def read_past(
 ) -> Past:
     """`sessions`, which follow each other, as known at `known_at` (None: now)."""
 
-    def read(start: dt.datetime, column: str) -> pa.Table:
-        columns, end = ("ticker", column), sessions[-1].closes_at
+    def read(start: dt.datetime, *columns: str) -> pa.Table:
+        end = sessions[-1].closes_at
         return store.prices.read(tickers, start, end, known_at=known_at, columns=columns)
 
-    table = read(sessions[0].opens_at, "ts")
+    table = read(sessions[0].opens_at, "ticker", "ts")
     column, ts = _place(table["ticker"], tickers), _seconds(table["ts"])
     opens = np.array([s.opens_at.timestamp() for s in sessions], np.int64)
     row = np.searchsorted(opens, ts, side="right") - 1
@@ -88,7 +88,7 @@ def read_past(
     counts = np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
     first_known, last = np.full(shape[1], NEVER), np.full(shape[1], NONE)
     np.maximum.at(last, column, ts)
-    table = read(sessions[-1].opens_at, "known_from")
+    table = read(sessions[-1].opens_at, "ticker", "ts", "known_from")
     known_from = _seconds(table["known_from"])
     np.minimum.at(first_known, _place(table["ticker"], tickers), known_from)
     return Past(counts, np.array([s.bars for s in sessions]), first_known, last)
