@@ -226,7 +226,7 @@ class Broker:
         found = (action for symbol in symbols for action in self.market.actions(symbol))
         return sorted(
             (action for action in found if self._settled_to < action.at <= now),
-            key=lambda action: (action.at, action.ticker, action.kind == "split"),
+            key=lambda action: (action.at, action.ticker, action.kind != "split"),
         )
 
     def _act(self, action: CorporateAction) -> None:

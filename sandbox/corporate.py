@@ -34,4 +34,4 @@ def restated(
 
 
 def _in_time(action: CorporateAction) -> tuple[dt.datetime, bool]:
-    return action.at, action.kind == "split"
+    return action.at, action.kind != "split"

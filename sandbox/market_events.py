@@ -70,6 +70,12 @@ def _split(market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
             f"a split happens at the open of a session yet to come: it is {now.isoformat()}, "
             f"the session asked for opened at {at.isoformat()}"
         )
+    for known in market.amendments.splits.get(ticker, ()):
+        if known.at == at:
+            raise DataError(
+                f"one open takes one split: {ticker} already splits {known.value:g} for 1 at "
+                f"{at.isoformat()}"
+            )
     ratio = float(event["ratio"])
     market.amendments.split(CorporateAction(ticker, "split", at, ratio))
     return {"ratio": ratio, "at": at.isoformat()}

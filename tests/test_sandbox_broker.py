@@ -339,6 +339,20 @@ def test_splits_multiply_shares_and_dividends_are_paid_where_the_account_gets_th
     assert [line.kind for line in broker.books.lines] == kinds
 
 
+def test_a_dividend_at_the_open_of_a_split_is_paid_on_the_new_shares() -> None:
+    market = ActingMarket(_record.tape, Clock(TEN))
+    ex_date = next_session(CLOSE).opens_at
+    market.acts = (
+        CorporateAction("AAPL", "dividend", ex_date, 0.25),
+        CorporateAction("AAPL", "split", ex_date, 4.0),
+    )
+    broker = Broker(market, Terms(pays_dividends=True))
+    send(broker, "AAPL", "buy", 5)
+    cash = broker.books.cash
+    step(broker, ex_date + BAR)
+    assert broker.books.cash - cash == 5 * 4 * Decimal("0.25")
+
+
 def test_a_step_over_a_fill_and_a_later_split_does_both_in_their_order() -> None:
     market = ActingMarket(_record.tape, Clock(CLOSE))
     ex_date = next_session(next_session(CLOSE).closes_at).opens_at

@@ -316,6 +316,14 @@ def test_the_same_events_make_the_same_market() -> None:
 # What is refused
 
 
+def test_one_open_takes_one_split_of_a_ticker(sandbox: Sandbox) -> None:
+    happen(sandbox, split={"ticker": "OXY", "ratio": 2})
+    again = {"split": {"ticker": "OXY", "ratio": 3}}
+    answer = requests.post(f"{sandbox.urls.control}/sandbox/market", json=again, timeout=5)
+    assert answer.status_code == 400
+    assert "OXY already splits 2 for 1" in answer.json()["message"]
+
+
 @pytest.mark.parametrize(
     ("event", "reason"),
     [

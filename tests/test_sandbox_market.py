@@ -27,6 +27,7 @@ from sandbox.market import (
     simulated_bars,
     simulated_market,
 )
+from sandbox.market_events import take
 from sandbox.simulation import Simulation
 
 SMALL = ("AAPL", "MSFT", "BRK.B", "XOM", "SPY", "QQQ")
@@ -357,6 +358,18 @@ def test_a_recording_is_replayed_bar_for_bar(recording: Path) -> None:
         np.testing.assert_array_equal(bars.ts, rows["ts"])
         np.testing.assert_array_equal(bars.close, rows["close"])
         np.testing.assert_array_equal(bars.volume, rows["volume"])
+
+
+def test_a_recording_takes_events_but_no_new_ticker(recording: Path) -> None:
+    market = replay_market(recording)
+    with pytest.raises(DataError, match="'NEWCO' can be listed in a simulated market only"):
+        take(market, {"list": {"ticker": "NEWCO"}})
+    take(market, {"split": {"ticker": "XOM", "ratio": 2}})
+    market.clock.step_to(OPEN + dt.timedelta(days=1))
+    assert market.shares("XOM") == 2
+    assert market.history("XOM", 0, market.first_ts + 1).close[0] == pytest.approx(
+        market.tape.block(0).close[1, 0] / 2
+    )
 
 
 def test_the_clock_cannot_pass_the_end_of_a_recording(recording: Path) -> None:
