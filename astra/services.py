@@ -26,6 +26,8 @@ from astra.settings import Settings
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 900.0  # a first load of many tickers
+# pyarrow takes a stream without it for a whole one; a proxy may end an answer between two batches.
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _BY_NAME = {
     kind.__name__: kind for kind in (ConfigError, DataError, InsufficientDataError, BundleError)
 }
@@ -72,7 +74,7 @@ class Services:
 
         Raises:
             DataError: the table or a filter is unknown.
-            TemporaryError: the ETL service is down.
+            TemporaryError: the ETL service is down, or its answer was cut short.
         """
         return self._dumped(self._ask_dump("GET", table, filters))
 
@@ -99,14 +101,21 @@ class Services:
         return self._ask(method, "etl", "/dump_table", params=query, headers=headers)
 
     def _dumped(self, answer: requests.Response) -> Dump:
+        where = f"{self._urls['etl']}/dump_table"
         try:
-            with pa.ipc.open_stream(answer.content) as reader:
-                found = reader.read_all()
-        except pa.ArrowInvalid as error:
+            stream = pa.ipc.open_stream(answer.content)
+        except (pa.ArrowInvalid, OSError) as error:
             raise DataError(
-                f"an Arrow stream is required from {self._urls['etl']}/dump_table, found something "
-                "else: check ASTRA_ETL_URL"
+                f"an Arrow stream is required from {where}, found something else: check "
+                "ASTRA_ETL_URL"
             ) from error
+        cut = f"a whole table is required from {where}, found one that was cut short: ask again"
+        try:
+            found = stream.read_all()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TemporaryError(cut) from error
+        if not answer.content.endswith(_END_OF_STREAM):
+            raise TemporaryError(cut)
         return Dump(**_pulse(answer), table=_plain(found))
 
     def post(
