@@ -65,7 +65,12 @@ class _Page:
 
 
 class MarketData:
-    """Alpaca's market data as one account may see it. Safe to share between threads."""
+    """Alpaca's market data as one account may see it. Safe to share between threads.
+
+    Attributes:
+        market: identity of the market that answered last; the real Alpaca names none: `real`.
+        now: Alpaca's time of that answer, None before the first.
+    """
 
     def __init__(self, api: Api) -> None:
         self._api = api

@@ -86,8 +86,7 @@ class Api:
     """One of Alpaca's two APIs. Safe to share between threads."""
 
     def __init__(self, client: RESTClient, timeout: float) -> None:
-        """Its constructors take no retry settings and no session: these are private names of
-        alpaca-py 0.44.0."""
+        """Takes `client` over; alpaca-py 0.44.0 lets only its private names be set."""
         self._client = client
         self._heard = threading.local()
         client._retry = 0  # else 3 times 3 s, POST included
@@ -116,17 +115,16 @@ class Api:
             raise (UnreachableError if is_silent else TemporaryError)(
                 f"{asked} got no usable answer ({type(error).__name__}): try again"
             ) from error
-        response = self._heard.response
-        market = response.headers.get("X-Astra-Market") or "real"
-        return Answer({} if body is None else body, _dated(response), market)
+        return Answer({} if body is None else body, self._heard.now, self._heard.market)
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """The body of a GET; errors as `call`."""
         return self.call("GET", path, query).body
 
     def _hear(self, response: requests.Response, **_: object) -> None:
-        """Keep the answer, of which alpaca-py gives the body only."""
-        self._heard.response = response
+        """Keep what the headers say: alpaca-py hands out the body only."""
+        self._heard.now = _dated(response)
+        self._heard.market = response.headers.get("X-Astra-Market") or "real"
 
 
 def trading_api(settings: Settings) -> Api:
