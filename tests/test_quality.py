@@ -205,7 +205,7 @@ def test_a_session_that_went_well(quiet: Store) -> None:
 
 
 def test_each_flaw_is_counted_where_it_is(stocked: Store) -> None:
-    grid = CLOSED.tolist()
+    grid, yesterday = CLOSED.tolist(), int(SESSIONS[-2].grid()[0])
     put(stocked, "GAPPY", SESSIONS[-2].grid(), SESSIONS[-2].closes_at)
     put(stocked, "GAPPY", grid[::2], NOW - MINUTE)  # most of them late
     put(stocked, "LIVE", grid[3:8], NOW - MINUTE, close=11.0)
@@ -215,7 +215,7 @@ def test_each_flaw_is_counted_where_it_is(stocked: Store) -> None:
     refused = [
         {"ticker": "OTHER", "ts": ts, "reason": reason, "feed": 0, "seen_at": ts + 400}
         for ts, reason in (
-            (grid[0], "implausible"), (grid[0], "missing"), (int(SESSIONS[-2].grid()[0]), "missing"),
+            (grid[0], "implausible"), (grid[0], "missing"), (yesterday, "missing"),
         )
     ]  # fmt: skip
     said = {
