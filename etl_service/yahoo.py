@@ -182,7 +182,7 @@ class _Session(Session):  # type: ignore[misc]  # curl_cffi is not followed, so 
 
 def _offered(ticker: str, quotes: pd.DataFrame) -> pd.DataFrame:
     """As bars to be validated, less what Yahoo shows beside bars: nulls where nobody traded, and
-    the live point."""
+    the live point. A null volume beside prices arrives as 0: yfinance fills it."""
     ts = pd.DatetimeIndex(quotes.index).as_unit("s").asi8
     values = quotes[_COLUMNS].to_numpy(np.float64)
     prices, volume = values[:, :4], values[:, 4]

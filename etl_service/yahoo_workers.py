@@ -53,6 +53,8 @@ Answer = tuple[Fetched, str | None, float]
 class Yahoo:
     """A `Source`, shared by all threads; its processes start with the first fetch.
 
+    They are spawned, so a script that fetches needs the `if __name__ == "__main__"` guard.
+
     Raises:
         ConfigError: there is no place for yfinance's caches.
     """
@@ -65,6 +67,7 @@ class Yahoo:
         self._timeout = settings.vendor_timeout
         self._workers = _Workers(settings)
         self._ahead = _AHEAD * settings.load_processes
+        # Each the word of the last answer, whichever thread got it.
         self._market = ""
         self._wait = 0.0
         self._now: dt.datetime | None = None
