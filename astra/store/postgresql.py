@@ -132,9 +132,12 @@ class Postgresql:
 
     def merge(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
         """See `Dialect`."""
+        staged = [part for part in parts if part[1].size]
+        if not staged:
+            return
         raw = _raw(connection)
         raw.execute(_STAGED_BARS)
-        pgcopy.write(raw, "staged_bars", parts)
+        pgcopy.write(raw, "staged_bars", staged)
         for statement in _MERGE:
             raw.execute(statement.encode())
 
