@@ -224,8 +224,7 @@ class TestFailing:
             assert 50 < alpaca.retry_after <= 62
 
     def test_silence_ends_the_asking(self, desk: Desk) -> None:
-        alpaca = source(desk.url, vendor_timeout=0.1)
-        alpaca.ask_now()
+        alpaca = source(desk.url, vendor_timeout=0.3)
         desk.fail("GET", BARS, delay_s=1)
         found = fetched(alpaca, dict.fromkeys([*TICKERS, *(f"T{i}" for i in range(300))], FRIDAY))
         assert all(f.unreachable and f.passes and f.status == "error" for f in found.values())
