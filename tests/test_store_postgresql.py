@@ -178,7 +178,8 @@ def test_an_error_of_the_server_says_who_has_to_do_something(
         ({"username": "guarded"}, ConfigError, "no password supplied"),
         ({"query": {"host": "/nowhere"}}, TemporaryError, "does not answer"),
         ({"host": "127.0.0.1", "port": 1, "query": {}}, TemporaryError, "does not answer"),
-        ({"host": "no.such.host.invalid", "query": {}}, ConfigError, "ASTRA_DATABASE_URL"),
+        ({"host": "no.such.host.invalid", "query": {}}, TemporaryError, "no.such.host.invalid"),
+        ({"query": {"password": "wr0ng", "sslmode": "?"}}, ConfigError, "ASTRA_DATABASE_URL"),
         ({"query": {"sslmode": "nonsense"}}, ConfigError, "sslmode"),
     ],
 )

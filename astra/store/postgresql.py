@@ -21,12 +21,9 @@ from astra.errors import AstraError, ConfigError, TemporaryError
 from astra.store import on_conflict, pgcopy
 from astra.store.dialect import BUSY_SECONDS, FIELDS, Row, Scope, Versions, Window
 
-# The first number says that the lock is ours, the second one whose turn it is.
-_LOCKS: dict[Scope, str] = {
-    "schema": "1634955378, 1",
-    "prices": "1634955378, 2",
-    "books": "1634955378, 3",
-}
+# An advisory lock is named by two numbers: that it is ours, and whose turn it is.
+_OURS = 1634955378
+_TURNS: dict[Scope, int] = {"schema": 1, "prices": 2, "books": 3}
 _LIST = ", ".join(FIELDS)
 _OLD = ", ".join(f"p.{name}" for name in FIELDS)
 _OVERWRITE = "DO UPDATE SET " + ", ".join(f"{n} = excluded.{n}" for n in FIELDS if n != "ts")
@@ -74,7 +71,7 @@ class Postgresql:
         with _our_errors(self.engine), self._writers.begin() as connection:
             _raw(connection).execute(
                 f"SET LOCAL lock_timeout = {BUSY_SECONDS * 1000:.0f}; "
-                f"SELECT pg_advisory_xact_lock({_LOCKS[scope]})".encode()
+                f"SELECT pg_advisory_xact_lock({_OURS}, {_TURNS[scope]})".encode()
             )
             yield connection
 
@@ -146,20 +143,21 @@ class Postgresql:
         pgcopy.write(_raw(connection), "price_history", parts)
 
 
-# SQLSTATE, or its class, of what passes by itself: connection lost, too many of them, serialization
-# failure and deadlock, lock not available, server stopping or starting.
-_PASSING = ("08", "53", "40001", "40P01", "55P03", "57P01", "57P02", "57P03")
-# Wrong name or password, missing database or schema, no permission, a read-only server.
+# SQLSTATE, or its class: connection lost, too many of them, serialization failure, deadlock,
+# server stopping or starting; lock not available.
+_LOCKED = "55P03"
+_PASSING = ("08", "53", "40001", "40P01", "57P01", "57P02", "57P03", _LOCKED)
+# Wrong name or password, missing database or schema, no permission, a server that only reads.
 _SETTINGS = ("28", "3D", "3F", "42501", "25006")
-# While connecting, libpq hands no SQLSTATE on, only the server's words.
+# While connecting, libpq hands no SQLSTATE on, only the server's or its own words.
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
     "does not exist",
     "no pg_hba.conf entry",
     "permission denied",
-    "could not translate host name",
-    "invalid",
+    "invalid connection option",
+    "invalid sslmode value",
 )
 
 
@@ -175,25 +173,25 @@ def _our_errors(engine: Engine) -> Iterator[None]:
 
 
 def _translated(url: URL, error: BaseException | None) -> AstraError | None:
-    """What a person can do about it; no password is in it."""
+    """What a person can do about it; the URL may hold passwords in more than one place."""
     if not isinstance(error, psycopg.Error):
         return None
-    where = url.render_as_string(hide_password=True)
+    where = f"the database {url.database} on {url.host or url.query.get('host', 'this machine')}"
     said = " ".join(str(error).split())
-    state = error.sqlstate
-    if state is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if error.sqlstate is None:
+        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return None
+        is_passing = not any(words in said for words in _REFUSALS)
+    elif error.sqlstate.startswith((*_PASSING, *_SETTINGS)):
+        is_passing = error.sqlstate.startswith(_PASSING)
+    else:
         return None
-    if state == "55P03":
-        return TemporaryError(
-            f"the database {where} was locked for {BUSY_SECONDS} s by another writer",
-            retry_after=5,
-        )
-    if state is not None and not state.startswith((*_PASSING, *_SETTINGS)):
-        return None
-    refused = any(words in said for words in _REFUSALS) if state is None else False
-    if refused or (state is not None and state.startswith(_SETTINGS)):
-        return ConfigError(f"the database {where} cannot be used, set ASTRA_DATABASE_URL: {said}")
-    return TemporaryError(f"the database {where} does not answer: {said}", retry_after=5)
+    if error.sqlstate == _LOCKED:
+        said = f"was locked for {BUSY_SECONDS} s by another writer"
+        return TemporaryError(f"{where} {said}", retry_after=5)
+    if is_passing:
+        return TemporaryError(f"{where} does not answer: {said}", retry_after=5)
+    return ConfigError(f"{where} cannot be used, set ASTRA_DATABASE_URL: {said}")
 
 
 def _raw(connection: Connection) -> psycopg.Connection[Any]:
