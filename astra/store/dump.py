@@ -48,9 +48,9 @@ TIMES = {
     "ticker_status": "asked_at",
     "sources": "asked_at",
 }
-# Those that loads write, all others are books; the last two with every load, so nobody counts it.
-_LOADED = ("price_history", "price_revisions", "quarantine")
-_UNCOUNTED = ("ticker_status", "sources")
+_PRICES = ("price_history", "price_revisions")
+# Every load writes them, news or not, and nobody counts it.
+_UNCOUNTED = ("quarantine", "ticker_status", "sources")
 _TICKERS = ("ticker", "symbol")
 _BATCH_ROWS = 10_000
 
@@ -77,7 +77,7 @@ def scope(table: str) -> Scope | None:
     """The scope whose version counter grows with each change of `table`, or None."""
     if table in _UNCOUNTED:
         return None
-    return "prices" if table in _LOADED else "books"
+    return "prices" if table in _PRICES else "books"
 
 
 def read(dialect: Dialect, query: Query) -> pa.RecordBatchReader:
