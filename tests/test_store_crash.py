@@ -11,8 +11,8 @@ from types import FrameType
 from sqlalchemy import make_url
 
 from astra.store import Counts, Store, _dialect
+from tests.grid import HOUR, NOW, frame
 from tests.stores import price_rows, set_price_rows
-from tests.test_store import HOUR, NOW, frame
 
 # Three bars are new, one replaces a version, one is older than the version that is stored.
 OFFERED = frame([("A", 0, 10.5), ("A", 2, 12.5), ("B", 0, 5.0), ("B", 1, 5.0), ("C", 0, 6.0)])

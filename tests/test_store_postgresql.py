@@ -15,9 +15,9 @@ from astra.errors import AstraError, ConfigError, TemporaryError
 from astra.store import Store, open_store
 from astra.store.dialect import Window
 from astra.store.postgresql import Postgresql
+from tests.grid import GRID, HOUR, NOW, frame, held
 from tests.postgres import PostgresServer
 from tests.stores import NewDatabase
-from tests.test_store import GRID, HOUR, NOW, frame, held
 
 
 @pytest.fixture
