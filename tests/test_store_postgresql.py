@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -135,6 +136,18 @@ def test_a_stream_that_fails_half_way_gives_its_connection_back(
     assert isinstance(pool, QueuePool)
     assert pool.checkedout() == 0
     assert store.prices.count() == 9
+
+
+def test_a_request_too_many_is_asked_to_come_again(
+    store: Store, database: Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
+    with ExitStack() as requests:
+        with pytest.raises(TemporaryError, match="all of ours in use"):
+            while True:
+                requests.enter_context(database.reading())
+        assert database.engine.pool.checkedout() > 9  # type: ignore[attr-defined]
+    assert store.prices.count() == 0
 
 
 def test_a_ticker_of_any_letters_and_length_is_stored(store: Store) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from astra.errors import AstraError, ConfigError, TemporaryError
 from astra.store import on_conflict, pgcopy
@@ -170,6 +171,12 @@ def _our_errors(engine: Engine) -> Iterator[None]:
         if ours is None:
             raise  # a broken constraint or statement is a bug, not the server's state
         raise ours from error
+    except PoolTimeout as error:
+        raise TemporaryError(
+            f"a connection to the database {engine.url.database} is required, found all of "
+            "ours in use: try again when other requests have ended",
+            retry_after=5,
+        ) from error
 
 
 def _translated(url: URL, error: BaseException | None) -> AstraError | None:
