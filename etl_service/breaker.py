@@ -32,6 +32,15 @@ class Admission:
     retry_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that was limited (`is_limit`) or had no answer; `retry_after` in seconds."""
+
+    message: str
+    is_limit: bool
+    retry_after: float
+
+
 def position(row: SourceRow, wall: float) -> Position:
     """Where the breaker stands at `wall`."""
     if row.retry_at == 0:
@@ -47,25 +56,22 @@ def enter(row: SourceRow, wall: float) -> tuple[SourceRow, Admission]:
     return row, Admission(found, row.retry_at)
 
 
-def fail(
-    row: SourceRow,
-    admission: Admission,
-    wall: float,
-    message: str,
-    *,
-    is_limit: bool,
-    retry_after: float,
-) -> SourceRow:
-    """A request was limited (`is_limit`), or had no answer; `retry_after` in seconds."""
+def leave(row: SourceRow, admission: Admission, wall: float) -> SourceRow:
+    """The call that was to probe has not asked: the next one may."""
+    return replace(row, retry_at=wall) if row.retry_at == admission.retry_at else row
+
+
+def fail(row: SourceRow, admission: Admission, wall: float, failure: Failure) -> SourceRow:
+    """A request was limited, or had no answer."""
     if row.retry_at != admission.retry_at:
         return row  # it was opened, or tried, by another call meanwhile: one failure, once
-    is_final = is_limit or admission.position == "half-open"
+    is_final = failure.is_limit or admission.position == "half-open"
     failures = max(row.failures + 1, PATIENCE if is_final else 0)
-    row = replace(row, failures=failures, message=message)
+    row = replace(row, failures=failures, message=failure.message)
     if failures < PATIENCE:
         return row
     doubled = min(FIRST_WAIT * 2.0 ** min(failures - PATIENCE, 10), LONGEST_WAIT)
-    asked_for = min(retry_after, LONGEST_ASKED_FOR)
+    asked_for = min(failure.retry_after, LONGEST_ASKED_FOR)
     wait = asked_for if failures == PATIENCE else max(doubled, asked_for)
     return replace(row, retry_at=wall + max(wait, 1.0))
 

@@ -1,135 +1,209 @@
-"""One load: ask the source for each ticker, keep what is valid, store it, count."""
+"""One load: gather what is known, decide what to ask for, ask, keep what is valid, count."""
 
 from __future__ import annotations
 
 import datetime as dt
-import re
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from astra import bars
 from astra.errors import DataError, TemporaryError
-from astra.sessions import last_sessions
-from astra.store import Counts, Store
-from etl_service.yahoo import Fetched, Status, Yahoo
+from astra.settings import Settings
+from astra.store import Store
+from astra.store.loads import TickerStatus
+from etl_service import budget
+from etl_service.alpaca import AlpacaBars
+from etl_service.answer import Load, TickerLoad
+from etl_service.keep import Keeper, Role
+from etl_service.plan import Asked, Known, due, start
+from etl_service.priority import Tier
+from etl_service.source import Fetched, Source, Status
+from etl_service.vendor import Vendor, Visit
+from etl_service.yahoo_workers import Yahoo
 
-# Tickers in a row without any answer after which the rest is not asked any more.
-PATIENCE = 3
-_DAYS = {"d": 1, "mo": 30}
+GROUP_TICKERS = 25
+GROUP_ROWS = 200_000
+GROUP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class TickerLoad:
-    """What a load did for one ticker."""
+class Vendors:
+    """Whom to ask: the chosen one, the one that stands in while that one's breaker is open, and
+    the one that has bars older than the chosen one reaches; None where keys are missing."""
 
-    status: Status
-    counts: Counts = field(default_factory=Counts)
-    message: str = ""
-    passes: bool = False
+    chosen: Vendor
+    stand_in: Vendor | None = None
+    older: Vendor | None = None
 
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        store: Store,
+        yahoo: Source | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> Vendors:
+        """As the settings have it. Connects nothing yet.
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a load did; `retry_after` in seconds, `seconds` on the wall."""
+        Args:
+            yahoo: shared with others; None = one of its own.
+            wall: seconds of the machine's clock, for the breakers only.
 
-    tickers: dict[str, TickerLoad]
-    seconds: float
-    retry_after: float
+        Raises:
+            ConfigError: Alpaca is chosen and has no keys.
+        """
 
-    @property
-    def failed(self) -> list[TickerLoad]:
-        return [t for t in self.tickers.values() if t.status in ("error", "rate_limited")]
+        def alpaca(is_delayed: bool = False) -> Vendor:
+            return Vendor(AlpacaBars(settings, is_delayed=is_delayed), store.loads, wall=wall)
 
-    @property
-    def status(self) -> int:
-        """200: all are there; 503: none, for reasons that pass; 207: some, or none for good."""
-        if not self.failed:
-            return 200
-        all_pass = all(t.passes for t in self.failed)
-        return 503 if all_pass and len(self.failed) == len(self.tickers) else 207
-
-    def document(self) -> dict[str, Any]:
-        """The answer of `/load_price_history`."""
-        total = sum((t.counts for t in self.tickers.values()), Counts())
-        tickers = {
-            ticker: {"status": t.status, **asdict(t.counts), "message": t.message}
-            for ticker, t in self.tickers.items()
-        }
-        return {"tickers": tickers, **asdict(total), "seconds": round(self.seconds, 3)}
+        has_keys = bool(settings.alpaca_key and settings.alpaca_secret.get_secret_value())
+        if settings.source == "alpaca":
+            return cls(alpaca())
+        limit = settings.yahoo_requests_per_hour
+        chosen = Vendor(yahoo or Yahoo(settings), store.loads, limit, wall)
+        return cls(chosen, alpaca(), alpaca(is_delayed=True)) if has_keys else cls(chosen)
 
 
-def load(store: Store, source: Yahoo, tickers: Sequence[str], period: str | None = None) -> Load:
-    """Bring the bars of `tickers` up to date; running it again changes nothing.
+class Loader:
+    """Brings bars up to date; doing it again changes nothing."""
 
-    A ticker seen for the first time is loaded as far back as the source reaches, later from one
-    session before its last stored bar, or in both cases over `period` (`5d`, `1mo`, `max`).
+    def __init__(self, store: Store, vendors: Vendors) -> None:
+        self._store = store
+        self._vendors = vendors
 
-    Raises:
-        DataError: no such period.
-        ConfigError: the store holds another market.
-    """
-    began = time.monotonic()
-    days = parse_period(period) if period else None
-    done: dict[str, TickerLoad] = {}
-    try:
-        now = source.ask_now()
-        store.claim_market(source.market)
-    except TemporaryError as error:
-        done = {t: TickerLoad("error", message=str(error), passes=True) for t in tickers}
-        return Load(done, time.monotonic() - began, source.retry_after)
-    stored = store.prices.last_ts(tickers)
-    silent, stopped = 0, None
-    for ticker in tickers:
-        if stopped:  # asking on would only make it worse
-            done[ticker] = stopped
-            continue
-        start = _start(stored.get(ticker), now, days)
-        fetched = _whole(source, source.fetch(ticker, start), start)
-        now = max(now, fetched.now)
-        done[ticker] = _store(store, fetched)
-        silent = silent + 1 if fetched.unreachable else 0
-        if fetched.status == "rate_limited" or silent == PATIENCE:
-            message = f"not asked any more after {ticker}: {fetched.message}"
-            stopped = replace(done[ticker], message=message)
-    store.record_now(now)
-    return Load(done, time.monotonic() - began, source.retry_after)
+    def load(self, asked: Asked) -> Load:
+        """Ask the chosen vendor, and the other one for what that one refuses.
+
+        Raises:
+            DataError: `since` lies before what any vendor reaches.
+            ConfigError: the store holds another market, or keys are wrong.
+        """
+        began = time.monotonic()
+        chosen, other = self._vendors.chosen, self._vendors.stand_in
+        done, now = self._round(chosen, "chosen", asked)
+        refused = tuple(t for t, one in done.items() if one.has_failed and one.passes)
+        asks_other = bool(other and refused and chosen.is_open())
+        if other and asks_other:
+            found, seen = self._round(other, "stand-in", replace(asked, tickers=refused))
+            done |= {t: one for t, one in found.items() if not one.has_failed}
+            now = now or seen
+        if now is not None:
+            self._store.record_now(now)
+        return Load(
+            {ticker: done[ticker] for ticker in asked.tickers},
+            time.monotonic() - began,
+            max(1.0, chosen.retry_after() or self._wait(done, now)),
+            chosen.describe(now),
+            other.describe(None) if other and asks_other else None,
+        )
+
+    def _wait(self, done: Mapping[str, TickerLoad], now: dt.datetime | None) -> float:
+        """Seconds until it pays to ask again, where the breaker is closed."""
+        is_spent = any(one.status == "rate_limited" for one in done.values())
+        if now is None or not is_spent:
+            return self._vendors.chosen.source.retry_after
+        return (budget.refills_at(now) - now).total_seconds()
+
+    def _round(
+        self, vendor: Vendor, role: Role, asked: Asked
+    ) -> tuple[dict[str, TickerLoad], dt.datetime | None]:
+        """All tickers at one vendor; and its time, None if it did not say."""
+        with vendor.visit() as visit:
+            if visit.stopped:
+                return _refused(dict.fromkeys(asked.tickers, visit.stopped), visit.stopped_as), None
+            try:
+                now, feed = visit.begin()
+            except TemporaryError as error:
+                return _refused(dict.fromkeys(asked.tickers, str(error)), "error"), None
+            if role != "chosen" or not asked.since or asked.since >= vendor.source.earliest(now):
+                self._store.claim_market(vendor.source.market)
+                known = self._known(vendor, role, asked, now)
+                last_ts = dict(known.last_ts)
+                keeper = Keeper(self._store, vendor.name, feed, role, last_ts, now)
+                return self._run(visit, keeper, asked, known), keeper.now
+        return self._round(self._reaching(vendor, asked.since, now), "backfill", asked)
+
+    def _run(
+        self, visit: Visit, keeper: Keeper, asked: Asked, known: Known
+    ) -> dict[str, TickerLoad]:
+        """Decide what to ask for, ask, keep; every ticker with what became of it."""
+        now = keeper.now
+        ranks, reasons = due(asked, known, now)
+        over = visit.take(ranks, now, keeper.feed) if ranks else {}
+        starts = {t: start(t, asked, known, now) for t in ranks if t not in over}
+        _ask(visit, keeper, starts)
+        silent = {t: visit.stopped for t in starts if t not in keeper.done}
+        refused = _refused(over, "rate_limited") | _refused(silent, visit.stopped_as)
+        self._store.loads.record_statuses(
+            TickerStatus(t, keeper.source, one.status, one.message, now)
+            for t, one in refused.items()
+        )
+        left_out = {t: _left_out(known.statuses.get(t), reasons[t]) for t in reasons}
+        unasked, last = refused | left_out, known.last_ts
+        return keeper.done | {t: replace(unasked[t], last_bar=last.get(t)) for t in unasked}
+
+    def _reaching(self, chosen: Vendor, since: dt.datetime, now: dt.datetime) -> Vendor:
+        """The vendor that has bars from `since` on."""
+        older = self._vendors.older
+        earliest = (older or chosen).source.earliest(now)
+        if older and since >= earliest:
+            return older
+        hint = "" if older else ", and only alpaca has older ones: set ASTRA_ALPACA_KEY and _SECRET"
+        name = (older or chosen).name
+        raise DataError(
+            f"bars since {since.isoformat()} were asked for, {name} has them from "
+            f"{earliest.isoformat(timespec='seconds')} on{hint}"
+        )
+
+    def _known(self, vendor: Vendor, role: Role, asked: Asked, now: dt.datetime) -> Known:
+        loads = self._store.loads
+        earliest = vendor.source.earliest(now)
+        has_stand_in = role == "chosen" and self._vendors.stand_in is not None
+        return Known(
+            self._store.prices.last_ts(asked.tickers),
+            loads.statuses(asked.tickers) if asked.is_selective else {},
+            loads.first_of_other_feeds(vendor.name, earliest) if has_stand_in else {},
+            loads.held(),
+            loads.candidates(),
+        )
 
 
-def parse_period(period: str) -> int:
-    """`5d`, `2mo` or `max` as calendar days, at most 60.
-
-    Raises:
-        DataError: it is none of these.
-    """
-    if period == "max":
-        return 60
-    found = re.fullmatch(r"([1-9]\d?)(d|mo)", period)
-    days = int(found[1]) * _DAYS[found[2]] if found else 0
-    if not 1 <= days <= 60:
-        raise DataError(f"a period is 1d to 60d, 1mo, 2mo or max, found {period!r}")
-    return days
-
-
-def _start(last_ts: int | None, now: dt.datetime, days: int | None) -> dt.datetime | None:
-    if days is not None:
-        return now - dt.timedelta(days=days)
-    if last_ts is None:
-        return None
-    return last_sessions(2, dt.datetime.fromtimestamp(last_ts, dt.UTC))[0].opens_at
+def _ask(visit: Visit, keeper: Keeper, starts: Mapping[str, dt.datetime | None]) -> None:
+    """Ask for all, then for the whole of those that were split: their history is rewritten."""
+    keeper.whole.update(t for t, begin in starts.items() if begin is None)
+    for group in _groups(visit.fetch(starts)):
+        keeper.keep(group)
+    if keeper.restated and not visit.stopped:
+        again = dict.fromkeys(keeper.restated, Tier.HELD)  # half of a split is worse than none
+        over = visit.take(again, keeper.now, keeper.feed)
+        keeper.whole.update(again)
+        keeper.done.update(_refused(over, "rate_limited"))
+        for group in _groups(visit.fetch({t: None for t in again if t not in over})):
+            keeper.keep(group)
 
 
-def _whole(source: Yahoo, fetched: Fetched, start: dt.datetime | None) -> Fetched:
-    """After a split all that the source has: it has rewritten the bars before."""
-    return source.fetch(fetched.ticker) if fetched.has_split and start else fetched
+def _groups(answers: Iterable[Fetched]) -> Iterator[list[Fetched]]:
+    """Answers as they come, in groups to be stored together."""
+    group: list[Fetched] = []
+    rows, began = 0, time.monotonic()
+    for fetched in answers:
+        if not group:
+            rows, began = 0, time.monotonic()
+        group.append(fetched)
+        rows += len(fetched.frame)
+        is_late = time.monotonic() - began >= GROUP_SECONDS
+        if len(group) == GROUP_TICKERS or rows >= GROUP_ROWS or is_late:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
-def _store(store: Store, fetched: Fetched) -> TickerLoad:
-    if fetched.status != "ok":
-        return TickerLoad(fetched.status, message=fetched.message, passes=fetched.passes)
-    valid, rejected = bars.validate(fetched.frame, fetched.now)
-    left_out = replace(rejected, forming=0).describe()  # forming bars are no news
-    if valid.empty:
-        return TickerLoad("empty", message=left_out)
-    return TickerLoad("ok", store.prices.upsert(valid, fetched.now), left_out)
+def _refused(reasons: Mapping[str, str], status: Status) -> dict[str, TickerLoad]:
+    """Tickers that were not asked for, by why not."""
+    return {t: TickerLoad(status, message=text, passes=True) for t, text in reasons.items()}
+
+
+def _left_out(status: TickerStatus | None, reason: str) -> TickerLoad:
+    is_unknown = status is not None and status.status == "unknown"
+    return TickerLoad("error" if is_unknown else "ok", message=reason)

@@ -7,28 +7,33 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 
 from flask import Flask, Response, jsonify
 
 from astra import settings as configuration
 from astra.errors import DataError
 from astra.settings import Settings
-from astra.store import open_store
+from astra.store import Store, open_store
 from astra.web import configure_logging, create_service
 from etl_service import dump
-from etl_service.load import load
-from etl_service.parameters import parameters
+from etl_service.load import Loader, Vendors
+from etl_service.parameters import parameters, read_time
+from etl_service.plan import Asked, parse_period
+from etl_service.priority import parse_part, part_of
 from etl_service.universe import members, parse_tickers
-from etl_service.yahoo import Yahoo
 
 log = logging.getLogger("etl_service")
 
-_LOAD_PARAMETERS = ("ticker", "period", "interval")
+_LOAD_PARAMETERS = ("ticker", "part", "period", "since", "interval")
 # The universe of an empty store has been valid for ever.
 _ALWAYS = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None,
+    vendors: Callable[[Settings, Store], Vendors] = Vendors.from_settings,
+) -> Flask:
     """The service; without settings it reads the environment.
 
     Raises:
@@ -39,19 +44,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings = configuration.load()
     store = open_store(settings.database_url)
     store.books.record_universe(members(settings), store.now() or _ALWAYS)
-    source = Yahoo(settings)
+    loader = Loader(store, vendors(settings, store))
     app = create_service("etl", settings)
 
     @app.route("/load_price_history", methods=["GET", "POST"])
     def load_price_history() -> Response:
-        asked = parameters(_LOAD_PARAMETERS)
-        if asked.get("interval", "5m") != "5m":
-            raise DataError(f"the interval is 5m, found {asked['interval']!r}")
-        if "ticker" in asked:
-            tickers = parse_tickers(asked["ticker"])
-        else:
-            tickers = tuple(member.ticker for member in store.books.universe())
-        done = load(store, source, tickers, asked.get("period"))
+        done = loader.load(_asked(store))
         for ticker, one in done.tickers.items():
             if one.status in ("error", "rate_limited"):
                 log.warning("ticker=%s status=%s message=%s", ticker, one.status, one.message)
@@ -63,3 +61,26 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app.register_blueprint(dump.routes(store))
     return app
+
+
+def _asked(store: Store) -> Asked:
+    """What the request asks for.
+
+    Raises:
+        DataError: a parameter is wrong, or two exclude each other.
+    """
+    given = parameters(_LOAD_PARAMETERS)
+    if given.get("interval", "5m") != "5m":
+        raise DataError(f"the interval is 5m, found {given['interval']!r}")
+    for one, other in (("ticker", "part"), ("period", "since")):
+        if one in given and other in given:
+            raise DataError(f"{one} and {other} exclude each other, found both: leave one out")
+    days = parse_period(given["period"]) if "period" in given else None
+    since = read_time(given, "since")
+    if "ticker" in given:
+        return Asked(parse_tickers(given["ticker"]), days, since)
+    universe = [member.ticker for member in store.books.universe()]
+    if "part" in given:
+        part = part_of(universe, *parse_part(given["part"]))
+        return Asked(part, days, since, is_scheduled=True)
+    return Asked(tuple(universe), days, since)

@@ -143,12 +143,16 @@ class Loads:
                 connection, schema.quarantine, [found[key] for key in sorted(found)]
             )
 
-    def first_of_other_feeds(self, since: dt.datetime) -> dict[str, int]:
-        """Start of each ticker's first bar from `since` on that did not come from Yahoo."""
-        inside = _OTHER_FEEDS & (_bars.c.ts >= rows.seconds(since))
-        found = select(_bars.c.ticker, func.min(_bars.c.ts)).where(inside).group_by(_bars.c.ticker)
+    def first_of_other_feeds(self, source: str, since: dt.datetime) -> dict[str, int]:
+        """Start of each ticker's first bar from `since` on that did not come from Yahoo, and that
+        `source` has not been asked about since it came."""
+        came = _bars.outerjoin(_status, _status.c.ticker == _bars.c.ticker)
+        is_answered = (_status.c.source == source) & (_status.c.answered_at >= _bars.c.known_from)
+        is_open = _status.c.answered_at.is_(None) | ~is_answered
+        inside = _OTHER_FEEDS & (_bars.c.ts >= rows.seconds(since)) & is_open
+        found = select(_bars.c.ticker, func.min(_bars.c.ts)).select_from(came).where(inside)
         with self._dialect.reading() as connection:
-            return dict(connection.execute(found).tuples().all())
+            return dict(connection.execute(found.group_by(_bars.c.ticker)).tuples().all())
 
     def held(self) -> frozenset[str]:
         """What is held of our own, by the last account summary."""
