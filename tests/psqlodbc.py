@@ -75,10 +75,15 @@ class OdbcArray(ARRAY[Any]):
     """Flags, numbers and plain names, which ODBC hands on as text: {t,f} or, a vector, 0 0."""
 
     def result_processor(self, dialect: Any, coltype: object) -> Any:
-        read = {bool: lambda item: item == "t", int: int}.get(self.item_type.python_type, str)
-        return lambda text: (
-            text and [read(i) for i in text.strip("{}").replace(" ", ",").split(",")]
-        )
+        items = self.item_type.python_type
+
+        def parse(text: str | None) -> list[Any] | None:
+            if text is None:
+                return None
+            found = text.strip("{}").replace(" ", ",").split(",")
+            return [item == "t" if items is bool else items(item) for item in found]
+
+        return parse
 
 
 class PsqlOdbc(PyODBCConnector, PGDialect):

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from astra.errors import AstraError, ConfigError, TemporaryError
 
@@ -107,28 +108,34 @@ def our_errors(engine: Engine) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except PoolTimeout as error:
+        raise TemporaryError(
+            f"a connection to the database {engine.url.database} is required, found all of ours in "
+            "use: try again when other requests have ended",
+            retry_after=5,
+        ) from error
 
 
 def translated(error: BaseException | None, url: URL) -> AstraError | None:
     """What a pyodbc error asks of us: to try again, to change the settings, or None."""
-    state, text = _said(error, url)
-    numbers = {int(number) for number in re.findall(r"\((-?\d+)\)", text)}
+    arguments: tuple[Any, ...] = () if error is None else error.args
+    state, text = (str(arguments[0]), str(arguments[-1])) if arguments else ("", str(error))
+    numbers = {int(number) for number in re.findall(r"\((\d+)\)", text)}
+    said = _without_password(text, url)
     where = f"{url.database} on {url.host}"
     if "Can't open lib" in text:
         return ConfigError(
-            f"the ODBC driver for SQL Server cannot be loaded: {text}; on Debian its libraries are "
+            f"the ODBC driver for SQL Server cannot be loaded: {said}; on Debian its libraries are "
             f"apt-get install {_LIBRARIES}"
         )
     if numbers & _SETTINGS or state.startswith(_SETTINGS_STATES) or "certificate" in text:
-        return ConfigError(f"the database {where} cannot be used as set: {text}")
+        return ConfigError(f"the database {where} cannot be used, set ASTRA_DATABASE_URL: {said}")
     if numbers & _PASSING or state.startswith(_PASSING_STATES):
-        return TemporaryError(f"the database {where} does not answer now: {text}", retry_after=5)
+        return TemporaryError(f"the database {where} does not answer now: {said}", retry_after=5)
     return None
 
 
-def _said(error: BaseException | None, url: URL) -> tuple[str, str]:
-    """SQLSTATE and message, without the password whatever the driver says."""
-    arguments: tuple[Any, ...] = () if error is None else error.args
-    state, text = (str(arguments[0]), str(arguments[-1])) if arguments else ("", str(error))
+def _without_password(text: str, url: URL) -> str:
+    """Drivers do not repeat it; should one, it goes no further."""
     password = str(url.password or "")
-    return state, text.replace(password, "***") if password else text
+    return text.replace(password, "***") if password else text
