@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
 
     # Universe
-    tickers: str = Field("sp500", description="candidates: sp500, or a list AAPL|MSFT|BRK.B")
+    tickers: str = Field("sp500", description="candidates: sp500, a list AAPL|BRK.B, or a file.csv")
     benchmarks: str = Field("SPY|QQQ", description="loaded as data, never candidates")
 
     # Decision

@@ -24,6 +24,7 @@ from astra.gcs import Bucket
 from astra.services import Services
 from astra.sessions import last_sessions
 from astra.settings import Settings
+from astra.universe import identity
 from astra.web import configure_logging, create_service
 from model.asked import CHOICES, Asked, read_asked
 from model.decision import HISTORY, Answer, Terms, choose, foresee, held_weights
@@ -145,7 +146,7 @@ class Allocator:
         return compare(decided, answer.weights, gathered.panel.digest(), known_at)
 
     def _tag(self, as_of: dt.datetime, terms: Terms) -> str:
-        choices = {**terms.as_choices(), "candidates": self._settings.tickers}
+        choices = {**terms.as_choices(), "candidates": identity(self._settings.tickers)}
         return allocation.tag(as_of, self._forecaster.bundle.id, choices)
 
     def _decided(self, as_of: dt.datetime, tag: str) -> dict[str, Any] | None:
