@@ -110,21 +110,30 @@ def judge(expected: int | None, present: int, fresh: bool) -> Verdict:
     return "ok"
 
 
+def is_delayed(ts: Integers, first_known: Integers) -> Flags:
+    """Which bars became known more than 15 minutes after they closed, shape (closed, N).
+
+    Args:
+        ts: starts of the bars, epoch seconds, shape (closed,).
+        first_known: when each bar's first version was seen, epoch seconds, shape (closed, N);
+            below 0 where no bar is.
+    """
+    return first_known > ts[:, None] + BAR_SECONDS + LATE_SECONDS
+
+
 def count_delays(
     ts: Integers, first_known: Integers, first_sight: Integers, next_open: int
 ) -> tuple[Integers, Integers]:
     """How many bars of each ticker are late, and how many are backfilled, each of shape (N,).
 
     Args:
-        ts: starts of the bars, epoch seconds, shape (closed,).
-        first_known: when each bar's first version was seen, epoch seconds, shape (closed, N);
-            below 0 where no bar is.
+        ts, first_known: see `is_delayed`.
         first_sight: when any bar of the ticker was first seen, shape (N,).
         next_open: when the next session opens.
     """
-    is_delayed = first_known > ts[:, None] + BAR_SECONDS + LATE_SECONDS
-    is_backfilled = is_delayed & ((first_known >= next_open) | (first_known <= first_sight))
-    return (is_delayed & ~is_backfilled).sum(axis=0), is_backfilled.sum(axis=0)
+    delayed = is_delayed(ts, first_known)
+    backfilled = delayed & ((first_known >= next_open) | (first_known <= first_sight))
+    return (delayed & ~backfilled).sum(axis=0), backfilled.sum(axis=0)
 
 
 def total(figures: Iterable[Figures]) -> Figures:

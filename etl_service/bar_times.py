@@ -31,14 +31,11 @@ class Past:
     Attributes:
         counts: bars stored, shape (D, N).
         lengths: bars there are, shape (D,).
-        first_known: when the first bar of the last of these sessions was known, shape (N,);
-            `NEVER` if it has none.
         last: start of the last bar, shape (N,); `NONE` if there is none.
     """
 
     counts: Integers
     lengths: Integers
-    first_known: Integers
     last: Integers
 
 
@@ -76,22 +73,16 @@ def read_past(
 ) -> Past:
     """`sessions`, which follow each other, as known at `known_at` (None: now)."""
 
-    def read(start: dt.datetime, *columns: str) -> pa.Table:
-        end = sessions[-1].closes_at
-        return store.prices.read(tickers, start, end, known_at=known_at, columns=columns)
-
-    table = read(sessions[0].opens_at, "ticker", "ts")
+    start, end = sessions[0].opens_at, sessions[-1].closes_at
+    table = store.prices.read(tickers, start, end, known_at=known_at, columns=("ticker", "ts"))
     column, ts = _place(table["ticker"], tickers), _seconds(table["ts"])
     opens = np.array([s.opens_at.timestamp() for s in sessions], np.int64)
     row = np.searchsorted(opens, ts, side="right") - 1
     shape = len(sessions), len(tickers)
     counts = np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
-    first_known, last = np.full(shape[1], NEVER), np.full(shape[1], NONE)
+    last = np.full(shape[1], NONE)
     np.maximum.at(last, column, ts)
-    table = read(sessions[-1].opens_at, "ticker", "ts", "known_from")
-    known_from = _seconds(table["known_from"])
-    np.minimum.at(first_known, _place(table["ticker"], tickers), known_from)
-    return Past(counts, np.array([s.bars for s in sessions]), first_known, last)
+    return Past(counts, np.array([s.bars for s in sessions]), last)
 
 
 def read_present(
@@ -115,7 +106,18 @@ def read_present(
         at = np.searchsorted(ts, _seconds(old["ts"])), _place(old["ticker"], tickers)
         np.minimum.at(first_known, at, _seconds(old["known_from"]))
         corrected[at] = True
-    return Present(ts, printed, first_known, corrected, feed)
+    return Present(ts, printed, first_known, corrected & printed, feed)
+
+
+def read_first_known(
+    store: Store, tickers: Sequence[str], session: Session, known_at: dt.datetime | None
+) -> dict[str, int]:
+    """When the first bar of `session` was known; tickers without bars are left out."""
+    start, end, columns = session.opens_at, session.closes_at, ("ticker", "ts", "known_from")
+    table = store.prices.read(tickers, start, end, known_at=known_at, columns=columns)
+    found = table.group_by("ticker").aggregate([("known_from", "min")])
+    known_from = _seconds(found["known_from_min"]).tolist()
+    return dict(zip(found["ticker"].to_pylist(), known_from, strict=True))
 
 
 def read_quarantined(

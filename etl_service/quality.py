@@ -1,132 +1,27 @@
-"""`/quality`: the stored bars of a session against what its tickers usually print.
-
-Gathers and shows; the rules are in `astra.quality`.
-"""
+"""`/quality`: the stored bars of a session against what its tickers usually print."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from flask import Blueprint, Response, jsonify
 
-from astra import quality
 from astra.errors import DataError, InsufficientDataError
-from astra.quality import USUAL_SESSIONS, VERDICTS, Figures, Verdict
-from astra.sessions import Session, closed_grid, last_sessions, next_session
+from astra.quality import VERDICTS
+from astra.sessions import Session, last_sessions, next_session
 from astra.store import Query, Store
-from astra.store.rows import moment
-from etl_service.bar_times import NONE, Past, Present, read_past, read_present, read_quarantined
 from etl_service.dump import about
+from etl_service.measured import Quality, TickerQuality, measure, summary
 from etl_service.parameters import parameters, read_time
 from etl_service.universe import parse_tickers
 
+__all__ = ["routes", "summary"]
+
 _PARAMETERS = ("date", "ticker", "known_at")
-
-
-@dataclass(frozen=True, slots=True)
-class TickerQuality:
-    """A ticker's session.
-
-    `feeds` counts its bars by where they come from; `last_bar` is the start of the last one up to
-    now, None if there is none in this session or the 20 before.
-    """
-
-    figures: Figures
-    verdict: Verdict
-    feeds: Mapping[str, int]
-    last_bar: dt.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """The figures of `session` at `now`, when `closed` of its bars had closed."""
-
-    session: Session
-    now: dt.datetime
-    closed: int
-    tickers: Mapping[str, TickerQuality]
-
-    @property
-    def total(self) -> Figures:
-        return quality.total(one.figures for one in self.tickers.values())
-
-    @property
-    def coverage(self) -> float | None:
-        return quality.coverage(one.figures for one in self.tickers.values())
-
-
-def summary(store: Store, tickers: Sequence[str], now: dt.datetime) -> Quality:
-    """The session of `now`, the vendor's time, for the tickers of a load.
-
-    `.total` sums up and `.tickers[name].figures` is a ticker's; `dataclasses.asdict` of either
-    belongs in the load's answer.
-    """
-    return measure(store, tickers, last_sessions(1, now)[0], now)
-
-
-def measure(
-    store: Store,
-    tickers: Sequence[str],
-    session: Session,
-    now: dt.datetime,
-    known_at: dt.datetime | None = None,
-) -> Quality:
-    """The figures of `tickers` in `session` at `now`, or as they were known at `known_at`.
-
-    What had not closed by then is not expected.
-    """
-    now = min(now, known_at) if known_at else now
-    names = sorted(set(tickers))
-    before = last_sessions(USUAL_SESSIONS + 1, session.opens_at)[:-1]
-    past = read_past(store, names, before, known_at)
-    present = read_present(store, names, closed_grid(now, [session]), known_at)
-    quarantined = read_quarantined(store, names, session, known_at)
-    figures, fresh = _figures(past, present, quarantined, next_session(session.closes_at))
-    found = {}
-    for i, (ticker, one) in enumerate(zip(names, figures, strict=True)):
-        last = max(int(past.last[i]), present.last(i))
-        found[ticker] = TickerQuality(
-            one,
-            quality.judge(one.expected, one.present, fresh[i]),
-            present.feeds(i),
-            None if last == NONE else moment(last),
-        )
-    return Quality(session, now, len(present.ts), found)
-
-
-def _figures(
-    past: Past, present: Present, quarantined: quality.Integers, following: Session
-) -> tuple[list[Figures], list[bool]]:
-    """The figures of each ticker, and whether it is fresh."""
-    closed, stored = len(present.ts), present.printed
-    usual = quality.usual_shares(past.counts, past.lengths)
-    late, backfilled = quality.count_delays(
-        present.ts,
-        np.where(stored, present.first_known, NONE),
-        np.minimum(past.first_known, present.first_known.min(axis=0, initial=2**62)),
-        int(following.opens_at.timestamp()),
-    )
-    columns = zip(
-        [_expected(share, closed) for share in usual.tolist()],
-        stored.sum(axis=0).tolist(),
-        late.tolist(),
-        backfilled.tolist(),
-        (present.corrected & stored).sum(axis=0).tolist(),
-        quarantined.tolist(),
-        strict=True,
-    )
-    return [Figures(*row) for row in columns], quality.is_fresh(stored).tolist()
-
-
-def _expected(share: float, closed: int) -> int | None:
-    if closed == 0:
-        return 0
-    return None if np.isnan(share) else round(share * closed)
 
 
 def routes(store: Store) -> Blueprint:

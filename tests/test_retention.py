@@ -207,6 +207,26 @@ def test_every_database_forgets_the_same(stocked: Store) -> None:
     assert stocked.versions()["books"] == versions["books"]
 
 
+def test_a_decision_to_hold_nothing_keeps_nothing(filled: Path) -> None:
+    path = filled.with_name("cash.db")
+    shutil.copy(filled, path)
+    store = open_store(f"sqlite:///{path}")
+    document: dict[str, Any] = dict.fromkeys(("policy", "model_id", "method", "reason"), "x")
+    for i, weights in enumerate(({}, None)):
+        document |= {"as_of": NOW.isoformat(), "weights": weights}
+        store.books.record_decision(f"decision_{i}.json", document)
+    assert prune(store, 10, NOW).bars == prune_count(filled, 10)
+    store.close()
+
+
+def prune_count(path: Path, keep_days: int) -> int:
+    """Bars that would go."""
+    store = open_store(f"sqlite:///{path}")
+    found = prune(store, keep_days, NOW, dry_run=True).bars
+    store.close()
+    return found
+
+
 def test_zero_days_keep_everything(filled: Path) -> None:
     store = open_store(f"sqlite:///{filled}")
     count = store.prices.count()

@@ -114,7 +114,7 @@ def _decided(connection: Connection, end: int) -> Iterator[tuple[str, Span]]:
     for at, document in connection.execute(select(table.c.as_of, table.c.document)):
         start = seconds(last_sessions(DECISION_SESSIONS + 1, moment(at))[0].opens_at)
         if start < end:
-            for ticker in json.loads(document).get("weights", {}):
+            for ticker in json.loads(document).get("weights") or ():
                 yield ticker, (start, at)
 
 
