@@ -212,7 +212,8 @@ def test_a_decision_to_hold_nothing_keeps_nothing(filled: Path) -> None:
     shutil.copy(filled, path)
     store = open_store(f"sqlite:///{path}")
     document: dict[str, Any] = dict.fromkeys(("policy", "model_id", "method", "reason"), "x")
-    for i, weights in enumerate(({}, None)):
+    nothing: list[dict[str, float] | None] = [{}, None]
+    for i, weights in enumerate(nothing):
         document |= {"as_of": NOW.isoformat(), "weights": weights}
         store.books.record_decision(f"decision_{i}.json", document)
     assert prune(store, 10, NOW).bars == prune_count(filled, 10)
