@@ -12,13 +12,15 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from astra.errors import AstraError, ConfigError, TemporaryError
 from astra.store import odbc, open_store
 from astra.store.dialect import VERSION, Window
-from astra.store.sqlserver import SqlServer
+from astra.store.sqlserver import SqlServer, _by_window
 from astra.store.tsql import T_SQL
 from tests import tds
 
@@ -116,11 +118,29 @@ def test_a_lock_that_is_not_granted_is_worth_another_try(driver: str) -> None:
     refused = tds.rows({"granted": "int"}, [[-1]])
     with met({"sp_getapplock": refused}) as (store, listener):
         with (
-            pytest.raises(TemporaryError, match=r"writer of prices.*60 s"),
+            pytest.raises(TemporaryError, match=r"60 s by another writer of prices"),
             store.writing("prices"),
         ):
             pytest.fail("written without a lock")
         assert T_SQL.commit not in listener.said()
+
+
+def test_a_transaction_that_fails_to_begin_leaves_none_behind(driver: str) -> None:
+    late = tds.error(1222, "Lock request time out period exceeded.")
+    with met({"sp_getapplock": late}) as (store, listener):
+        with pytest.raises(TemporaryError), store.writing("prices"):
+            pytest.fail("written without a lock")
+        assert listener.said()[-1] == T_SQL.roll_back
+
+
+@given(sizes=st.lists(st.integers(0, 5), min_size=1, max_size=6), cut=st.integers(1, 7))
+def test_windows_are_whole_however_the_rows_arrive(sizes: list[int], cut: int) -> None:
+    places = np.repeat(np.arange(len(sizes)), sizes)
+    _, rows = bars("A", len(places))
+    arrived = ((places[i : i + cut], rows[i : i + cut]) for i in range(0, len(places), cut))
+    parts = list(_by_window(arrived, len(sizes), VERSION))
+    assert [len(part) for part in parts] == sizes
+    assert np.concatenate(parts)["ts"].tolist() == rows["ts"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -56,26 +56,28 @@ class SqlServer:
 
     @contextmanager
     def writing(self, scope: Scope) -> Iterator[Connection]:
-        with our_errors(self.engine), self.engine.connect() as connection:
+        """See `Dialect`; writers take turns by an application lock that ends with them."""
+        with our_errors(self.engine), self.engine.connect() as connection, self._ended(connection):
             for statement in self._words.begin_writing:
                 answer = connection.exec_driver_sql(statement.format(scope=scope))
             if answer.scalar_one() < 0:
                 raise TemporaryError(
-                    f"another writer of {scope} held its lock for {BUSY_SECONDS} s", retry_after=5
+                    f"the database {self.engine.url.database} was locked for {BUSY_SECONDS} s by "
+                    f"another writer of {scope}",
+                    retry_after=5,
                 )
-            with self._ended(connection):
-                yield connection
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """See `Dialect`; without SNAPSHOT isolation, one for each statement."""
-        with our_errors(self.engine), self.engine.connect() as connection:
+        """See `Dialect`; a snapshot for each statement where the database has SNAPSHOT off."""
+        with our_errors(self.engine), self.engine.connect() as connection, self._ended(connection):
             connection.exec_driver_sql(self._words.begin_reading)
-            with self._ended(connection):
-                yield connection
+            yield connection
 
     @contextmanager
     def _ended(self, connection: Connection) -> Iterator[None]:
+        """Commits what begins in it, or rolls it back."""
         try:
             yield
         except BaseException:
@@ -93,9 +95,11 @@ class SqlServer:
             connection.invalidate()
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """See `Dialect`."""
         return by_key.insert_new(connection, table, rows)
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """See `Dialect`."""
         by_key.upsert(connection, table, rows)
 
     def windows(
@@ -123,10 +127,12 @@ class SqlServer:
             yield from _by_window(_fetched(answer, dtype), len(windows), dtype)
 
     def last_ts(self, connection: Connection) -> dict[str, int]:
+        """See `Dialect`."""
         found = connection.exec_driver_sql(self._words.last_ts)
         return dict(iter(found))
 
     def merge(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
+        """See `Dialect`."""
         staged = False
         for rows in _rows(parts):
             if not staged:
@@ -138,6 +144,7 @@ class SqlServer:
                 connection.exec_driver_sql(statement)
 
     def append(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
+        """See `Dialect`."""
         for rows in _rows(parts):
             connection.exec_driver_sql(self._words.append, rows, execution_options=_BULK)
 
