@@ -49,7 +49,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[New
 
     yield create
     for server, url in made:
-        server.drop(url)
+        server.release(url)
 
 
 @pytest.fixture(params=DIALECTS)
