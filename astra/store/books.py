@@ -21,7 +21,7 @@ from astra.store import rows, schema, universe
 from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
 from astra.store.universe import Member
-from astra.store.versions import writing_books
+from astra.store.versions import bump, writing_books
 
 FORECAST_COLUMNS = tuple(column.name for column in schema.forecasts.columns)
 
@@ -237,8 +237,11 @@ class Books:
         return read(self._dialect, query).read_all()
 
     def _insert_new(self, table: Table, found: Sequence[Row]) -> int:
-        with writing_books(self._dialect) as connection:
-            return self._dialect.insert_new(connection, table, found)
+        with self._dialect.writing("books") as connection:
+            new = self._dialect.insert_new(connection, table, found)
+            if new:
+                bump(connection, "books")
+        return new
 
     def _upsert(self, table: Table, found: Sequence[Row]) -> None:
         with writing_books(self._dialect) as connection:

@@ -118,7 +118,7 @@ class Sqlite:
         for window in windows:
             key = (*window, *known)
             values = key if known_at is None else (*key, *key, known_at)
-            yield np.fromiter(cursor.execute(sql, values), dtype=dtype)
+            yield np.array(cursor.execute(sql, values).fetchall(), dtype=dtype)
 
     def last_ts(self, connection: Connection) -> dict[str, int]:
         return dict(_raw(connection).execute(_LAST_TS).fetchall())
@@ -141,7 +141,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in (
         "journal_mode = WAL",
         "synchronous = NORMAL",
-        "cache_size = -65536",
+        "cache_size = -16384",
         "temp_store = MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
