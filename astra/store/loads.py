@@ -152,7 +152,8 @@ class Loads:
         inside = _OTHER_FEEDS & (_bars.c.ts >= rows.seconds(since)) & is_open
         found = select(_bars.c.ticker, func.min(_bars.c.ts)).select_from(came).where(inside)
         with self._dialect.reading() as connection:
-            return dict(connection.execute(found.group_by(_bars.c.ticker)).tuples().all())
+            first = connection.execute(found.group_by(_bars.c.ticker)).all()
+        return {ticker: int(ts) for ticker, ts in first}
 
     def held(self) -> frozenset[str]:
         """What is held of our own, by the last account summary."""
