@@ -19,6 +19,7 @@ from astra.errors import ConfigError
 PolicyName = Literal["measured", "trust", "original", "min_variance", "risk_parity", "equal"]
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
+LEAST_KEEP_DAYS = 61
 HOUSE = Path(__file__).resolve().parent.parent
 
 
@@ -96,6 +97,16 @@ class Settings(BaseSettings):
             return value
         known = ", ".join(PolicyName.__args__)  # type: ignore[attr-defined]
         raise ValueError(f"a policy is one of {known}, or file.py:function; found {value!r}")
+
+    @field_validator("keep_days")
+    @classmethod
+    def _enough_for_a_decision(cls, value: int) -> int:
+        if 0 < value < LEAST_KEEP_DAYS:
+            raise ValueError(
+                f"bars of at least {LEAST_KEEP_DAYS} days are what a decision reads, found "
+                f"{value}: keep more, or all with 0"
+            )
+        return value
 
     @model_validator(mode="after")
     def _live_needs_two_steps(self) -> Settings:

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify
 from astra.errors import InsufficientDataError
 from astra.settings import Settings
 from astra.store import Store
-from astra.store.retention import Pruned, prune
+from astra.store.retention import Pruned
 from etl_service.universe import members
 
 
@@ -25,7 +25,7 @@ def routes(store: Store, settings: Settings) -> Blueprint:
             raise InsufficientDataError("the store has no bars: POST /load_price_history first")
         found = members(settings)
         changed = store.books.record_universe(found, now)
-        pruned = prune(store, settings.keep_days, now)
+        pruned = store.prune(settings.keep_days, now)
         return jsonify(
             universe={"changed": changed, "members": len(found)}, pruned=_document(pruned)
         )

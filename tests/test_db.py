@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 from astra.cli import db
 from astra.errors import ConfigError
 from astra.sessions import last_sessions
-from astra.store import open_store
-from astra.store.upgrade import Upgrade, upgrade
+from astra.store import connect, open_store
 from tests.seeded_books import NOW, seed_store
 
 
@@ -32,7 +31,7 @@ def astra_db(*words: str) -> str:
 
 def test_an_upgrade_says_from_where_to_where(url: str, tmp_path: Path) -> None:
     first = astra_db("upgrade")
-    after = upgrade(url).after
+    after = open_store(url).revision()
     assert first == f"the schema went from nothing to revision {after}"
     assert astra_db("upgrade") == f"the schema is at revision {after}: nothing to do"
     with sqlite3.connect(tmp_path / "a.db") as connection:
@@ -42,10 +41,10 @@ def test_an_upgrade_says_from_where_to_where(url: str, tmp_path: Path) -> None:
 
 
 def test_every_database_can_be_upgraded(store_url: str) -> None:
-    open_store(store_url).close()
-    done = upgrade(store_url)
-    assert done.before is not None
-    assert done == Upgrade(done.before, done.before)
+    opened = connect(store_url)
+    opened.migrate()
+    assert opened.revision() == "0002"
+    opened.close()
 
 
 @pytest.mark.parametrize("wrong", ["oracle://x", "nonsense", "sqlite://"])
@@ -67,15 +66,14 @@ def test_pruning_says_what_went_and_a_dry_run_what_would(
     assert astra_db("prune") == "nothing was deleted: keeping 0 days means keeping all bars"
     would = astra_db("prune", "--keep-days", "3", "--dry-run")
     assert store.prices.count() == bars
-    monkeypatch.setenv("ASTRA_KEEP_DAYS", "3")
-    did = astra_db("prune")
+    did = astra_db("prune", "--keep-days", "3")
     gone = bars - store.prices.count()
     # Only SPY's first bars are of no use to anybody: all else was traded or decided on.
     assert 0 < gone <= last_sessions(6, NOW)[0].bars * 17
     assert did.startswith(f"deleted {gone:,} bars, 0 revisions and 0 refused bars of ")
     assert would == did.replace("deleted", "would delete", 1)
     assert "from before 2026-11-17" in did
-    assert astra_db("prune").startswith("deleted 0 bars")
+    assert astra_db("prune", "--keep-days", "3").startswith("deleted 0 bars")
     store.close()
 
 

@@ -20,7 +20,7 @@ from astra.records import Activity, Side
 from astra.sessions import closed_grid, last_sessions
 from astra.store import Store, open_store, schema
 from astra.store.journal import AllocationRow, OrderRow
-from astra.store.retention import Pruned, gaps, prune
+from astra.store.retention import Pruned, gaps
 
 NOW = dt.datetime(2026, 1, 20, 15, 2, tzinfo=dt.UTC)
 SESSIONS = last_sessions(40, NOW)  # Thanksgiving's half day and Christmas Eve are among them
@@ -165,14 +165,14 @@ def test_just_what_is_old_and_not_referred_to_goes(
             for table, rows in before.items()
         }
         gone = [len(before[table] - wanted[table]) for table in tables]
-        assert list(astuple(prune(store, keep_days, NOW, dry_run=True))[2:]) == gone
+        assert list(astuple(store.prune(keep_days, NOW, dry_run=True))[2:]) == gone
         assert {table: keys(store, table) for table in tables} == before
-        pruned = prune(store, keep_days, NOW)
+        pruned = store.prune(keep_days, NOW)
         assert {table: keys(store, table) for table in tables} == wanted
         assert [pruned.bars, pruned.revisions, pruned.quarantined] == gone
         assert pruned.before == time_of(cutoff)
         version = store.versions()
-        assert prune(store, keep_days, NOW) == Pruned(time_of(cutoff))
+        assert store.prune(keep_days, NOW) == Pruned(time_of(cutoff))
         assert store.versions() == version
     finally:
         store.close()
@@ -189,7 +189,7 @@ def test_every_database_forgets_the_same(stocked: Store) -> None:
     for kind, place in (("forecast", 280), ("decide", 2200), ("order", 120), ("fill", 500)):
         REFERENCES[kind](stocked, "A", place)
     versions = stocked.versions()
-    found = prune(stocked, 30, NOW)
+    found = stocked.prune(30, NOW)
     bars = keys(stocked, "price_history")
     old = [s for s in SESSIONS if s.date < dt.date(2025, 12, 21)]
     assert found.before == dt.datetime(2025, 12, 21, tzinfo=dt.UTC)
@@ -216,14 +216,14 @@ def test_a_decision_to_hold_nothing_keeps_nothing(filled: Path) -> None:
     for i, weights in enumerate(nothing):
         document |= {"as_of": NOW.isoformat(), "weights": weights}
         store.books.record_decision(f"decision_{i}.json", document)
-    assert prune(store, 10, NOW).bars == prune_count(filled, 10)
+    assert store.prune(10, NOW).bars == prune_count(filled, 10)
     store.close()
 
 
 def prune_count(path: Path, keep_days: int) -> int:
     """Bars that would go."""
     store = open_store(f"sqlite:///{path}")
-    found = prune(store, keep_days, NOW, dry_run=True).bars
+    found = store.prune(keep_days, NOW, dry_run=True).bars
     store.close()
     return found
 
@@ -231,7 +231,7 @@ def prune_count(path: Path, keep_days: int) -> int:
 def test_zero_days_keep_everything(filled: Path) -> None:
     store = open_store(f"sqlite:///{filled}")
     count = store.prices.count()
-    assert prune(store, 0, NOW) == Pruned()
+    assert store.prune(0, NOW) == Pruned()
     assert store.prices.count() == count
     store.close()
 
@@ -242,7 +242,7 @@ def test_a_load_gets_in_between_two_tickers(filled: Path) -> None:
     shutil.copy(filled, path)
     store = open_store(f"sqlite:///{path}")
     before = store.versions()["prices"]
-    assert prune(store, 20, NOW).tickers == 3
+    assert store.prune(20, NOW).tickers == 3
     assert store.versions()["prices"] == before + 3
     store.close()
 

@@ -53,3 +53,9 @@ def test_the_example_file_names_every_setting_and_changes_none(monkeypatch, tmp_
         if line.startswith("# ASTRA_")
     }
     assert names == {f"ASTRA_{name.upper()}" for name in settings.Settings.model_fields}
+
+
+def test_bars_that_a_decision_reads_cannot_be_forgotten_by_a_setting() -> None:
+    with pytest.raises(ConfigError, match="ASTRA_KEEP_DAYS: bars of at least 61 days"):
+        settings.load(_env_file=None, keep_days=30)
+    assert settings.load(_env_file=None, keep_days=61).keep_days == 61

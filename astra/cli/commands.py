@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from astra import settings as astra_settings
+from astra.cli import db
 from astra.errors import AstraError, DataError
 from astra.settings import Settings
 
@@ -27,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(db.app, name="db")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

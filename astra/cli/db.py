@@ -16,25 +16,33 @@ out = Console(highlight=False, soft_wrap=True)
 @app.command()
 def upgrade() -> None:
     """Bring the tables up to today's schema, as every service does when it starts."""
-    from astra.store.upgrade import upgrade as migrate
+    from astra.store import connect
 
-    done = migrate(astra_settings.load().database_url)
-    if done.before == done.after:
-        out.print(f"the schema is at revision {done.after}: nothing to do")
+    store = connect(astra_settings.load().database_url)
+    try:
+        before = store.revision()
+        store.migrate()
+        after = store.revision()
+    finally:
+        store.close()
+    if before == after:
+        out.print(f"the schema is at revision {after}: nothing to do")
     else:
-        out.print(f"the schema went from {done.before or 'nothing'} to revision {done.after}")
+        out.print(f"the schema went from {before or 'nothing'} to revision {after}")
 
 
 @app.command()
 def prune(
     keep_days: Annotated[
-        int | None, typer.Option(min=0, help="of bars; 0 = all; default: ASTRA_KEEP_DAYS")
+        int | None,
+        typer.Option(
+            min=0, help="0 = all; under 61 too few for a decision; default: ASTRA_KEEP_DAYS"
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count, delete nothing")] = False,
 ) -> None:
     """Delete old bars that no forecast, decision or trade refers to."""
     from astra.store import open_store
-    from astra.store.retention import prune as forget
 
     settings = astra_settings.load()
     store = open_store(settings.database_url)
@@ -44,7 +52,7 @@ def prune(
             why = "the store has no bars" if days else "keeping 0 days means keeping all bars"
             out.print(f"nothing was deleted: {why}")
             return
-        gone = forget(store, days, now, dry_run)
+        gone = store.prune(days, now, dry_run)
     finally:
         store.close()
     out.print(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from sqlalchemy import select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,6 +26,7 @@ from astra.store.dump import Query
 from astra.store.journal import Journal
 from astra.store.loads import Loads
 from astra.store.prices import Prices
+from astra.store.retention import Pruned, prune
 
 __all__ = ["Counts", "Offer", "Query", "Store", "open_store"]
 
@@ -43,13 +45,20 @@ def open_store(url: str) -> Store:
         ConfigError: the URL is malformed, of an unknown database, or the file cannot be used.
         TemporaryError: another writer held the lock for 60 s.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigError(f"ASTRA_DATABASE_URL is no database URL: {error}") from error
-    store = Store(_dialect(parsed))
+    store = connect(url)
     store.migrate()
     return store
+
+
+def connect(url: str) -> Store:
+    """As `open_store`, but the tables are left as they are."""
+    try:
+        return Store(_dialect(make_url(url)))
+    except ArgumentError:
+        raise ConfigError(  # without the URL: it may hold a password
+            "ASTRA_DATABASE_URL must be a database URL such as sqlite:///var/astra.db, found "
+            "something that cannot be read as one"
+        ) from None
 
 
 def _dialect(url: URL) -> Dialect:
@@ -94,6 +103,15 @@ class Store:
         with _migrating, self._dialect.writing("schema") as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def revision(self) -> str | None:
+        """Of the schema in the database; None before the first migration."""
+        with self._dialect.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def prune(self, keep_days: int, now: dt.datetime, dry_run: bool = False) -> Pruned:
+        """Forget old bars, see `astra.store.retention.prune`."""
+        return prune(self._dialect, keep_days, now, dry_run)
 
     def claim_market(self, identity: str) -> None:
         """Tie the store to one market: `real`, `simulated:<seed>` or `replay:<hash>`.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from astra.sessions import last_closed_bars, last_sessions, next_session
-from astra.store import Store, schema
+from astra.store import schema
 from astra.store.dialect import Dialect
 from astra.store.rows import moment, seconds
 from astra.store.versions import bump
@@ -34,7 +34,7 @@ class Pruned:
     quarantined: int = 0
 
 
-def prune(store: Store, keep_days: int, now: dt.datetime, dry_run: bool = False) -> Pruned:
+def prune(dialect: Dialect, keep_days: int, now: dt.datetime, dry_run: bool = False) -> Pruned:
     """Delete bars, with their revisions and quarantined rows, that are older than `keep_days`.
 
     What began before midnight UTC, `keep_days` days before `now`, goes, except, for each ticker:
@@ -50,7 +50,6 @@ def prune(store: Store, keep_days: int, now: dt.datetime, dry_run: bool = False)
     """
     if keep_days == 0:
         return Pruned()
-    dialect = store._dialect
     before = moment(seconds(now) // 86_400 * 86_400) - dt.timedelta(days=keep_days)
     end = seconds(before)
     with dialect.reading() as connection:

@@ -102,18 +102,18 @@ class Sqlite:
         fields: Sequence[str] = FIELDS,
     ) -> Iterator[Versions]:
         names = ", ".join(name for name in fields if name in FIELDS)
+        inner = ", ".join(dict.fromkeys(["ts", *fields]))
         kind = VERSION[list(fields)]
         dtype = np.dtype([(name, kind[name]) for name in fields])
-        sql = f"SELECT {names} FROM price_history {_IN_WINDOW}"  # noqa: S608 - our names only
+        sql = f"SELECT {names} FROM price_history {_IN_WINDOW} ORDER BY ts"  # noqa: S608 - our names only
         known: tuple[int, ...] = ()
         if known_at is not None:
             sql = (
-                f"{sql} AND known_from <= ? UNION ALL "  # noqa: S608 - our names only
-                f"SELECT {names} FROM price_revisions {_IN_WINDOW} "
-                "AND known_from <= ? AND replaced_at > ?"
+                f"SELECT {names} FROM (SELECT {inner} FROM price_history {_IN_WINDOW} "  # noqa: S608 - our names only
+                f"AND known_from <= ? UNION ALL SELECT {inner} FROM price_revisions {_IN_WINDOW} "
+                "AND known_from <= ? AND replaced_at > ?) ORDER BY ts"
             )
             known = (known_at,)
-        sql += " ORDER BY ts"
         cursor = _raw(connection).cursor()
         for window in windows:
             key = (*window, *known)
