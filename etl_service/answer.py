@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from astra.store import Counts
+from etl_service.measured import Quality, TickerQuality
 from etl_service.source import Status
 
 
@@ -55,6 +56,7 @@ class Load:
         retry_after: seconds until what failed may be asked for again.
         source: state of the chosen vendor.
         stand_in: of the other one, if it was asked.
+        quality: figures of the session's bars after the load; None if no vendor told the time.
     """
 
     tickers: Mapping[str, TickerLoad]
@@ -62,6 +64,7 @@ class Load:
     retry_after: float
     source: Mapping[str, Any]
     stand_in: Mapping[str, Any] | None = None
+    quality: Quality | None = None
 
     @property
     def failed(self) -> list[TickerLoad]:
@@ -78,10 +81,29 @@ class Load:
     def document(self) -> dict[str, Any]:
         """The answer of `/load_price_history`."""
         total = sum((t.counts for t in self.tickers.values()), Counts())
+        found = self.quality.tickers if self.quality else {}
         return {
-            "tickers": {ticker: t.document() for ticker, t in self.tickers.items()},
+            "tickers": {
+                ticker: t.document() | {"quality": _figures(found.get(ticker))}
+                for ticker, t in self.tickers.items()
+            },
             **asdict(total),
             "seconds": round(self.seconds, 3),
             "source": dict(self.source),
             "stand_in": self.stand_in and dict(self.stand_in),
+            "quality": self.quality and _together(self.quality),
         }
+
+
+def _figures(one: TickerQuality | None) -> dict[str, Any] | None:
+    return {**asdict(one.figures), "verdict": one.verdict} if one else None
+
+
+def _together(found: Quality) -> dict[str, Any]:
+    coverage = None if found.coverage is None else round(found.coverage, 4)
+    return {
+        "date": found.session.date.isoformat(),
+        "closed": found.closed,
+        "coverage": coverage,
+        **asdict(found.total),
+    }

@@ -15,6 +15,7 @@ from etl_service import budget
 from etl_service.alpaca import AlpacaBars
 from etl_service.answer import Load, TickerLoad
 from etl_service.keep import Keeper, Role
+from etl_service.measured import summary
 from etl_service.plan import Asked, Known, due, start
 from etl_service.priority import Tier
 from etl_service.source import Fetched, Source, Status
@@ -95,6 +96,7 @@ class Loader:
             max(1.0, chosen.retry_after() or self._wait(done, now)),
             chosen.describe(now),
             other.describe(None) if other and asks_other else None,
+            summary(self._store, asked.tickers, now) if now else None,
         )
 
     def _wait(self, done: Mapping[str, TickerLoad], now: dt.datetime | None) -> float:

@@ -16,7 +16,7 @@ from astra.errors import DataError
 from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.web import configure_logging, create_service
-from etl_service import dump
+from etl_service import dump, quality
 from etl_service.load import Loader, Vendors
 from etl_service.parameters import parameters, read_time
 from etl_service.plan import Asked, parse_period
@@ -59,7 +59,8 @@ def create_app(
             response.headers["Retry-After"] = str(int(done.retry_after))
         return response
 
-    app.register_blueprint(dump.routes(store))
+    for routes in (dump.routes, quality.routes):
+        app.register_blueprint(routes(store))
     return app
 
 

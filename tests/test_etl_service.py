@@ -171,6 +171,10 @@ def test_an_unknown_ticker_fails_alone(house: House) -> None:
         "status": "error", "inserted": 0, "updated": 0, "unchanged": 0,
         "message": "Yahoo: No data found, symbol may be delisted",
         "last_bar": None, "quarantined": 0, "split": None,
+        "quality": {
+            "expected": None, "present": 0, "late": 0, "backfilled": 0, "corrected": 0,
+            "quarantined": 0, "verdict": "missing",
+        },
     }  # fmt: skip
     only = house.client.get("/load_price_history?ticker=NOPE")
     assert (only.status_code, only.headers.get("Retry-After")) == (207, None)
