@@ -37,7 +37,6 @@ from astra.sessions import NEW_YORK, next_bar_start
 from astra.settings import Settings
 
 Say = Callable[[str], None]
-LOAD_BATCH = 30
 FINAL = ("done", "refused", "superseded", "abandoned")
 
 
@@ -192,13 +191,11 @@ class Hours:
         universe = self._services.dump("universe", columns="ticker").table
         known = set(universe["ticker"].to_pylist())
         tickers = sorted(known & set(only) if only else known)
-        for start in range(0, len(tickers), LOAD_BATCH):
-            batch = tickers[start : start + LOAD_BATCH]
-            self._house.check()
-            answer = self._services.post("etl", "/load_price_history", ticker="|".join(batch))
-            for ticker, found in answer["tickers"].items():
-                if found["status"] not in ("ok", "empty"):
-                    self._complain(f"  {ticker}: {found['status']}: {found['message']}")
+        self._house.check()
+        answer = self._services.post("etl", "/load_price_history", ticker="|".join(tickers))
+        for ticker, found in answer["tickers"].items():
+            if found["status"] not in ("ok", "empty"):
+                self._complain(f"  {ticker}: {found['status']}: {found['message']}")
         return round(time.monotonic() - began, 3)
 
     def _complain(self, text: str) -> None:
