@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from astra.errors import DataError, TemporaryError
+from astra.errors import ConfigError, DataError, TemporaryError
 from astra.settings import Settings
 from astra.store import Store
 from astra.store.loads import TickerStatus
@@ -21,6 +22,8 @@ from etl_service.priority import Tier
 from etl_service.source import Fetched, Source, Status
 from etl_service.vendor import Vendor, Visit
 from etl_service.yahoo_workers import Yahoo
+
+log = logging.getLogger("etl_service")
 
 GROUP_TICKERS = 25
 GROUP_ROWS = 200_000
@@ -85,7 +88,7 @@ class Loader:
         refused = tuple(t for t, one in done.items() if one.has_failed and one.passes)
         asks_other = bool(other and refused and chosen.is_open())
         if other and asks_other:
-            found, seen = self._round(other, "stand-in", replace(asked, tickers=refused))
+            found, seen = self._stood_in(other, replace(asked, tickers=refused))
             done |= {t: one for t, one in found.items() if not one.has_failed}
             now = now or seen
         if now is not None:
@@ -98,6 +101,16 @@ class Loader:
             other.describe(None) if other and asks_other else None,
             summary(self._store, asked.tickers, now) if now else None,
         )
+
+    def _stood_in(
+        self, vendor: Vendor, asked: Asked
+    ) -> tuple[dict[str, TickerLoad], dt.datetime | None]:
+        """As `_round`; a stand-in that is not set up costs nothing of what the chosen one did."""
+        try:
+            return self._round(vendor, "stand-in", asked)
+        except ConfigError as error:
+            log.warning("source=%s stand_in=unusable message=%s", vendor.name, error)
+            return {}, None
 
     def _wait(self, done: Mapping[str, TickerLoad], now: dt.datetime | None) -> float:
         """Seconds until it pays to ask again, where the breaker is closed."""

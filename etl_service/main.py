@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 from collections.abc import Callable
 
 from flask import Flask, Response, jsonify
@@ -56,7 +57,7 @@ def create_app(
         response = jsonify(done.document())
         response.status_code = done.status
         if done.status == 503:
-            response.headers["Retry-After"] = str(int(done.retry_after))
+            response.headers["Retry-After"] = str(math.ceil(done.retry_after))
         return response
 
     for routes in (dump.routes, quality.routes):

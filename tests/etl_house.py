@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,11 +69,12 @@ class House:
     market: Market
     faults: Faults
     yahoo: Flask
+    alpaca: Flask
     settings: Settings
+    chosen: dict[str, Any]
     wall: Wall
     client: FlaskClient
     store: Store
-    urls: dict[str, str] = field(default_factory=dict)
 
     def load(self, query: str = "", status: int = 200) -> dict[str, Any]:
         response = self.client.get(f"/load_price_history{query}")
@@ -96,8 +97,7 @@ def settings_for(var: Path, **named: Any) -> Settings:
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         var=var,
-        database_url=f"sqlite:///{var}/astra.db",
-        **(chosen | named),
+        **({"database_url": f"sqlite:///{var}/astra.db"} | chosen | named),
     )
 
 
@@ -111,13 +111,16 @@ def open_house(
     door.front.wsgi_app = yahoo  # type: ignore[method-assign]
     alpaca = create_alpaca(market, faults, feed=feed)
     with Servers({"alpaca": alpaca}) as urls:
-        settings = settings_for(var, yahoo_url=door.url, alpaca_data_url=urls["alpaca"], **named)
+        chosen = {"yahoo_url": door.url, "alpaca_data_url": urls["alpaca"], **named}
+        chosen["database_url"] = f"sqlite:///{var}/astra.db"
+        settings = settings_for(var, **chosen)
         wall = Wall()
         app = create_app(
             settings, lambda own, store: Vendors.from_settings(own, store, door.source, wall)
         )
         store = open_store(settings.database_url)
-        yield House(market, faults, yahoo, settings, wall, app.test_client(), store, urls)
+        client = app.test_client()
+        yield House(market, faults, yahoo, alpaca, settings, chosen, wall, client, store)
         store.close()
 
 

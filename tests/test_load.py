@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import subprocess
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +18,9 @@ import pytest
 
 from astra.records import Account, Position
 from astra.sessions import last_sessions, sessions_between
-from sandbox.market import simulated_market
+from astra.settings import HOUSE
+from etl_service.load import GROUP_TICKERS
+from sandbox.market import default_tickers, simulated_market
 from tests import etl_house
 from tests.etl_house import KEYS, MINUTES, MORNING, Door, House, market, open_house, stored, truth
 
@@ -252,6 +259,15 @@ def test_without_keys_nobody_stands_in(house: House) -> None:
     assert answer["stand_in"] is None
 
 
+def test_a_stand_in_with_wrong_keys_spoils_nothing(door: Door, tmp_path: Path) -> None:
+    with open_house(door, tmp_path, market(), **KEYS) as house:
+        house.load("?ticker=AAPL")
+        house.arm(status=429, times=None)
+        house.faults.arm({"vendor": "alpaca", "path": "/v2/stocks", "status": 401, "times": None})
+        answer = house.load("?ticker=AAPL", status=503)
+        assert answer["tickers"]["AAPL"]["status"] == "rate_limited"
+
+
 # --- splits and corrections
 
 
@@ -470,3 +486,44 @@ def test_five_hundred_tickers_by_ten_calls_at_once_then_nothing_new(
         assert sum(a["unchanged"] for a in answers) == inserted
         for ticker in tickers[::100]:
             assert stored(house, ticker) == truth(house, ticker)
+
+
+def test_a_service_killed_in_the_middle_has_stored_whole_groups_and_goes_on_later(
+    door: Door, tmp_path: Path
+) -> None:
+    tickers = default_tickers()[:60]
+    started = market(tickers, start=dt.date(2026, 7, 10))
+    chosen = {"source": "alpaca", "tickers": "|".join(tickers), "benchmarks": ""}
+    with open_house(door, tmp_path, started, **chosen, **KEYS) as house:
+        held_back, let_go = threading.Event(), threading.Event()
+        inner = house.alpaca.wsgi_app
+
+        def holding(environ: Any, start: Any) -> Any:
+            if "page_token" in environ["QUERY_STRING"] and not held_back.is_set():
+                held_back.set()
+                let_go.wait(30)
+            return inner(environ, start)
+
+        house.alpaca.wsgi_app = holding  # type: ignore[method-assign]
+        script = (
+            "from etl_service.main import create_app\n"
+            "create_app().test_client().get('/load_price_history')\n"
+        )
+        environment = {f"ASTRA_{name.upper()}": str(value) for name, value in house.chosen.items()}
+        service = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env={**os.environ, **environment, "PYTHONPATH": str(HOUSE)},
+            stderr=subprocess.DEVNULL,
+        )
+        assert held_back.wait(60)
+        while not house.store.prices.count():  # the first group is on its way
+            time.sleep(0.02)
+        service.kill()
+        service.wait()
+        let_go.set()
+        there = house.store.prices.stored_tickers()
+        assert len(there) == GROUP_TICKERS
+        assert all(stored(house, ticker) == truth(house, ticker) for ticker in there)
+        house.load()
+        assert all(stored(house, ticker) == truth(house, ticker) for ticker in tickers)
