@@ -1,4 +1,5 @@
-"""The ETL service: `/load_price_history` fills the store, `/dump_table` reads it.
+"""The ETL service: `/load_price_history` fills the store, `/dump_table` and `/quality` read it,
+`/housekeeping` keeps it.
 
 Run it with `gunicorn "etl_service.main:create_app()"`.
 """
@@ -17,7 +18,8 @@ from astra.errors import DataError
 from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.web import configure_logging, create_service
-from etl_service import dump, quality
+from etl_service import dump, housekeeping, quality
+from etl_service.answer import Load
 from etl_service.load import Loader, Vendors
 from etl_service.parameters import parameters, read_time
 from etl_service.plan import Asked, parse_period
@@ -51,18 +53,30 @@ def create_app(
     @app.route("/load_price_history", methods=["GET", "POST"])
     def load_price_history() -> Response:
         done = loader.load(_asked(store))
-        for ticker, one in done.tickers.items():
-            if one.status in ("error", "rate_limited"):
-                log.warning("ticker=%s status=%s message=%s", ticker, one.status, one.message)
+        for (status, message), tickers in _failures(done).items():
+            log.warning("status=%s tickers=%s message=%s", status, "|".join(tickers), message)
         response = jsonify(done.document())
         response.status_code = done.status
         if done.status == 503:
             response.headers["Retry-After"] = str(math.ceil(done.retry_after))
         return response
 
-    for routes in (dump.routes, quality.routes):
-        app.register_blueprint(routes(store))
+    for blueprint in (
+        dump.routes(store),
+        quality.routes(store),
+        housekeeping.routes(store, settings),
+    ):
+        app.register_blueprint(blueprint)
     return app
+
+
+def _failures(done: Load) -> dict[tuple[str, str], list[str]]:
+    """Tickers that failed, those for one reason together: a refusal is of hundreds at once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for ticker, one in done.tickers.items():
+        if one.has_failed:
+            found.setdefault((one.status, one.message), []).append(ticker)
+    return found
 
 
 def _asked(store: Store) -> Asked:
