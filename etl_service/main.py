@@ -19,11 +19,11 @@ from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.web import configure_logging, create_service
 from etl_service import dump, housekeeping, quality
-from etl_service.answer import Load
-from etl_service.load import Loader, Vendors
+from etl_service.loading.answer import Load
+from etl_service.loading.load import Loader, Vendors
+from etl_service.loading.plan import Asked, parse_period
+from etl_service.loading.priority import parse_part, part_of
 from etl_service.parameters import parameters, read_time
-from etl_service.plan import Asked, parse_period
-from etl_service.priority import parse_part, part_of
 from etl_service.universe import members, parse_tickers
 
 log = logging.getLogger("etl_service")

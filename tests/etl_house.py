@@ -16,9 +16,9 @@ from flask.testing import FlaskClient
 
 from astra.settings import Settings
 from astra.store import Store, open_store
-from etl_service.load import Vendors
+from etl_service.loading.load import Vendors
 from etl_service.main import create_app
-from etl_service.yahoo_workers import Yahoo
+from etl_service.sources.yahoo_workers import Yahoo
 from sandbox import market_events
 from sandbox.alpaca import create_app as create_alpaca
 from sandbox.faults import Faults

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from astra.store.loads import SourceRow
-from etl_service import breaker
-from etl_service.breaker import Admission, Failure
+from etl_service.loading import breaker
+from etl_service.loading.breaker import Admission, Failure
 
 WALL = 1_800_000_000.0
 LIMIT = Failure("too many", is_limit=True, retry_after=60.0)

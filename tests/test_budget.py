@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astra.store.loads import SourceRow
-from etl_service import budget
-from etl_service.priority import Tier
+from etl_service.loading import budget
+from etl_service.loading.priority import Tier
 
 NOW = dt.datetime(2026, 7, 15, 14, 58, tzinfo=dt.UTC)
 HELD, CANDIDATE, REST = Tier

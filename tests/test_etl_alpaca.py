@@ -20,8 +20,8 @@ from astra import bars
 from astra.errors import ConfigError, TemporaryError
 from astra.sessions import BAR, last_sessions
 from astra.settings import Settings
-from etl_service.alpaca import AlpacaBars
-from etl_service.source import Fetched, Source
+from etl_service.sources.alpaca import AlpacaBars
+from etl_service.sources.source import Fetched, Source
 from sandbox import yahoo
 from sandbox.faults import Faults
 from sandbox.market import simulated_market

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from astra.errors import ConfigError
-from etl_service.folders import OwnFolder
+from etl_service.sources.folders import OwnFolder
 
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from etl_service.folders import OwnFolder
+from etl_service.sources.folders import OwnFolder
 
 folder = OwnFolder(Path(sys.argv[1]))
 print(folder.made(), flush=True)

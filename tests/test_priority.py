@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from astra.errors import DataError
 from astra.store.loads import TickerStatus
-from etl_service.plan import Asked, Known, due, start
-from etl_service.priority import Tier, last_decision_time, parse_part, part_of, postponed, ranked
+from etl_service.loading.plan import Asked, Known, due, start
+from etl_service.loading.priority import (
+    Tier,
+    last_decision_time,
+    parse_part,
+    part_of,
+    postponed,
+    ranked,
+)
 
 UTC = dt.UTC
 TEN = dt.datetime(2026, 7, 15, 14, 0, tzinfo=UTC)  # 10:00 in New York
@@ -88,9 +95,19 @@ def test_the_rest_is_due_once_for_each_decision(
 
 
 def test_what_is_held_or_may_be_bought_is_always_due_unless_unknown() -> None:
+    two_bars_ago = ts(TEN) - 600
     for tier in (Tier.HELD, Tier.CANDIDATE):
-        assert postponed(tier, ts(TEN), status("ok", TEN), TEN) == ""
-        assert postponed(tier, ts(TEN), status("unknown", TEN, "gone"), TEN).startswith("gone; ")
+        assert postponed(tier, two_bars_ago, status("ok", TEN), TEN) == ""
+        assert postponed(tier, two_bars_ago, status("unknown", TEN, "gone"), TEN).startswith(
+            "gone; "
+        )
+
+
+def test_nobody_is_due_before_a_new_bar_has_closed() -> None:
+    last = ts(TEN) - 300
+    for tier in Tier:
+        assert postponed(tier, last, None, TEN).startswith("no bar has closed")
+    assert postponed(Tier.HELD, last, None, TEN + dt.timedelta(minutes=5)) == ""
 
 
 def test_only_a_scheduled_load_of_news_leaves_out_what_is_not_due() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl_service import splits
-from etl_service.splits import Closes
+from etl_service.loading import splits
+from etl_service.loading.splits import Closes
 
 TS = 300 * np.arange(200, dtype=np.int64)
 CLOSE = 50 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.002, len(TS))))

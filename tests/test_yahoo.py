@@ -25,8 +25,8 @@ from astra import bars
 from astra.errors import ConfigError, TemporaryError
 from astra.sessions import last_sessions
 from astra.settings import Settings
-from etl_service.source import Fetched, Source
-from etl_service.yahoo_workers import REACH, Yahoo
+from etl_service.sources.source import Fetched, Source
+from etl_service.sources.yahoo_workers import REACH, Yahoo
 from sandbox.faults import Faults
 from sandbox.market import Market, default_tickers, simulated_market
 from sandbox.serving import Servers
@@ -553,7 +553,7 @@ SCRIPT = """
 import multiprocessing, sys, time
 from pathlib import Path
 from astra.settings import load
-from etl_service.yahoo_workers import Yahoo
+from etl_service.sources.yahoo_workers import Yahoo
 
 if __name__ == "__main__":
     yahoo = Yahoo(load(load_processes=1))

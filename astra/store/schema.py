@@ -110,7 +110,7 @@ ticker_status = Table(
     metadata,
     Column("ticker", code(16), primary_key=True),
     Column("source", String(20), nullable=False),
-    Column("status", String(20), nullable=False),  # ok, empty, error, rate_limited
+    Column("status", String(20), nullable=False),  # ok, empty, error, rate_limited, unknown
     Column("message", UnicodeText, nullable=False),
     instant("asked_at", nullable=False),
     instant("answered_at"),  # the last time that the status was ok

@@ -50,7 +50,9 @@ def _refresh(source: str, target: float, tickers: int) -> Row:
         names = ("control", "yahoo", "storage", "alpaca", "etl")
         urls = {n: f"http://127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)}
         urls |= dict.fromkeys(("model", "monitor"), "http://127.0.0.1:9")
-        ours = {**environment(settings, folder, urls), "ASTRA_SOURCE": source}
+        ours = environment(settings, folder, urls)
+        # Several loads within one hour of the market.
+        ours |= {"ASTRA_SOURCE": source, "ASTRA_YAHOO_REQUESTS_PER_HOUR": "10000"}
         with House(folder / "logs", ours) as house:
             house.start([sandbox_service(ports[0], options.sandbox_arguments(""))])
             sandbox = Sandbox(urls["control"])

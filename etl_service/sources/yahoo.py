@@ -33,7 +33,7 @@ from yfinance.exceptions import (
 
 from astra import bars
 from astra.sessions import BAR_SECONDS
-from etl_service.source import Fetched, Status
+from etl_service.sources.source import Fetched, Status
 
 _ZONE = "America/New_York"
 _INTERVAL = "5m"

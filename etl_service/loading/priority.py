@@ -12,7 +12,13 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 
 from astra.errors import DataError
-from astra.sessions import BAR_SECONDS, decision_times_between, last_sessions, next_decision_time
+from astra.sessions import (
+    BAR_SECONDS,
+    decision_times_between,
+    last_closed_bars,
+    last_sessions,
+    next_decision_time,
+)
 from astra.store.loads import TickerStatus
 
 _MOST_PARTS = 100
@@ -75,12 +81,16 @@ def postponed(
 ) -> str:
     """Why a scheduled load leaves a ticker out now, as a sentence; "" if it is due.
 
-    The rest is due once for each decision time, from then on, if its bars do not reach it yet. A
-    name that the vendor does not know is due once a session.
+    Nobody is due while no bar has closed since the last stored one. The rest is due once for each
+    decision time, from then on, if its bars do not reach it yet. A name that the vendor does not
+    know is due once a session.
     """
     if status and status.status == "unknown":
         opened = last_sessions(1, now)[0].opens_at
         return f"{status.message}; asked again next session" if status.asked_at >= opened else ""
+    newest = int(last_closed_bars(1, now)[-1])
+    if last_ts is not None and last_ts >= newest:
+        return "no bar has closed since its last one"
     decided = last_decision_time(now)
     if tier is not Tier.REST:
         return ""

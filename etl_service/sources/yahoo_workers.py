@@ -31,11 +31,11 @@ from astra import bars
 from astra.errors import TemporaryError
 from astra.settings import Settings
 from astra.store.feeds import Feed
-from etl_service.folders import OwnFolder
-from etl_service.source import Fetched
+from etl_service.sources.folders import OwnFolder
+from etl_service.sources.source import Fetched
 
 if TYPE_CHECKING:
-    from etl_service.yahoo import Client
+    from etl_service.sources.yahoo import Client
 
 # Yahoo refuses requests for 5-minute bars of more than 60 days; the margin is for the time that
 # passes, on a fast clock too, between learning Yahoo's time and asking.
@@ -205,7 +205,7 @@ def _enter(url: str, timeout: float, caches: Path) -> None:
     global _client
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    from etl_service.yahoo import Client
+    from etl_service.sources.yahoo import Client
 
     _client = Client(url, timeout, caches / str(os.getpid()))
 

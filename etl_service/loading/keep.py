@@ -24,10 +24,10 @@ from astra.store import Counts, Offer, Store
 from astra.store.feeds import FEEDS, Feed
 from astra.store.loads import TickerStatus
 from astra.store.rows import moment
-from etl_service import splits
-from etl_service.answer import TickerLoad
-from etl_service.source import Fetched
-from etl_service.splits import Closes
+from etl_service.loading import splits
+from etl_service.loading.answer import TickerLoad
+from etl_service.loading.splits import Closes
+from etl_service.sources.source import Fetched
 
 log = logging.getLogger("etl_service")
 

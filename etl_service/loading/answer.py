@@ -9,7 +9,7 @@ from typing import Any
 
 from astra.store import Counts
 from etl_service.measured import Quality, TickerQuality
-from etl_service.source import Status
+from etl_service.sources.source import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from astra.store.loads import SourceRow
-from etl_service.priority import Tier
+from etl_service.loading.priority import Tier
 
 HOUR = 3600
 # Of the budget, all tiers together: what is kept back stays for the names above.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from astra.errors import DataError
 from astra.sessions import last_sessions
 from astra.store.loads import TickerStatus
-from etl_service.priority import Tier, postponed, ranked
+from etl_service.loading.priority import Tier, postponed, ranked
 
 REACH_DAYS = 60
 _DAYS = {"d": 1, "mo": 30}

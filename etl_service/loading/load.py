@@ -12,16 +12,16 @@ from astra.errors import ConfigError, DataError, TemporaryError
 from astra.settings import Settings
 from astra.store import Store
 from astra.store.loads import TickerStatus
-from etl_service import budget
-from etl_service.alpaca import AlpacaBars
-from etl_service.answer import Load, TickerLoad
-from etl_service.keep import Keeper, Role
+from etl_service.loading import budget
+from etl_service.loading.answer import Load, TickerLoad
+from etl_service.loading.keep import Keeper, Role
+from etl_service.loading.plan import Asked, Known, due, start
+from etl_service.loading.priority import Tier
+from etl_service.loading.vendor import Vendor, Visit
 from etl_service.measured import summary
-from etl_service.plan import Asked, Known, due, start
-from etl_service.priority import Tier
-from etl_service.source import Fetched, Source, Status
-from etl_service.vendor import Vendor, Visit
-from etl_service.yahoo_workers import Yahoo
+from etl_service.sources.alpaca import AlpacaBars
+from etl_service.sources.source import Fetched, Source, Status
+from etl_service.sources.yahoo_workers import Yahoo
 
 log = logging.getLogger("etl_service")
 

@@ -14,10 +14,10 @@ from typing import Any, Self, cast
 from astra.errors import TemporaryError
 from astra.store.feeds import Feed
 from astra.store.loads import Loads, SourceRow
-from etl_service import breaker, budget
-from etl_service.breaker import Admission, Failure
-from etl_service.priority import Tier
-from etl_service.source import Fetched, Source, Status
+from etl_service.loading import breaker, budget
+from etl_service.loading.breaker import Admission, Failure
+from etl_service.loading.priority import Tier
+from etl_service.sources.source import Fetched, Source, Status
 
 log = logging.getLogger("etl_service")
 

@@ -23,7 +23,7 @@ from astra.errors import AstraError, ConfigError, DataError, TemporaryError
 from astra.sessions import next_session, sessions_between
 from astra.settings import Settings
 from astra.store.feeds import Feed
-from etl_service.source import Fetched
+from etl_service.sources.source import Fetched
 
 FIRST_SIGHT = dt.timedelta(days=60)  # of a ticker's history, as much as Yahoo has
 RETRY_AFTER = 60.0
