@@ -114,6 +114,8 @@ def test_parts_ask_for_the_rest_once_for_each_decision(door: Door, tmp_path: Pat
         assert answer["message"] == "not due before 2026-07-15T16:00:00+00:00"
         house.market.clock.step_to(MORNING.replace(hour=16, minute=0))
         assert asked() == [2, 2]
+        assert asked() == [0, 0]  # no bar has closed since
+        house.market.clock.step_to(MORNING.replace(hour=16, minute=5))
         assert asked() == [0, 1]
         assert house.load("?part=1/2&period=max")["tickers"]["AAPL"]["unchanged"] > 0
 

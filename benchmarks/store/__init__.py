@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks import inputs
 from benchmarks.results import Row
 from benchmarks.store import bulk, http, reads, refresh
-from benchmarks.store.engines import Engine, engines, fill
+from benchmarks.store.engines import Engine, fill, opened
 
 # Speed-up of a refresh over the original's way.
 TARGETS = {"SQLite": 50.0, "PostgreSQL": 60.0}
@@ -25,7 +25,7 @@ def measure(
 ) -> list[Row]:
     """Offer the last `refreshed` of `days` sessions again: a bar new and one changed a ticker."""
     history = inputs.bars(tickers, days)
-    with TemporaryDirectory() as name, engines(Path(name)) as (sqlite, postgres):
+    with TemporaryDirectory() as name, opened(Path(name)) as (sqlite, postgres):
         return [
             *bulk.sqlite(sqlite, history, rounds),
             *bulk.postgres(postgres, history, rounds),

@@ -132,7 +132,7 @@ class PostgresEngine:
 
 
 @contextmanager
-def engines(folder: Path) -> Iterator[tuple[SqliteEngine, PostgresEngine]]:
+def opened(folder: Path) -> Iterator[tuple[SqliteEngine, PostgresEngine]]:
     """Both, empty; the server is stopped and removed in the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns where XDG_RUNTIME_DIR is unset
