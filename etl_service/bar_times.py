@@ -1,4 +1,5 @@
-"""When bars were stored: what quality is measured on. Reads times and marks, never prices.
+"""When bars were stored: what quality is measured on. Reads times and marks, and prices only of
+bars that have been replaced.
 
 Arrays have a column for each of N tickers in the order asked for; times are int64 epoch seconds.
 """
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from astra.bars import PRICES
 from astra.quality import Flags, Integers
 from astra.sessions import Session
 from astra.store import Query, Store
@@ -22,6 +24,7 @@ from astra.store.rows import moment
 
 NEVER = 2**62
 NONE = -1
+_VALUES = (*PRICES, "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,29 @@ def read_present(
         at = np.searchsorted(ts, _seconds(table["ts"])), _place(table["ticker"], tickers)
         printed[at], feed[at] = True, _place(table["feed"], FEEDS)
         first_known[at] = _seconds(table["known_from"])
-        columns = ("ticker", "ts", "known_from", "replaced_at")
+        versions = ("ticker", "ts", *_VALUES, "known_from", "replaced_at")
         old = _until(
-            store.dump(Query("price_revisions", columns, tickers, start=start, end=end)), known_at
+            store.dump(Query("price_revisions", versions, tickers, start=start, end=end)), known_at
         )
         at = np.searchsorted(ts, _seconds(old["ts"])), _place(old["ticker"], tickers)
         np.minimum.at(first_known, at, _seconds(old["known_from"]))
-        corrected[at] = True
+        differs = _differ(old, store, start, end, known_at)
+        corrected[at[0][differs], at[1][differs]] = True
     return Present(ts, printed, first_known, corrected & printed, feed)
+
+
+def _differ(
+    old: pa.Table, store: Store, start: dt.datetime, end: dt.datetime, known_at: dt.datetime | None
+) -> NDArray[np.bool_]:
+    """Which replaced versions had other values than their bars have, and not only another feed."""
+    keys = ["ticker", "ts"]
+    revised = pc.unique(old["ticker"]).to_pylist()
+    columns = (*keys, *_VALUES)
+    now = store.prices.read(revised, start, end, known_at=known_at, columns=columns).to_pandas()
+    was = old.select(columns).to_pandas()
+    both = was[keys].merge(now, on=keys, how="left")
+    found: NDArray[np.bool_] = (was[list(_VALUES)] != both[list(_VALUES)]).any(axis=1).to_numpy()
+    return found
 
 
 def read_first_known(

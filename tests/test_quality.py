@@ -264,6 +264,14 @@ def test_a_session_repaired_the_day_after_is_backfilled(own: Store) -> None:
     assert (fixed["late"], fixed["backfilled"]) == (20, 58)
 
 
+def test_the_same_values_from_another_feed_are_no_correction(own: Store) -> None:
+    for feed, close in (("alpaca-sip", 10.0), ("yahoo", 10.0)):
+        put(own, "TWICE", CLOSED[:3], NOW, close, feed)
+    put(own, "TWICE", CLOSED[2:3], NOW + MINUTE, 11.0)
+    found = ask(own, "?ticker=TWICE")["tickers"]["TWICE"]
+    assert (found["present"], found["corrected"]) == (3, 1)
+
+
 def test_a_half_day_expects_its_own_bars(quiet: Store) -> None:
     found = ask(quiet, "?date=2025-11-28")
     assert (found["bars"], found["closed"], found["coverage"]) == (42, 42, 1.0)
