@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from astra.bars import PRICES
 from astra.store import feeds, rows, schema
@@ -111,7 +111,8 @@ class Loads:
         }
 
     def record_statuses(self, statuses: Iterable[TickerStatus]) -> None:
-        """Overwrite what was known of these tickers."""
+        """Overwrite what was known of these tickers; when a source answered last stays known until
+        another is asked."""
         found = [
             asdict(one)
             | {
@@ -120,7 +121,13 @@ class Loads:
             }
             for one in sorted(statuses, key=lambda one: one.ticker)
         ]
+        named = select(_status.c.ticker, _status.c.source)
         with self._dialect.writing("prices") as connection:
+            sources = {row.ticker: row.source for row in connection.execute(named)}
+            asked = [f["ticker"] for f in found if sources.get(f["ticker"]) != f["source"]]
+            if others := [{"name": ticker} for ticker in asked if ticker in sources]:
+                is_named = _status.c.ticker == bindparam("name")
+                connection.execute(_status.delete().where(is_named), others)
             self._dialect.upsert(connection, _status, found)
 
     def quarantine(self, refused: pd.DataFrame, feed: Feed, seen_at: dt.datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -107,9 +107,12 @@ class Keeper:
             if f.ticker not in waiting
         }
         self.done |= finished
-        self.store.loads.record_statuses(
-            self._status(f, finished[f.ticker]) for f in group if f.ticker in finished
-        )
+        self.note(self._status(f, finished[f.ticker]) for f in group if f.ticker in finished)
+
+    def note(self, statuses: Iterable[TickerStatus]) -> None:
+        """Remember how tickers fared; a backfill tells nothing of their present."""
+        if self.role != "backfill":
+            self.store.loads.record_statuses(statuses)
 
     def _stored(self, batches: Sequence[_Batch]) -> dict[str, _Stored]:
         """By ticker, in the time of the answers."""

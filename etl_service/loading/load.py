@@ -79,14 +79,15 @@ class Loader:
         """Ask the chosen vendor, and the other one for what that one refuses.
 
         Raises:
-            DataError: `since` lies before what any vendor reaches.
+            DataError: `since` lies before what any vendor reaches, or in the future.
             ConfigError: the store holds another market, or keys are wrong.
         """
         began = time.monotonic()
         chosen, other = self._vendors.chosen, self._vendors.stand_in
         done, now = self._round(chosen, "chosen", asked)
         refused = tuple(t for t, one in done.items() if one.has_failed and one.passes)
-        asks_other = bool(other and refused and chosen.is_open())
+        # A stand-in brings what is newer than the stored: no stretch from `since` on.
+        asks_other = bool(other and refused and asked.since is None and chosen.is_open())
         if other and asks_other:
             found, seen = self._stood_in(other, replace(asked, tickers=refused))
             done |= {t: one for t, one in found.items() if not one.has_failed}
@@ -130,6 +131,11 @@ class Loader:
                 now, feed = visit.begin()
             except TemporaryError as error:
                 return _refused(dict.fromkeys(asked.tickers, str(error)), "error"), None
+            if asked.since and asked.since >= now:
+                raise DataError(
+                    f"bars since {asked.since.isoformat()} were asked for, it is "
+                    f"{now.isoformat()}: name an earlier time"
+                )
             if role != "chosen" or not asked.since or asked.since >= vendor.source.earliest(now):
                 self._store.claim_market(vendor.source.market)
                 known = self._known(vendor, role, asked, now)
@@ -149,7 +155,7 @@ class Loader:
         _ask(visit, keeper, starts)
         silent = {t: visit.stopped for t in starts if t not in keeper.done}
         refused = _refused(over, "rate_limited") | _refused(silent, visit.stopped_as)
-        self._store.loads.record_statuses(
+        keeper.note(
             TickerStatus(t, keeper.source, one.status, one.message, now)
             for t, one in refused.items()
         )

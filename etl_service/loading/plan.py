@@ -75,8 +75,9 @@ def due(asked: Asked, known: Known, now: dt.datetime) -> tuple[dict[str, Tier], 
 def start(ticker: str, asked: Asked, known: Known, now: dt.datetime) -> dt.datetime | None:
     """From when on a ticker is asked for; None = as far back as the source reaches.
 
-    First sight: all there is. Later from one session before its last stored bar. In any case from
-    before the first bar that a stand-in brought, so that the source's own take their place.
+    First sight: all there is. Later from one session before its last stored bar at the latest, so
+    that there is no hole and a split is seen; and from before the first bar that a stand-in
+    brought, so that the source's own take their place.
     """
     if asked.days == REACH_DAYS or (asked.is_for_news and ticker not in known.last_ts):
         return None
@@ -85,7 +86,7 @@ def start(ticker: str, asked: Asked, known: Known, now: dt.datetime) -> dt.datet
         begins.append(asked.since)
     elif asked.days is not None:
         begins.append(now - dt.timedelta(days=asked.days))
-    else:
+    if ticker in known.last_ts:
         begins.append(_session_before(known.last_ts[ticker]))
     if ticker in known.others:
         begins.append(_session_before(known.others[ticker]))
