@@ -61,7 +61,9 @@ def refusal(tier: Tier, now: dt.datetime, limit: int) -> str:
 
 def _turned(row: SourceRow, now: dt.datetime) -> SourceRow:
     hour = _hour(now)
-    return replace(row, hour=hour, spent=0) if hour > row.hour else row
+    # One more than an hour ahead was never true, and must not stay until it is.
+    is_over = hour > row.hour or hour < row.hour - HOUR
+    return replace(row, hour=hour, spent=0) if is_over else row
 
 
 def _hour(now: dt.datetime) -> int:

@@ -128,7 +128,7 @@ class Loader:
             if visit.stopped:
                 return _refused(dict.fromkeys(asked.tickers, visit.stopped), visit.stopped_as), None
             try:
-                now, feed = visit.begin()
+                now, feed = visit.begin(self._store.now())
             except TemporaryError as error:
                 return _refused(dict.fromkeys(asked.tickers, str(error)), "error"), None
             if asked.since and asked.since >= now:

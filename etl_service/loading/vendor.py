@@ -11,13 +11,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Self, cast
 
+from astra import bars
 from astra.errors import TemporaryError
 from astra.store.feeds import Feed
 from astra.store.loads import Loads, SourceRow
 from etl_service.loading import breaker, budget
 from etl_service.loading.breaker import Admission, Failure
 from etl_service.loading.priority import Tier
-from etl_service.sources.source import Fetched, Source, Status
+from etl_service.sources.source import Fetched, Source, Status, agree
 
 log = logging.getLogger("etl_service")
 
@@ -109,6 +110,7 @@ class Visit:
         self._admission = admission
         self._failures = row.failures
         self._taken_at: dt.datetime | None = None
+        self._now: dt.datetime | None = None
         self.stopped = _closed(vendor.name, row) if admission.position == "open" else ""
         self.stopped_as: Status = "rate_limited"
 
@@ -121,15 +123,22 @@ class Visit:
             wall = self._vendor.wall()
             self._vendor.change(lambda r: (breaker.leave(r, self._admission, wall), None))
 
-    def begin(self) -> tuple[dt.datetime, Feed]:
+    def begin(self, known: dt.datetime | None) -> tuple[dt.datetime, Feed]:
         """The vendor's time and feed, by a small request that the budget does not count.
 
+        Args:
+            known: its latest time that any load has met; one far from it is asked for twice, since
+                bars, budgets and decisions go by it.
+
         Raises:
-            TemporaryError: there is no answer.
+            TemporaryError: there is no answer, or two that cannot both be true.
             ConfigError: the vendor wants keys that are missing or wrong.
         """
         try:
-            return self._source.ask_now(), self._source.feed
+            self._now = self._source.ask_now()
+            if known is None or not agree(self._now, known):
+                self._now = _confirmed(self._now, self._source.ask_now())
+            return self._now, self._source.feed
         except TemporaryError as error:
             self._fail(str(error), is_limit=False)
             raise
@@ -166,13 +175,22 @@ class Visit:
             part = dict(islice(waiting.items(), 1)) if is_probe else dict(waiting)
             asked = cast(Generator[Fetched, None, None], self._source.fetch(part))
             with closing(asked):  # stops the asking
-                for fetched in asked:
+                for fetched in map(self._dated, asked):
                     del waiting[fetched.ticker]
                     goes_on = self._hear(fetched)
                     yield fetched
                     if not goes_on:
                         break
         self._give_back(len(waiting))
+
+    def _dated(self, fetched: Fetched) -> Fetched:
+        """An answer as it came, or failed if its date is not of this load."""
+        if self._now is None or agree(fetched.now, self._now):
+            return fetched
+        if fetched.status not in ("ok", "empty"):
+            return replace(fetched, now=self._now)
+        message = _apart(fetched.now, self._now)
+        return Fetched(fetched.ticker, "error", bars.empty(), self._now, message, passes=True)
 
     def _hear(self, fetched: Fetched) -> bool:
         """Note how an answer speaks of the vendor; whether asking may go on."""
@@ -204,3 +222,16 @@ def _closed(name: str, row: SourceRow) -> str:
     until = dt.datetime.fromtimestamp(row.retry_at, dt.UTC)
     reason = row.message or "it is being tried"
     return f"{name} is not asked before {until:%Y-%m-%d %H:%M:%S} UTC: {reason}"
+
+
+def _confirmed(one: dt.datetime, other: dt.datetime) -> dt.datetime:
+    if agree(one, other):
+        return max(one, other)
+    raise TemporaryError(_apart(other, one))
+
+
+def _apart(one: dt.datetime, other: dt.datetime) -> str:
+    return (
+        "answers of one time are required, found one dated "
+        f"{one.isoformat()} and one {other.isoformat()}: ask again"
+    )

@@ -12,6 +12,8 @@ import pandas as pd
 from astra.store.feeds import Feed
 
 Status = Literal["ok", "empty", "error", "rate_limited"]
+# No two answers of one load lie further apart, not even on a clock that runs 600 times as fast.
+_APART = dt.timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,8 @@ class Source(Protocol):
         In the order in which the answers come, one `Fetched` for each ticker; a failure is a
         status, never an exception. Closing the iterator stops asking.
         """
+
+
+def agree(one: dt.datetime, other: dt.datetime) -> bool:
+    """Whether both times can be true within one load; a clock a day off does not agree."""
+    return abs(one - other) < _APART

@@ -32,7 +32,7 @@ from astra.errors import TemporaryError
 from astra.settings import Settings
 from astra.store.feeds import Feed
 from etl_service.sources.folders import OwnFolder
-from etl_service.sources.source import Fetched
+from etl_service.sources.source import Fetched, agree
 
 if TYPE_CHECKING:
     from etl_service.sources.yahoo import Client
@@ -155,7 +155,8 @@ class Yahoo:
         fetched, market, seconds = future.result()
         self._market = self._market if market is None else market
         self._wait = seconds or self._wait
-        self._now = max(self._now or now, fetched.now)
+        if agree(fetched.now, now):
+            self._now = max(self._now or now, fetched.now)
         return fetched
 
 
