@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from astra.cli import doctor
+from astra.cli import doctor, loaded, up
 from astra.cli.launcher import House, Service, free_ports
 from astra.errors import BundleError, ConfigError, TemporaryError
 from astra.settings import Settings
+from astra.store import open_store
+from astra.store.loads import SourceRow, TickerStatus
+from astra.store.universe import Member
 
 
 def astra(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -95,8 +103,8 @@ def test_the_doctor_says_what_is_there_and_what_is_missing(tmp_path: Path) -> No
         monitor_url="http://127.0.0.1:9",
     )
     found = {check.subject: check for check in doctor.examine(settings)}
-    assert found["store"].ok
-    assert "no bars yet" in found["store"].finding
+    assert found["store"].ok is None
+    assert "no file yet" in found["store"].finding
     assert found["bundle"].ok
     assert found["broker"].ok is None
     assert "astra up" in found["services"].finding
@@ -121,3 +129,83 @@ def test_the_doctor_asks_the_broker_and_the_bucket(tmp_path: Path) -> None:
     assert found["broker"].ok is False
     assert found["bucket"].ok is False
     assert "hush-hush" not in str(found)
+
+
+NOW = dt.datetime(2026, 10, 30, 15, tzinfo=dt.UTC)
+
+
+def loaded_store(tmp_path: Path, *, retry_at: float = 0.0, status: str = "ok") -> Settings:
+    """Settings of a store that Yahoo has filled with nothing but what is remembered of loading."""
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path / 'a.db'}")
+    store = open_store(settings.database_url)
+    store.books.record_universe([Member(t, t, "Tech", "Chips", True) for t in ("AMD", "KO")], NOW)
+    asked = int(NOW.timestamp())
+    row = SourceRow("yahoo", asked, 46, 3, retry_at, "Too Many Requests", "yahoo", asked)
+    store.loads.change_source("yahoo", lambda _: (row, None))
+    store.loads.record_statuses(
+        [
+            TickerStatus("AMD", "yahoo", "ok", "", NOW, NOW),
+            TickerStatus("KO", "yahoo", status, "no data found", NOW),
+        ]
+    )
+    store.close()
+    return settings
+
+
+def findings(settings: Settings, subject: str) -> list[tuple[bool | None, str]]:
+    return [(c.ok, c.finding) for c in doctor.examine(settings) if c.subject == subject]
+
+
+def test_the_doctor_tells_the_state_of_the_source_of_bars(tmp_path: Path) -> None:
+    settings = loaded_store(tmp_path)
+    (ok, finding), (_, stand_in) = findings(settings, "bars")
+    assert ok
+    assert finding == (
+        "yahoo: feed yahoo, last asked 2026-10-30 15:00 UTC, 46 of 1,500 requests in the hour "
+        "from 15:00; breaker closed"
+    )
+    assert "nobody stands in" in stand_in
+    assert findings(settings, "tickers") == [
+        (True, "2 of 2 of the universe asked for, all answered")
+    ]
+
+
+def test_the_doctor_tells_an_open_breaker_and_who_failed(tmp_path: Path) -> None:
+    settings = loaded_store(tmp_path, retry_at=time.time() + 600, status="error")
+    (ok, finding), _ = findings(settings, "bars")
+    assert ok is None
+    assert re.search(r"breaker open, until .* UTC: Too Many Requests$", finding)
+    ((_, tickers),) = findings(settings, "tickers")
+    assert tickers.endswith("1 failed the last time: KO (no data found)")
+
+
+def test_the_doctor_leaves_a_database_as_it_is(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path / 'a.db'}")
+    assert "no file yet" in findings(settings, "store")[0][1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def load_answer(**statuses: str) -> dict[str, Any]:
+    said = {"ok": "", "empty": "", "error": "gone"}
+    return {
+        "tickers": {t: {"status": s, "message": said[s]} for t, s in statuses.items()},
+        "inserted": 1200, "updated": 1, "unchanged": 5, "seconds": 0.52,
+        "source": {"name": "yahoo", "spent": 46, "budget": 1500, "breaker": "closed",
+                   "retry_at": None},
+        "stand_in": None,
+        "quality": None,
+    }  # fmt: skip
+
+
+def test_the_parts_of_a_load_are_told_in_one_line() -> None:
+    texts = [json.dumps(load_answer(AMD="ok", KO="error")), json.dumps(load_answer(PG="empty"))]
+    assert up.digest(texts) == "3 tickers, 2,400 bars new, 2 corrected, 0.5 s; 1 failed: KO (gone)"
+    assert up.digest([*texts, "ConnectionError: down"]).endswith("KO (gone); ConnectionError: down")
+    assert up.digest(['{"error": "DataError", "message": "no"}'] * 3) == "no"
+
+
+def test_many_failures_are_told_by_their_reasons() -> None:
+    failed = {f"T{i}": "limited" for i in range(7)} | {"X": "a", "Y": "b", "Z": "c"}
+    assert loaded.reasons(failed) == (
+        "T0, T1, T2, T3, T4 and 2 more (limited), X (a), Y (b) and 1 more reasons"
+    )

@@ -50,13 +50,13 @@ def test_the_deployed_job_file_knows_weekends_and_both_offsets_of_the_year() -> 
 
 def test_a_job_is_due_once_for_each_of_its_times(server) -> None:
     url, seen = server
-    job = Job("load", "*/5 9-16 * * mon-fri", "etl", "/load", NEW_YORK)
+    job = Job("load", "*/5 9-16 * * mon-fri", "etl", "/load", NEW_YORK, "load")
     start = new_york("2026-06-15T10:00")
     scheduler = Scheduler((job,), {"etl": url}, "secret", start)
     reports: list[int] = []
     for minutes in (0, 4, 5, 5, 6, 10):
         now = start + dt.timedelta(minutes=minutes)
-        scheduler.fire(now, lambda job, status, text: reports.append(status))
+        scheduler.fire(now, lambda _, answers: reports.extend(a.status for a in answers))
     assert reports == [200, 200]
     assert seen == [("/load", "Bearer secret")] * 2
 
@@ -64,16 +64,17 @@ def test_a_job_is_due_once_for_each_of_its_times(server) -> None:
 def test_missed_times_are_caught_up_once_and_a_failure_does_not_stop_the_others(server) -> None:
     url, seen = server
     jobs = (
-        Job("broken", "0 * * * *", "etl", "/broken", NEW_YORK),
-        Job("later", "30 * * * *", "etl", "/later", NEW_YORK),
-        Job("gone", "10 * * * *", "gone", "/gone", NEW_YORK),
+        Job("broken", "0 * * * *", "etl", "/broken", NEW_YORK, "broken"),
+        Job("later", "30 * * * *", "etl", "/later", NEW_YORK, "later"),
+        Job("gone", "10 * * * *", "gone", "/gone", NEW_YORK, "gone"),
     )
     urls = {"etl": url, "gone": "http://127.0.0.1:9"}
     start = new_york("2026-06-15T09:50")
     reports: dict[str, int] = {}
     scheduler = Scheduler(jobs, urls, "", start)
     scheduler.fire(
-        start + dt.timedelta(hours=3), lambda job, status, text: reports.update({job.name: status})
+        start + dt.timedelta(hours=3),
+        lambda entry, answers: reports.update({entry: answers[0].status}),
     )
     assert reports == {"broken": 500, "gone": 0, "later": 200}
     assert [path for path, _ in seen] == ["/broken", "/later"]
@@ -92,7 +93,7 @@ def test_the_deployed_job_file_loads_the_universe_in_ten_parts_at_once() -> None
     assert len({job.name for job in jobs}) == len(jobs)
 
 
-def test_jobs_of_one_time_run_together() -> None:
+def test_jobs_of_one_time_run_together_and_parts_are_told_together() -> None:
     together = threading.Barrier(3)
 
     class Handler(BaseHTTPRequestHandler):
@@ -106,14 +107,17 @@ def test_jobs_of_one_time_run_together() -> None:
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
-    jobs = tuple(Job(name, "0 * * * *", "etl", "/x", NEW_YORK) for name in "abc")
+    jobs = tuple(Job(name, "0 * * * *", "etl", "/x", NEW_YORK, "all") for name in "abc")
     urls = {"etl": f"http://127.0.0.1:{listening.server_port}"}
     scheduler = Scheduler(jobs, urls, "", new_york("2026-06-15T09:50"))
-    statuses: list[int] = []
-    scheduler.fire(new_york("2026-06-15T10:00"), lambda job, status, text: statuses.append(status))
+    told: list[tuple[str, list[int]]] = []
+    scheduler.fire(
+        new_york("2026-06-15T10:00"),
+        lambda entry, answers: told.append((entry, [a.status for a in answers])),
+    )
     listening.shutdown()
     listening.server_close()
-    assert statuses == [200] * 3
+    assert told == [("all", [200] * 3)]  # in one go, and in one line
 
 
 def test_a_broken_job_file_is_refused(tmp_path) -> None:
@@ -127,4 +131,6 @@ def test_a_broken_job_file_is_refused(tmp_path) -> None:
         with pytest.raises(ConfigError, match="no job file"):
             read_jobs(path)
     with pytest.raises(ConfigError, match="without an address"):
-        Scheduler((Job("a", "* * * * *", "moon", "/", NEW_YORK),), {}, "", new_york("2026-06-15"))
+        Scheduler(
+            (Job("a", "* * * * *", "moon", "/", NEW_YORK, "a"),), {}, "", new_york("2026-06-15")
+        )

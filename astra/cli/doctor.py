@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import requests
+from sqlalchemy.engine import URL, make_url
 
 from astra.errors import AstraError
 from astra.settings import Settings
+
+_MADE = (
+    ": a service makes it when it starts, or astra db upgrade "
+    "(astra run, and astra up without Alpaca keys, keep their own under var/sandbox)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,17 @@ def examine(settings: Settings) -> list[Check]:
     checks: tuple[Callable[[Settings], Check], ...] = (
         _store, _bundle, _broker, _bucket, _services, _protection,
     )  # fmt: skip
-    return [_guarded(check, settings) for check in checks]
+    store, *others = [_guarded(check, settings) for check in checks]
+    return [store, *(_loads(settings) if store.ok else ()), *others]
+
+
+def _loads(settings: Settings) -> list[Check]:
+    from astra.cli import sources
+
+    try:
+        return [Check(*found) for found in sources.examine(settings)]
+    except AstraError as error:
+        return [Check("bars", False, str(error))]
 
 
 def _guarded(check: Callable[[Settings], Check], settings: Settings) -> Check:
@@ -36,12 +53,48 @@ def _guarded(check: Callable[[Settings], Check], settings: Settings) -> Check:
 
 
 def _store(settings: Settings) -> Check:
-    from astra.store import open_store
+    from astra.store import connect
 
-    store = open_store(settings.database_url)
-    tickers = len(store.prices.stored_tickers())
-    held = f"bars of {tickers} tickers, market {store.market()}" if tickers else "no bars yet"
-    return Check("store", True, f"{settings.database_url.split('@')[-1]}: {held}")
+    store = connect(settings.database_url)
+    url = make_url(settings.database_url)
+    place = _place(url)
+    if _is_absent(url):
+        return Check("store", None, f"{place}: no file yet{_MADE}")
+    try:
+        revision, wanted = store.revision(), _newest_revision()
+        if revision is None:
+            return Check("store", None, f"{place}: no tables yet{_MADE}")
+        if revision != wanted:
+            finding = f"{place}: the schema is at {revision}, not {wanted}: run astra db upgrade"
+            return Check("store", False, finding)
+        tickers, market = len(store.prices.stored_tickers()), store.market()
+    finally:
+        store.close()
+    held = f"bars of {tickers} tickers, market {market}" if tickers else "no bars yet"
+    return Check("store", True, f"{place}: {held}")
+
+
+def _newest_revision() -> str | None:
+    from alembic.script import ScriptDirectory
+
+    import astra.store
+
+    return ScriptDirectory(str(Path(astra.store.__file__).parent / "migrations")).get_current_head()
+
+
+def _is_absent(url: URL) -> bool:
+    """Whether asking would make the file."""
+    is_file = url.get_backend_name() == "sqlite" and url.database
+    return bool(is_file and not Path(str(url.database)).exists())
+
+
+def _place(url: URL) -> str:
+    """The database without user and password."""
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite {url.database}"
+    host = url.host or url.query.get("host") or "this machine"
+    kind = {"postgresql": "PostgreSQL", "mssql": "SQL Server"}.get(url.get_backend_name(), "")
+    return f"{kind} database {url.database} on {host}"
 
 
 def _bundle(settings: Settings) -> Check:

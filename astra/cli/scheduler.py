@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -29,13 +29,14 @@ JOB_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One POST on a schedule (five cron fields, in `zone`)."""
+    """One POST on a schedule (five cron fields, in `zone`); parts of one entry share `entry`."""
 
     name: str
     schedule: str
     service: str
     path: str
     zone: ZoneInfo
+    entry: str
 
     def next_after(self, now: dt.datetime) -> dt.datetime:
         """The first time strictly after `now`, UTC."""
@@ -46,6 +47,14 @@ class Job:
         if found is None:
             raise ConfigError(f"job {self.name}: the schedule {self.schedule!r} never comes true")
         return found.astimezone(dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and body; status 0 where there was no answer, and what is wrong."""
+
+    status: int
+    text: str
 
 
 def read_jobs(path: Path) -> tuple[Job, ...]:
@@ -68,7 +77,7 @@ def read_jobs(path: Path) -> tuple[Job, ...]:
 def _jobs(entry: Mapping[str, Any], zone: ZoneInfo) -> Iterator[Job]:
     """The jobs of one entry: `parts: 10` makes ten that each ask for their part."""
     plain = {name: value for name, value in entry.items() if name != "parts"}
-    whole = Job(**plain, zone=zone)
+    whole = Job(**plain, zone=zone, entry=entry["name"])
     parts = int(entry.get("parts", 1))
     if parts == 1:
         yield whole
@@ -94,30 +103,31 @@ class Scheduler:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._due = {job.name: job.next_after(now) for job in jobs}
 
-    def fire(self, now: dt.datetime, report: Callable[[Job, int, str], None]) -> None:
+    def fire(self, now: dt.datetime, report: Callable[[str, Sequence[Answer]], None]) -> None:
         """POST every job that is due at the market's `now`: those of one time together, earlier
         times first. Returns when all have answered.
 
-        A job that fails is reported and runs again at its next time.
+        The parts of an entry are reported together, by its name. A job that fails is reported and
+        runs again at its next time.
         """
         ready = sorted((j for j in self._jobs if self._due[j.name] <= now), key=self._time)
         for _, group in groupby(ready, key=self._time):
             jobs = list(group)
             with ThreadPoolExecutor(len(jobs)) as pool:
                 answers = list(pool.map(self._post, jobs))
-            for job, (status, text) in zip(jobs, answers, strict=True):
-                report(job, status, text)
+            told = groupby(zip(jobs, answers, strict=True), key=lambda one: one[0].entry)
+            for entry, parts in told:
+                report(entry, [answer for _, answer in parts])
         for job in ready:
             self._due[job.name] = job.next_after(now)
 
-    def _post(self, job: Job) -> tuple[int, str]:
-        """Status and body; 0 and what is wrong where there was no answer."""
+    def _post(self, job: Job) -> Answer:
         url = self._urls[job.service] + job.path
         try:
             answer = requests.post(url, headers=self._headers, timeout=JOB_SECONDS)
         except requests.RequestException as error:
-            return 0, f"{type(error).__name__}: {error}"
-        return answer.status_code, answer.text
+            return Answer(0, f"{type(error).__name__}: {error}")
+        return Answer(answer.status_code, answer.text)
 
     def next_due(self) -> dt.datetime:
         return min(self._due.values())

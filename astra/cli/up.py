@@ -6,14 +6,16 @@ sandbox stands in for all of them on a clock that runs.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from astra.alpaca import Alpaca
-from astra.cli import sandboxed
+from astra.cli import loaded, sandboxed
 from astra.cli.launcher import (
     House,
     flask_service,
@@ -23,7 +25,7 @@ from astra.cli.launcher import (
     sandbox_service,
 )
 from astra.cli.sandboxed import Options
-from astra.cli.scheduler import Job, Scheduler, read_jobs
+from astra.cli.scheduler import Answer, Scheduler, read_jobs
 from astra.errors import TemporaryError
 from astra.sessions import NEW_YORK, next_session
 from astra.settings import HOUSE, Settings, load
@@ -109,8 +111,10 @@ def _run_jobs(house: House, settings: Settings, speed: float, say: Say) -> None:
     now = broker.clock().now
     scheduler = Scheduler(jobs, urls, settings.token.get_secret_value(), now)
 
-    def report(job: Job, status: int, text: str) -> None:
-        say(f"{now.astimezone(NEW_YORK):%a %H:%M:%S}  {job.name:18} {status}  {digest(text)}")
+    def report(job: str, answers: Sequence[Answer]) -> None:
+        status = "/".join(str(s) for s in sorted({answer.status for answer in answers}))
+        told = digest([answer.text for answer in answers])
+        say(f"{now.astimezone(NEW_YORK):%a %H:%M:%S}  {job:18} {status}  {told}")
 
     while True:
         house.check()
@@ -125,23 +129,34 @@ def _run_jobs(house: House, settings: Settings, speed: float, say: Say) -> None:
         time.sleep(min(max(0.2, pause), LONGEST_NAP))
 
 
-def digest(text: str) -> str:
-    """A job's JSON answer in a few words."""
-    try:
+def digest(texts: Sequence[str]) -> str:
+    """A job's JSON answer in a few words, or those of its parts together."""
+    answers = [_parsed(text) for text in texts]
+    loads = [answer for answer in answers if "tickers" in answer]
+    others = [_told(answer) for answer in answers if "tickers" not in answer]
+    return "; ".join(([loaded.news(loads)] if loads else []) + list(dict.fromkeys(others)))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The answer, or what came instead of one as its `message`."""
+    with contextlib.suppress(ValueError):
         answer = json.loads(text)
-    except ValueError:
-        return text.strip()[:120]
-    if "tickers" in answer:
-        failed = sum(t["status"] not in ("ok", "empty") for t in answer["tickers"].values())
-        news = f"{answer['inserted']} bars new, {answer['updated']} corrected"
-        return f"{len(answer['tickers'])} tickers, {news}, {failed} failed, {answer['seconds']} s"
+        if isinstance(answer, dict):
+            return answer
+    return {"message": text.strip()}
+
+
+def _told(answer: Mapping[str, Any]) -> str:
     if "reason" in answer:
         return f"{answer['policy']}: {answer['reason']}"
     if "equity" in answer:
         return f"equity {float(answer['equity']):,.2f} USD, {len(answer['positions'])} positions"
     if "points" in answer:
         return f"{answer['points']} points"
+    if "pruned" in answer:
+        changed, gone = answer["universe"]["changed"], answer["pruned"]["bars"]
+        return f"{changed} changes of the universe, {gone:,} old bars deleted"
     if "new" in answer:
         count = answer["new"] if isinstance(answer["new"], int) else len(answer["new"])
         return f"{count} new"
-    return str(answer.get("message") or text.strip())[:200]
+    return str(answer.get("message") or json.dumps(answer))[:200]

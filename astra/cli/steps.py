@@ -1,0 +1,127 @@
+"""The commands that take one step: `load`, `allocate`, `rebalance`, `monitor`, `replay`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from astra.cli import loaded
+from astra.cli.options import AsJson, Policy, out, read_settings, show
+from astra.errors import DataError
+
+if TYPE_CHECKING:
+    from astra.services import Services
+
+Names = Annotated[int | None, typer.Option(min=1, metavar="N", help="names at most")]
+
+
+def load(
+    tickers: Annotated[
+        str, typer.Option(metavar="A|B", help="AAPL|MSFT; default: the whole universe")
+    ] = "",
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="from this day on, such as 2026-03-02; before Yahoo's 60 days from Alpaca",
+        ),
+    ] = None,
+    period: Annotated[
+        str, typer.Option(metavar="P", help="5d, 1mo, max: this much of the past again")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Load bars through the ETL service: what is new, or a stretch of the past.
+
+    The exit code is 1 if every ticker failed.
+    """
+    asked = {"ticker": tickers, "period": period, "since": since and since.date().isoformat()}
+    query = {name: str(value) for name, value in asked.items() if value}
+    answer = _services().post("etl", "/load_price_history", None, **query)
+    if as_json:
+        print(json.dumps(answer))  # noqa: T201 - the answer itself
+    else:
+        for line in loaded.lines(answer):
+            out.print(line, soft_wrap=True, markup=False)
+    raise typer.Exit(1 if loaded.all_failed(answer) else 0)
+
+
+def allocate(
+    as_of: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="2026-10-30T14:00:00Z; default: the last decision time"),
+    ] = None,
+    policy: Policy = None,
+    k: Names = None,
+) -> None:
+    """Decide, through the model service, and drop the allocation file, which triggers the trade."""
+    asked = {"as_of": as_of, "policy": policy, "k": k}
+    show(_services().post("model", "/allocate", {n: v for n, v in asked.items() if v is not None}))
+
+
+def replay(
+    as_of: Annotated[
+        str,
+        typer.Argument(metavar="AS_OF", help="time of a past decision: 2026-10-30T14:00:00Z"),
+    ],
+    known_at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="on what was known then; default: when it was decided"),
+    ] = None,
+    policy: Policy = None,
+    k: Names = None,
+) -> None:
+    """Make a past decision again, on what was known then or at another time; nothing is traded."""
+    asked = {"as_of": as_of, "known_at": known_at, "policy": policy, "k": k}
+    show(_services().post("model", "/replay", {n: v for n, v in asked.items() if v is not None}))
+
+
+def rebalance(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="target_<YYYYMMDD-HHMMSS>_<tag>.csv: ticker,weight"),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan, send nothing")] = False,
+) -> None:
+    """Drop an allocation file in the bucket, which triggers the trade; or show what it would do."""
+    from astra.allocation import parse
+    from astra.desk import Desk
+    from astra.execution import Delivered, Executor
+    from astra.gcs import Bucket
+
+    settings = read_settings()
+    if not file.is_file():
+        raise DataError(f"an allocation file is required, {file} is none")
+    content = file.read_bytes()
+    if dry_run:
+        delivered = Delivered(settings.bucket, file.name, 0, content, {})
+        plan, _ = Executor(Desk.from_settings(settings)).preview(delivered)
+        for order in (*plan.sells, *plan.buys):
+            out.print(f"{order.side} {order.qty} {order.symbol} at about "
+                      f"{order.reference_price:,.2f}: {order.reason}")  # fmt: skip
+        for skipped in plan.skipped:
+            out.print(f"skip {skipped.symbol}: {skipped.reason}")
+        out.print(f"{len(plan.sells)} sells, {len(plan.buys)} buys; nothing was sent")
+        return
+    parse(file.name, content, {}, settings.k)
+    generation = Bucket.from_settings(settings).create_once(file.name, content, "text/csv", {})
+    out.print(f"dropped {file.name} (generation {generation}) in {settings.bucket}")
+
+
+def monitor() -> None:
+    """Save account, fills and forecasts, and hold our books against the broker's."""
+    services = _services()
+    for path in ("/update_account", "/activities", "/history", "/forecasts"):
+        services.post("monitor", path)
+    show(services.get("monitor", "/reconcile"))
+
+
+def _services() -> Services:
+    from astra.services import Services
+
+    return Services(read_settings())
