@@ -32,14 +32,19 @@ class Settings(BaseSettings):
 
     # Where things are
     var: Path = Field(Path("var"), description="folder for the database, logs and sandbox runs")
-    database_url: str = Field("sqlite:///var/astra.db", description="SQLAlchemy URL of the store")
+    database_url: str = Field(
+        "sqlite:///var/astra.db",
+        description="sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME or mssql+pyodbc://...",
+    )
     bundles: Path = Field(HOUSE / "model" / "bundles", description="folder of model bundles")
     bucket: str = Field("astra-allocations", description="Cloud Storage bucket of the allocations")
 
     # Vendors; empty = the vendor's own address
     yahoo_url: str = Field("", description="replaces https://query2.finance.yahoo.com")
     storage_url: str = Field("", description="replaces https://storage.googleapis.com")
-    alpaca_url: str = Field("", description="replaces the trading API chosen by ASTRA_ALPACA_PAPER")
+    alpaca_url: str = Field(
+        "", description="replaces https://paper-api.alpaca.markets or the live one"
+    )
     alpaca_data_url: str = Field("", description="replaces https://data.alpaca.markets")
     alpaca_key: str = Field("", description="Alpaca API key id")
     alpaca_secret: SecretStr = Field(SecretStr(""), description="Alpaca API secret")
@@ -49,14 +54,18 @@ class Settings(BaseSettings):
 
     # Bars
     source: Literal["yahoo", "alpaca"] = Field(
-        "yahoo", description="of the bars; alpaca stands in for yahoo while that one refuses"
+        "yahoo",
+        description="yahoo or alpaca: whose bars; alpaca, with keys, stands in while yahoo refuses",
     )
     yahoo_requests_per_hour: int = Field(
-        1500, ge=1, description="all loads together; held names are served first"
+        1500, ge=1, description="of all loads together; held names are served first"
     )
-    load_processes: int = Field(2, ge=1, le=64, description="that ask Yahoo at the same time")
+    load_processes: int = Field(2, ge=1, le=64, description="how many ask Yahoo at the same time")
     keep_days: int = Field(
-        0, ge=0, description="of bars; 0 = all; what a forecast or trade refers to always stays"
+        0,
+        ge=0,
+        description="older bars go once a day; 0 = none, else 61 or more; never what a forecast, a "
+        "decision or a trade refers to",
     )
 
     # Services
@@ -74,21 +83,31 @@ class Settings(BaseSettings):
     # Decision
     policy: str = Field("measured", description="measured, trust, original, ... or file.py:name")
     k: int = Field(20, ge=1, description="names in the portfolio at most")
-    max_weight: float = Field(0.10, gt=0, le=1, description="of one name")
-    max_sector_weight: float = Field(0.30, gt=0, le=1, description="of one sector")
+    max_weight: float = Field(
+        0.10, gt=0, le=1, description="of one name, at most, as a share of equity"
+    )
+    max_sector_weight: float = Field(0.30, gt=0, le=1, description="of one sector, at most")
     cash_floor: float = Field(0.02, ge=0, lt=1, description="share of equity kept as cash")
-    equity_premium: float = Field(0.05, description="over cash, a year: the mu0 of every name")
-    half_spread_bp: float = Field(2.0, ge=0, description="assumed cost of crossing, a side")
-    fee_bp: float = Field(0.3, ge=0, description="assumed fee on a side's value")
-    holding_sessions: float = Field(20.0, gt=0, description="horizon of premium and risk in tau")
-    alpha_half_life_hours: float = Field(6.0, gt=0, description="of the forecast, trading hours")
+    equity_premium: float = Field(
+        0.05, description="a year's return over cash, expected of every name"
+    )
+    half_spread_bp: float = Field(2.0, ge=0, description="assumed cost of a purchase or sale")
+    fee_bp: float = Field(0.3, ge=0, description="assumed fee on its value")
+    holding_sessions: float = Field(20.0, gt=0, description="how long a trade is to pay for itself")
+    alpha_half_life_hours: float = Field(
+        6.0, gt=0, description="after which half of a forecast is gone"
+    )
 
     # Rebalance
     capital: float = Field(0.0, ge=0, description="USD managed at most; 0 = the whole account")
-    fill_timeout: float = Field(120.0, gt=0, description="seconds to wait for a phase's fills")
+    fill_timeout: float = Field(
+        120.0, gt=0, description="seconds to wait for sales, then for purchases"
+    )
     min_order_usd: float = Field(1.0, ge=1, description="smaller orders are left out")
-    drift_band: float = Field(0.001, ge=0, lt=0.1, description="smaller drifts are left alone")
-    max_order_weight: float = Field(0.25, gt=0, le=1, description="of equity in one order")
+    drift_band: float = Field(
+        0.001, ge=0, lt=0.1, description="smaller differences of a weight are left alone"
+    )
+    max_order_weight: float = Field(0.25, gt=0, le=1, description="of equity in one order, at most")
 
     @field_validator("policy")
     @classmethod

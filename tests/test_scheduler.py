@@ -134,3 +134,15 @@ def test_a_broken_job_file_is_refused(tmp_path) -> None:
         Scheduler(
             (Job("a", "* * * * *", "moon", "/", NEW_YORK, "a"),), {}, "", new_york("2026-06-15")
         )
+
+
+def test_what_was_missed_runs_in_the_order_of_its_last_times(server) -> None:
+    """A decision at 11:02 is about the bars loaded at 11:00, whatever was missed before."""
+    url, seen = server
+    jobs = (
+        Job("load", "*/5 9-16 * * mon-fri", "etl", "/load", NEW_YORK, "load"),
+        Job("allocate", "2 10-15 * * mon-fri", "etl", "/allocate", NEW_YORK, "allocate"),
+    )
+    scheduler = Scheduler(jobs, {"etl": url}, "", new_york("2026-06-15T10:01"))
+    scheduler.fire(new_york("2026-06-15T11:03"), lambda entry, answers: None)
+    assert [path for path, _ in seen] == ["/load", "/allocate"]

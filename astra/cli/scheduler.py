@@ -38,6 +38,12 @@ class Job:
     zone: ZoneInfo
     entry: str
 
+    def last_until(self, now: dt.datetime, due: dt.datetime) -> dt.datetime:
+        """Its last time at or before `now`, from `due`, one of its times, on."""
+        while (following := self.next_after(due)) <= now:
+            due = following
+        return due
+
     def next_after(self, now: dt.datetime) -> dt.datetime:
         """The first time strictly after `now`, UTC."""
         trigger = CronTrigger.from_crontab(self.schedule, timezone=self.zone)
@@ -107,11 +113,13 @@ class Scheduler:
         """POST every job that is due at the market's `now`: those of one time together, earlier
         times first. Returns when all have answered.
 
-        The parts of an entry are reported together, by its name. A job that fails is reported and
-        runs again at its next time.
+        Of several missed times the last one counts, so that a decision follows the load that was to
+        run before it. The parts of an entry are reported together, by its name. A job that fails is
+        reported and runs again at its next time.
         """
-        ready = sorted((j for j in self._jobs if self._due[j.name] <= now), key=self._time)
-        for _, group in groupby(ready, key=self._time):
+        last = {j: j.last_until(now, self._due[j.name]) for j in self._jobs if self._is_due(j, now)}
+        ready = sorted(last, key=last.__getitem__)
+        for _, group in groupby(ready, key=last.__getitem__):
             jobs = list(group)
             with ThreadPoolExecutor(len(jobs)) as pool:
                 answers = list(pool.map(self._post, jobs))
@@ -132,5 +140,5 @@ class Scheduler:
     def next_due(self) -> dt.datetime:
         return min(self._due.values())
 
-    def _time(self, job: Job) -> dt.datetime:
-        return self._due[job.name]
+    def _is_due(self, job: Job, now: dt.datetime) -> bool:
+        return self._due[job.name] <= now
