@@ -47,11 +47,9 @@ WORDS["postgresql"] = Words(
     clear_staged="TRUNCATE staged_bars",
     stage=f"INSERT INTO staged_bars VALUES ({_PLACES})",
     merge=(
-        "DELETE FROM price_revisions r USING staged_bars s WHERE r.ticker = s.ticker "
-        "AND r.ts = s.ts AND r.replaced_at = s.known_from",
         f"INSERT INTO price_revisions (ticker, {_LIST}, replaced_at) "
         f"SELECT p.ticker, {_OF['p']}, s.known_from FROM staged_bars s JOIN price_history p "
-        "ON p.ticker = s.ticker AND p.ts = s.ts",
+        "ON p.ticker = s.ticker AND p.ts = s.ts AND p.known_from < s.known_from",
         "UPDATE price_history p SET "
         + ", ".join(f"{name} = s.{name}" for name in FIELDS if name != "ts")
         + " FROM staged_bars s WHERE p.ticker = s.ticker AND p.ts = s.ts",

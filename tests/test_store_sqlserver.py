@@ -71,7 +71,6 @@ def bars() -> Iterator[Statement]:
     yield "a load that changes: nothing left from before", words.clear_staged
     yield "stage what differs, an array of parameters", words.stage
     steps = (
-        "merge: revisions of the same second make way",
         "merge: what is replaced becomes a revision",
         "merge: overwrite",
         "merge: insert",

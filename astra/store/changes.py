@@ -87,11 +87,12 @@ def compare(offered: Versions, current: Versions) -> Change:
 def timeline(versions: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Versions of one bar (in the order of `VERSION`) by `known_from`, equal neighbours merged.
 
-    The earlier of two neighbours with equal values and feed stays: a version is known from when it
-    was first seen.
+    Of several seen in one second the last in `versions` stays. The earlier of two neighbours with
+    equal values and feed stays: a version is known from when it was first seen.
     """
+    by_second = {int(version[KNOWN]): version for version in versions}
     ordered: list[tuple[Any, ...]] = []
-    for version in sorted(versions, key=lambda v: int(v[KNOWN])):
+    for _, version in sorted(by_second.items()):
         if not ordered or _said(ordered[-1]) != _said(version):
             ordered.append(version)
     return ordered

@@ -87,7 +87,8 @@ class Dialect(Protocol):
         """Make the versions current, bars new or known, and keep what they replace as revisions.
 
         They go through a temp table and are merged as one set. A replaced version's `replaced_at`
-        is the `known_from` of the one that takes its place; tickers come ascending, each once.
+        is the `known_from` of the one that takes its place; of two seen in one second the first
+        leaves nothing. Tickers come ascending, each once.
         """
 
     def append(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:

@@ -27,16 +27,17 @@ _OURS = 1634955378
 _TURNS: dict[Scope, int] = {"schema": 1, "prices": 2, "books": 3}
 _LIST = ", ".join(FIELDS)
 _OLD = ", ".join(f"p.{name}" for name in FIELDS)
-_OVERWRITE = "DO UPDATE SET " + ", ".join(f"{n} = excluded.{n}" for n in FIELDS if n != "ts")
 _STAGED_BARS = "CREATE TEMP TABLE staged_bars (LIKE price_history) ON COMMIT DROP"
-# What the staged bars take the place of, kept with the time they were replaced; then the bars.
+# What the staged bars take the place of, kept with the time they were replaced; then the bars. What
+# was replaced in the second it was seen has never been known.
 _MERGE = (
     f"INSERT INTO price_revisions (ticker, {_LIST}, replaced_at) "  # noqa: S608 - constants only
     f"SELECT p.ticker, {_OLD}, s.known_from FROM staged_bars s JOIN price_history p "
-    "ON p.ticker = s.ticker AND p.ts = s.ts ORDER BY p.ticker, p.ts "
-    f"ON CONFLICT (ticker, ts, replaced_at) {_OVERWRITE}",
+    "ON p.ticker = s.ticker AND p.ts = s.ts AND p.known_from < s.known_from "
+    "ORDER BY p.ticker, p.ts",
     f"INSERT INTO price_history (ticker, {_LIST}) SELECT ticker, {_LIST} "  # noqa: S608 - constants only
-    f"FROM staged_bars ORDER BY ticker, ts ON CONFLICT (ticker, ts) {_OVERWRITE}",
+    f"FROM staged_bars ORDER BY ticker, ts ON CONFLICT (ticker, ts) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in FIELDS if name != "ts"),
     "DROP TABLE staged_bars",
 )
 _IN_WINDOW = "WHERE ticker = w.ticker AND ts >= w.low AND ts < w.high"

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, select
 
 from astra import bars
 from astra.errors import DataError
-from astra.sessions import BAR_SECONDS, last_closed_bars
+from astra.sessions import BAR_SECONDS, last_closed_bars, last_sessions
 from astra.store import schema
 from astra.store.changes import KNOWN, Change, Counts, Offer, by_ticker, compare, counted, timeline
 from astra.store.dialect import FIELDS, Dialect, Versions, Window
@@ -33,6 +33,7 @@ SCHEMA = bars.ARROW_SCHEMA.append(pa.field("known_from", pa.timestamp("s", tz="U
 )
 BATCH_ROWS = 65_536
 _ALWAYS = 2**62
+_LOOK_BACKS = (1, 20, 10_000)  # sessions; the last is all that there are
 
 
 class Prices:
@@ -129,9 +130,9 @@ class Prices:
 
         Args:
             tickers: None = all that are stored; unknown ones have no rows.
-            last: only the last `last` closed bars of the session grid, counted back from the
-                earliest of `end`, `known_at` and the close of the last stored bar. A ticker with
-                gaps has fewer.
+            last: only the last `last` closed bars of the session grid, counted back from `end` or
+                the close of the last bar known then, whichever is earlier. A ticker with gaps has
+                fewer.
             known_at: what the store knew then; None = now.
 
         Raises:
@@ -169,7 +170,10 @@ class Prices:
         with self._dialect.reading() as connection:
             stored = self._dialect.last_ts(connection) if tickers is None or last else {}
             if last:
-                low, high = _last_window(last, low, high, known_at, stored)
+                newest = max(stored.values(), default=None)
+                if newest is not None and known_at is not None:
+                    newest = self._last_known(connection, list(stored), newest, known_at)
+                low, high = _last_window(last, low, high, newest)
             wanted = sorted(stored if tickers is None else set(tickers))
             windows = [Window(ticker, low, high) for ticker in wanted]
             names: list[str] = []
@@ -185,6 +189,21 @@ class Prices:
                     names, parts, held = [], [], 0
             if names:
                 yield _batch(names, parts, columns)
+
+    def _last_known(
+        self, connection: Connection, tickers: Sequence[str], newest: int, known_at: int
+    ) -> int | None:
+        """Start of the last bar that any of the tickers had at `known_at`, looking ever further
+        back: mostly there is one in the last session before."""
+        end = min(newest + BAR_SECONDS, known_at)
+        for sessions in _LOOK_BACKS:
+            low = int(last_sessions(sessions, moment(end))[0].opens_at.timestamp())
+            windows = [Window(ticker, low, end) for ticker in tickers]
+            found = self._dialect.windows(connection, windows, known_at, ["ts"])
+            last = max((int(part["ts"][-1]) for part in found if part.size), default=None)
+            if last is not None:
+                return last
+        return None
 
     def last_ts(self, tickers: Sequence[str] | None = None) -> dict[str, int]:
         """Start of the last stored bar, epoch seconds; tickers without bars are left out."""
@@ -219,12 +238,10 @@ def _row(ticker: str, version: tuple[Any, ...]) -> dict[str, Any]:
     return {"ticker": ticker, **dict(zip(FIELDS, version, strict=True))}
 
 
-def _last_window(
-    last: int, low: int, high: int, known_at: int | None, stored: dict[str, int]
-) -> tuple[int, int]:
-    if not stored:
+def _last_window(last: int, low: int, high: int, newest: int | None) -> tuple[int, int]:
+    if newest is None:
         return low, low
-    as_of = min(high, max(stored.values()) + BAR_SECONDS, _ALWAYS if known_at is None else known_at)
+    as_of = min(high, newest + BAR_SECONDS)
     grid = last_closed_bars(last, moment(as_of))
     return max(low, int(grid[0])), min(high, int(grid[-1]) + 1)
 

@@ -37,11 +37,12 @@ _STAGED_BARS = (
     "PRIMARY KEY (ticker, ts)) WITHOUT ROWID"
 )
 _OLD = ", ".join(f"p.{name}" for name in FIELDS)
-# What the staged bars take the place of, kept with the time they were replaced; then the bars.
+# What the staged bars take the place of, kept with the time they were replaced; then the bars. What
+# was replaced in the second it was seen has never been known.
 _MERGE = (
-    f"INSERT OR REPLACE INTO price_revisions (ticker, {_LIST}, replaced_at) "  # noqa: S608 - constants only
+    f"INSERT INTO price_revisions (ticker, {_LIST}, replaced_at) "  # noqa: S608 - constants only
     f"SELECT p.ticker, {_OLD}, s.known_from FROM staged_bars s JOIN price_history p "
-    "ON p.ticker = s.ticker AND p.ts = s.ts",
+    "ON p.ticker = s.ticker AND p.ts = s.ts AND p.known_from < s.known_from",
     f"INSERT INTO price_history (ticker, {_LIST}) SELECT ticker, {_LIST} "  # noqa: S608 - constants only
     "FROM staged_bars WHERE true ORDER BY ticker, ts ON CONFLICT (ticker, ts) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in FIELDS if name != "ts"),

@@ -113,13 +113,12 @@ END;
 SET NOCOUNT OFF;
 SELECT ticker, ts FROM @found ORDER BY ticker;"""
 
-# A second correction within one second takes the place of the first one's revision.
+# What was replaced in the second it was seen has never been known.
 _MERGE = (
-    "DELETE r FROM price_revisions r JOIN #staged_bars s "
-    f"ON {_same('r', 's')} AND r.replaced_at = s.known_from",
     f"INSERT INTO price_revisions (ticker, {_LIST}, replaced_at)\n"
     f"SELECT p.ticker, {_of('p')}, s.known_from\n"
-    f"FROM #staged_bars s JOIN price_history p ON {_same('p', 's')}",
+    f"FROM #staged_bars s JOIN price_history p ON {_same('p', 's')}\n"
+    "WHERE p.known_from < s.known_from",
     "UPDATE p SET "
     + ", ".join(f"[{name}] = s.[{name}]" for name in FIELDS if name != "ts")
     + "\nFROM price_history p WITH (UPDLOCK, HOLDLOCK) "

@@ -377,14 +377,11 @@ GO
 INSERT INTO #staged_bars VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 GO
 
--- merge: revisions of the same second make way
-DELETE r FROM price_revisions r JOIN #staged_bars s ON r.ticker = s.ticker AND r.ts = s.ts AND r.replaced_at = s.known_from;
-GO
-
 -- merge: what is replaced becomes a revision
 INSERT INTO price_revisions (ticker, [ts], [open], [high], [low], [close], [volume], [known_from], [feed], replaced_at)
 SELECT p.ticker, p.[ts], p.[open], p.[high], p.[low], p.[close], p.[volume], p.[known_from], p.[feed], s.known_from
-FROM #staged_bars s JOIN price_history p ON p.ticker = s.ticker AND p.ts = s.ts;
+FROM #staged_bars s JOIN price_history p ON p.ticker = s.ticker AND p.ts = s.ts
+WHERE p.known_from < s.known_from;
 GO
 
 -- merge: overwrite
