@@ -66,7 +66,7 @@ class Keeper:
         now: the vendor's latest time.
         whole: tickers asked for as far back as the source reaches.
         done: what was stored, by ticker.
-        restated: tickers of which a split was found: to be asked for again as a whole.
+        restated: tickers that seem to have been split: to be asked for again as a whole.
     """
 
     store: Store
@@ -152,12 +152,14 @@ class Keeper:
             if held is not None and self.role != "chosen":
                 is_kept[rows] = self._is_beyond(offered.ts, held)
             told = batch.answers[ticker].split
-            found = splits.ratio(self._compared(ticker, held, told), offered, told)
-            if found is None:
-                continue
-            if self.role == "chosen" and ticker not in self.whole:
+            compared = self._compared(ticker, held, told)
+            found = splits.ratio(compared, offered, told)
+            is_whole = ticker in self.whole or self.role == "backfill"
+            if not is_whole and (found is not None or splits.is_suspected(compared, offered)):
                 self.restated.append(ticker)
                 is_kept[rows] = False
+                continue
+            if found is None:
                 continue
             log.warning("ticker=%s split=%g source=%s", ticker, found, self.source)
             settled[ticker] = found

@@ -20,6 +20,7 @@ from astra.sessions import FULL_DAY_BARS
 _FEWEST = 3  # bars in common that can speak for themselves
 _AGREEING = 0.9  # of them: a corrected bar or two change nothing
 _SMALLEST = 0.005  # feeds differ by less, splits by more
+_SUSPICIOUS = 0.02  # more than even a thin feed's bar differs by
 _TOLERANCE = 0.01  # between feeds; a quarter of the change for small ones
 _ROUNDING = 1e-4  # vendors give four decimals
 
@@ -50,6 +51,12 @@ def ratio(stored: Closes, offered: Closes, told: float | None = None) -> float |
     if np.mean(np.abs(oldest / found - 1) <= tolerance) < _AGREEING:
         return None
     return _exact(found, told)
+
+
+def is_suspected(stored: Closes, offered: Closes) -> bool:
+    """Whether bars in common differ as after a split, though too few agree to tell its ratio."""
+    _, ratios = _common(stored, offered)
+    return bool(len(ratios)) and abs(float(np.median(ratios[:FULL_DAY_BARS])) - 1) > _SUSPICIOUS
 
 
 def restated(

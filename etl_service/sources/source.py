@@ -28,7 +28,8 @@ class Fetched:
         split: shares for one of a split that lies in the window, so that older bars are on
             another scale; None if the vendor tells of none.
         passes: the failure passes, the same request may succeed later.
-        unreachable: there was no answer at all.
+        unreachable: there was no answer, or one that would be anybody's: the vendor is down, or
+            refuses us.
         unknown: the vendor does not know the ticker: delisted, renamed or misspelt.
     """
 

@@ -110,7 +110,8 @@ class Client:
         status = self.session.status
         reason = error.yahoo_reason if isinstance(error, YFPricesMissingError) else None
         if status >= HTTPStatus.BAD_REQUEST and (reason is None or status not in _ABOUT_THE_ASKED):
-            return self._failed(ticker, "error", f"Yahoo answered {status}", passes=True)
+            message = f"Yahoo answered {status}"
+            return self._failed(ticker, "error", message, passes=True, unreachable=True)
         if reason is not None:
             unknown = status == HTTPStatus.NOT_FOUND
             return self._failed(ticker, "error", f"Yahoo: {reason}", unknown=unknown)
@@ -118,7 +119,7 @@ class Client:
             return self._failed(ticker, "empty", "")
         message = f"Yahoo's answer cannot be read: {type(error).__name__} {error}"
         is_down = isinstance(error, YFDataException)  # Yahoo's page for it, with status 200
-        return self._failed(ticker, "error", message, passes=is_down)
+        return self._failed(ticker, "error", message, passes=is_down, unreachable=is_down)
 
     def _failed(self, ticker: str, status: Status, message: str, **marks: bool) -> Fetched:
         return Fetched(ticker, status, bars.empty(), self.session.now, message, **marks)
