@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     keep_days: int = Field(
         0,
         ge=0,
-        description="older bars go once a day; 0 = none, else 61 or more; never what a forecast, a "
-        "decision or a trade refers to",
+        description="days of bars that stay, 61 or more; 0 = all; what a forecast, a decision or a "
+        "trade refers to always stays",
     )
 
     # Services
