@@ -40,7 +40,7 @@ def compare(
 
 
 def _message(differing: Mapping[str, float], same_bars: bool) -> str:
-    seen = "the same bars" if same_bars else "bars that were corrected or came since"
+    seen = "the same bars" if same_bars else "bars that were corrected, came or were pruned since"
     if not differing:
         return f"the same weights, from {seen}"
     largest = max(differing, key=lambda t: abs(differing[t]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import multiprocessing
 import subprocess
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from astra import bars
-from astra.errors import ConfigError, DataError
-from astra.store import Counts, Store, open_store
+from astra.errors import ConfigError, DataError, TemporaryError
+from astra.store import Counts, Store, connect, open_store
 from astra.store.dialect import FIELDS, VERSION, Window
 from astra.store.schema import metadata
 from tests.grid import GRID, HOUR, NOW, frame, held
@@ -242,6 +246,55 @@ def test_the_vendor_time_survives_a_restart_and_never_runs_back(store_url: str) 
 def test_a_url_that_cannot_be_used_says_why(url: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         open_store(url)
+
+
+def test_bars_of_the_first_release_come_over_with_their_past(bare_store_url: str) -> None:
+    old = connect(bare_store_url)
+    config = Config()
+    folder = Path(__file__).parents[1] / "astra" / "store" / "migrations"
+    config.set_main_option("script_location", str(folder))
+    ts, known = int(GRID[0]), int(NOW.timestamp())
+    with old._dialect.writing("schema") as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        row = {"ts": ts, "known": known, "later": known + 3600}
+        for statement in (
+            "INSERT INTO price_revisions VALUES ('A', :ts, :later, 10, 11, 9, 10, 100, :known)",
+            "INSERT INTO price_history VALUES ('A', :ts, 10, 11, 9, 10.5, 100, :later)",
+        ):
+            connection.execute(text(statement), row)
+    old.close()
+    opened = open_store(bare_store_url)
+    assert (held(opened, NOW), held(opened)) == ([("A", 0, 10.0)], [("A", 0, 10.5)])
+    assert opened.prices.read(columns=("feed",))["feed"].to_pylist() == ["yahoo"]
+    assert opened.prices.upsert(frame([("A", 0, 10.0)]), NOW + 2 * HOUR) == Counts(0, 1, 0)
+    assert opened.versions() == {"prices": 1, "books": 0}
+    opened.close()
+
+
+def test_a_database_of_a_later_release_is_left_alone(store: Store, store_url: str) -> None:
+    with store._dialect.writing("schema") as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    try:
+        with pytest.raises(ConfigError, match=r"0002 or before is required, found 9999"):
+            open_store(store_url)
+    finally:
+        with store._dialect.writing("schema") as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
+
+
+def test_a_request_more_than_the_file_has_connections_may_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/astra.db")
+    monkeypatch.setattr(store._dialect.engine.pool, "_timeout", 0.01)
+    with contextlib.ExitStack() as busy:
+        for _ in range(15):
+            busy.enter_context(store._dialect.reading())
+        with pytest.raises(TemporaryError, match="all of ours in use"):
+            store.prices.count()
+    assert store.prices.count() == 0
+    store.close()
 
 
 def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:

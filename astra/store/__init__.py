@@ -13,6 +13,7 @@ import pyarrow as pa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -46,7 +47,11 @@ def open_store(url: str) -> Store:
         TemporaryError: another writer held the lock for 60 s.
     """
     store = connect(url)
-    store.migrate()
+    try:
+        store.migrate()
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
@@ -97,11 +102,23 @@ class Store:
         """Create or change the tables to today's schema, all in one transaction.
 
         Safe when several services start at once: the second waits and finds nothing to do.
+
+        Raises:
+            ConfigError: the tables are those of a later release.
         """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with _migrating, self._dialect.writing("schema") as connection:
             config.attributes["connection"] = connection
+            held = MigrationContext.configure(connection).get_current_revision()
+            known = {
+                script.revision for script in ScriptDirectory.from_config(config).walk_revisions()
+            }
+            if held is not None and held not in known:
+                raise ConfigError(
+                    f"a database of revision {max(known)} or before is required, found {held}: it "
+                    "belongs to a later release of astra, so update this one"
+                )
             command.upgrade(config, "head")
 
     def revision(self) -> str | None:

@@ -132,7 +132,7 @@ class Loads:
 
     def quarantine(self, refused: pd.DataFrame, feed: Feed, seen_at: dt.datetime) -> None:
         """Keep bars that cannot be right, in the shape of `astra.bars.refused`; the same bar for
-        the same reason again takes the place of the one before."""
+        the same reason again is no news, so that what was refused at a time stays so."""
         if refused.empty:
             return
         values = refused[[*PRICES, "volume"]].to_numpy(np.float64)
@@ -146,7 +146,7 @@ class Loads:
             for key, bar in zip(keys, zip(*lists, strict=True), strict=True)
         }
         with self._dialect.writing("prices") as connection:
-            self._dialect.upsert(
+            self._dialect.insert_new(
                 connection, schema.quarantine, [found[key] for key in sorted(found)]
             )
 

@@ -1,4 +1,4 @@
-"""Writes that may be repeated, for the two databases that know INSERT ... ON CONFLICT."""
+"""What SQLite and PostgreSQL say alike: writes that may be repeated, by INSERT ... ON CONFLICT."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from sqlalchemy import Connection, Table, func
 from sqlalchemy.dialects import postgresql, sqlite
 
 from astra.store.dialect import Row
+
+# Jumps from ticker to ticker along the key instead of reading every row.
+LAST_TS = (
+    "WITH RECURSIVE found(ticker) AS (SELECT min(ticker) FROM price_history UNION ALL "
+    "SELECT (SELECT min(p.ticker) FROM price_history p WHERE p.ticker > found.ticker) "
+    "FROM found WHERE found.ticker IS NOT NULL) "
+    "SELECT ticker, (SELECT max(p.ts) FROM price_history p WHERE p.ticker = found.ticker) "
+    "FROM found WHERE ticker IS NOT NULL"
+)
 
 Insert = Callable[[Table], sqlite.Insert] | Callable[[Table], postgresql.Insert]
 

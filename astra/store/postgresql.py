@@ -41,14 +41,6 @@ _MERGE = (
     "DROP TABLE staged_bars",
 )
 _IN_WINDOW = "WHERE ticker = w.ticker AND ts >= w.low AND ts < w.high"
-# Jumps from ticker to ticker along the key instead of reading every row.
-_LAST_TS = (
-    "WITH RECURSIVE found(ticker) AS (SELECT min(ticker) FROM price_history UNION ALL "
-    "SELECT (SELECT min(p.ticker) FROM price_history p WHERE p.ticker > found.ticker) "
-    "FROM found WHERE found.ticker IS NOT NULL) "
-    "SELECT ticker, (SELECT max(p.ts) FROM price_history p WHERE p.ticker = found.ticker) "
-    "FROM found WHERE ticker IS NOT NULL"
-)
 
 
 class Postgresql:
@@ -127,7 +119,7 @@ class Postgresql:
 
     def last_ts(self, connection: Connection) -> dict[str, int]:
         """See `Dialect`."""
-        return dict(_raw(connection).execute(_LAST_TS.encode()).fetchall())
+        return dict(_raw(connection).execute(on_conflict.LAST_TS.encode()).fetchall())
 
     def merge(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
         """See `Dialect`."""

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from astra.errors import ConfigError, TemporaryError
 from astra.store import on_conflict
@@ -47,14 +48,6 @@ _MERGE = (
     "FROM staged_bars WHERE true ORDER BY ticker, ts ON CONFLICT (ticker, ts) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in FIELDS if name != "ts"),
     "DELETE FROM staged_bars",
-)
-# Jumps from ticker to ticker along the key instead of reading every row.
-_LAST_TS = (
-    "WITH RECURSIVE found(ticker) AS (SELECT min(ticker) FROM price_history UNION ALL "
-    "SELECT (SELECT min(p.ticker) FROM price_history p WHERE p.ticker > found.ticker) "
-    "FROM found WHERE found.ticker IS NOT NULL) "
-    "SELECT ticker, (SELECT max(p.ts) FROM price_history p WHERE p.ticker = found.ticker) "
-    "FROM found WHERE ticker IS NOT NULL"
 )
 
 
@@ -122,7 +115,7 @@ class Sqlite:
             yield np.array(cursor.execute(sql, values).fetchall(), dtype=dtype)
 
     def last_ts(self, connection: Connection) -> dict[str, int]:
-        return dict(_raw(connection).execute(_LAST_TS).fetchall())
+        return dict(_raw(connection).execute(on_conflict.LAST_TS).fetchall())
 
     def merge(self, connection: Connection, parts: Iterable[tuple[str, Versions]]) -> None:
         raw = _raw(connection)
@@ -166,6 +159,12 @@ def _our_errors(engine: Engine) -> Iterator[None]:
             message = f"the database {where} was locked for {BUSY_SECONDS} s by another writer"
             raise TemporaryError(message, retry_after=5) from error
         raise ConfigError(f"the database {where} cannot be used: {error.orig}") from error
+    except PoolTimeout as error:
+        raise TemporaryError(
+            f"a connection to the database {engine.url.database} is required, found all of ours in "
+            "use: try again when other requests have ended",
+            retry_after=5,
+        ) from error
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:
