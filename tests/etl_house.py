@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import create_engine
 
 from astra.settings import Settings
-from astra.store import Store, open_store
+from astra.store import Store, open_store, schema
 from etl_service.loading.load import Vendors
 from etl_service.main import create_app
 from etl_service.sources.yahoo_workers import Yahoo
@@ -151,3 +152,13 @@ def stored(house: House, ticker: str) -> list[tuple[int, float, int]]:
     table = house.store.prices.read([ticker])
     ts = table["ts"].cast(pa.int64()).to_pylist()
     return list(zip(ts, table["close"].to_pylist(), table["volume"].to_pylist(), strict=True))
+
+
+def forget(house: House, ticker: str, gone: list[int]) -> None:
+    """Stored bars that the feed never brought."""
+    engine = create_engine(house.settings.database_url)
+    bars = schema.price_history.c
+    with engine.begin() as connection:
+        is_gone = (bars.ticker == ticker) & bars.ts.in_(gone)
+        connection.execute(schema.price_history.delete().where(is_gone))
+    engine.dispose()

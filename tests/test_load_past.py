@@ -6,7 +6,18 @@ import datetime as dt
 from pathlib import Path
 
 from tests import etl_house
-from tests.etl_house import KEYS, MINUTES, MORNING, Door, House, market, open_house, stored, truth
+from tests.etl_house import (
+    KEYS,
+    MINUTES,
+    MORNING,
+    Door,
+    House,
+    forget,
+    market,
+    open_house,
+    stored,
+    truth,
+)
 
 door, house = etl_house.door, etl_house.house  # fixtures
 HOUR = dt.timedelta(hours=1)
@@ -71,3 +82,15 @@ def test_a_probe_that_fails_does_not_make_a_stand_ins_bars_yahoos(
         house.wall.at += 600
         house.load("?ticker=AAPL|OXY")
         assert {f for t in ("AAPL", "OXY") for f in feeds(house, t)} == {"yahoo"}
+
+
+def test_a_stand_in_fills_no_gap_between_bars_of_the_chosen(door: Door, tmp_path: Path) -> None:
+    with open_house(door, tmp_path, market(), **KEYS) as house:
+        house.load("?ticker=AAPL")
+        gap = stored(house, "AAPL")[-10][0]
+        forget(house, "AAPL", [gap])
+        at = dt.datetime.fromtimestamp(gap, dt.UTC) + 5 * MINUTES
+        house.happen(stop={"ticker": "AAPL", "vendor": "alpaca", "at": at.isoformat()})
+        house.arm(status=429, times=None)
+        house.load("?ticker=AAPL")
+        assert set(feeds(house, "AAPL")) == {"yahoo"}

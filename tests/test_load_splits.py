@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
 from tests import etl_house
-from tests.etl_house import KEYS, MORNING, Door, House, market, open_house, stored, truth
+from tests.etl_house import (
+    KEYS,
+    MORNING,
+    Door,
+    House,
+    forget,
+    market,
+    open_house,
+    stored,
+    truth,
+)
 
 door, house = etl_house.door, etl_house.house  # fixtures
 DAY = dt.timedelta(days=1)
@@ -24,13 +32,8 @@ def scale(house: House, ticker: str) -> float:
 
 def thin(house: House, ticker: str, every: int) -> None:
     """Keep one stored bar of `every`, as a thin feed brings."""
-    table = house.store.prices.read([ticker])
-    gone = [ts.as_py() for i, ts in enumerate(table["ts"]) if i % every]
-    with house.store._dialect.writing("prices") as connection:
-        for ts in gone:
-            connection.exec_driver_sql(
-                f"DELETE FROM price_history WHERE ticker = '{ticker}' AND ts = {int(ts.timestamp())}"
-            )
+    gone = [ts for i, (ts, _, _) in enumerate(stored(house, ticker)) if i % every]
+    forget(house, ticker, gone)
 
 
 @pytest.mark.parametrize("ratio", [4, 0.1])

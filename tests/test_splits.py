@@ -82,3 +82,11 @@ def test_restating_again_finds_nothing_to_do() -> None:
 @pytest.mark.parametrize(("split", "words"), [(4.0, "4:1 split"), (0.1, "1:10 split")])
 def test_a_split_is_written_as_people_do(split: float, words: str) -> None:
     assert splits.describe(split) == words
+
+
+def test_restating_twice_without_a_bar_in_common_changes_nothing() -> None:
+    offered = Closes(TS[120:], CLOSE[120:] / 4)
+    held = bars(TS[:100], CLOSE[:100])
+    once = splits.restated(held, offered, 4.0, offered.ts)
+    assert once["close"].tolist() == (CLOSE[:100] / 4).tolist()
+    assert splits.restated(once, offered, 4.0, offered.ts).empty

@@ -51,7 +51,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is stored of a ticker in the time of the answers; `is_other`: from another feed."""
+    """What is stored of a ticker since its answer begins; `is_other`: from another feed."""
 
     closes: Closes
     is_other: NDArray[np.bool_]
@@ -115,7 +115,7 @@ class Keeper:
             self.store.loads.record_statuses(statuses)
 
     def _stored(self, batches: Sequence[_Batch]) -> dict[str, _Stored]:
-        """By ticker, in the time of the answers."""
+        """By ticker, from the first bar of the answers on."""
         asked = [
             (ticker, batch.frame["ts"].to_numpy()[rows])
             for batch in batches
@@ -127,7 +127,6 @@ class Keeper:
         table = self.store.prices.read(
             [ticker for ticker, _ in asked],
             moment(min(int(ts[0]) for _, ts in asked)),
-            moment(max(int(ts[-1]) for _, ts in asked) + 1),
             columns=("ticker", "ts", "close", "feed"),
         )
         ts = table["ts"].to_numpy().astype("datetime64[s]").astype(np.int64)

@@ -77,7 +77,7 @@ def restated(
         before = np.searchsorted(common, held.ts, side="right") - 1
         is_concerned = is_old[np.maximum(before, 0)]
     else:
-        is_concerned = held.ts < offered.ts[0]
+        is_concerned = (held.ts < offered.ts[0]) & _is_nearer(_step(held, offered), split)
     frame = stored.loc[is_concerned & ~np.isin(held.ts, kept)].copy()
     frame[list(PRICES)] = frame[list(PRICES)] / split
     frame["volume"] = np.rint(frame["volume"] * split).astype(np.int64)
