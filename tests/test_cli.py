@@ -9,7 +9,9 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +160,13 @@ def findings(settings: Settings, subject: str) -> list[tuple[bool | None, str]]:
 
 def test_the_doctor_tells_the_state_of_the_source_of_bars(tmp_path: Path) -> None:
     settings = loaded_store(tmp_path)
-    (ok, finding), (_, stand_in) = findings(settings, "bars")
+    (ok, finding), (_, keys) = findings(settings, "bars")
     assert ok
     assert finding == (
         "yahoo: feed yahoo, last asked 2026-10-30 15:00 UTC, 46 of 1,500 requests in the hour "
         "from 15:00; breaker closed"
     )
-    assert "nobody stands in" in stand_in
+    assert "nobody stands in" in keys
     assert findings(settings, "tickers") == [
         (True, "2 of 2 of the universe asked for, all answered")
     ]
@@ -208,4 +210,34 @@ def test_many_failures_are_told_by_their_reasons() -> None:
     failed = {f"T{i}": "limited" for i in range(7)} | {"X": "a", "Y": "b", "Z": "c"}
     assert loaded.reasons(failed) == (
         "T0, T1, T2, T3, T4 and 2 more (limited), X (a), Y (b) and 1 more reasons"
+    )
+
+
+def test_the_doctor_misses_the_keys_of_the_chosen_source_before_any_store(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    settings = Settings(_env_file=None, database_url=url, source="alpaca")
+    assert findings(settings, "bars") == [
+        (False, "ASTRA_SOURCE=alpaca needs ASTRA_ALPACA_KEY and ASTRA_ALPACA_SECRET")
+    ]
+
+
+def test_a_load_of_which_nothing_came_says_why_in_a_sentence(tmp_path: Path) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.dumps(load_answer(AMD="error", KO="error")).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as etl:
+        threading.Thread(target=etl.serve_forever, args=(0.01,), daemon=True).start()
+        done = astra(tmp_path, "load", ASTRA_ETL_URL=f"http://127.0.0.1:{etl.server_port}")
+        etl.shutdown()
+    assert done.returncode == 4
+    assert done.stderr.strip() == (
+        "TemporaryError: etl/load_price_history: every ticker failed: gone"
     )

@@ -33,16 +33,18 @@ def examine(settings: Settings) -> list[Check]:
         _store, _bundle, _broker, _bucket, _services, _protection,
     )  # fmt: skip
     store, *others = [_guarded(check, settings) for check in checks]
-    return [store, *(_loads(settings) if store.ok else ()), *others]
+    return [store, *_bars(settings, has_store=bool(store.ok)), *others]
 
 
-def _loads(settings: Settings) -> list[Check]:
+def _bars(settings: Settings, *, has_store: bool) -> list[Check]:
     from astra.cli import sources
 
+    found = list(sources.keys(settings))
     try:
-        return [Check(*found) for found in sources.examine(settings)]
+        known = sources.examine(settings) if has_store else []
     except AstraError as error:
-        return [Check("bars", False, str(error))]
+        known = [("bars", False, str(error))]
+    return [Check(*finding) for finding in (*known, *found)]
 
 
 def _guarded(check: Callable[[Settings], Check], settings: Settings) -> Check:

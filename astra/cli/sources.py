@@ -27,11 +27,19 @@ def examine(settings: Settings) -> list[Finding]:
         store.close()
 
 
+def keys(settings: Settings) -> Iterator[Finding]:
+    """What it means for the bars that there are no keys of Alpaca's."""
+    if settings.alpaca_key and settings.alpaca_secret.get_secret_value():
+        return
+    missing = "ASTRA_ALPACA_KEY and ASTRA_ALPACA_SECRET"
+    if settings.source == "alpaca":
+        yield "bars", False, f"ASTRA_SOURCE=alpaca needs {missing}"
+    else:
+        yield "bars", None, f"nobody stands in while yahoo refuses: no {missing}"
+
+
 def _vendors(store: Store, settings: Settings) -> Iterator[Finding]:
     """The chosen vendor first; the other one if it was ever asked."""
-    has_keys = bool(settings.alpaca_key and settings.alpaca_secret.get_secret_value())
-    if settings.source == "alpaca" and not has_keys:
-        yield "bars", False, "ASTRA_SOURCE=alpaca needs ASTRA_ALPACA_KEY and ASTRA_ALPACA_SECRET"
     for name in sorted(("yahoo", "alpaca"), key=lambda n: n != settings.source):
         row, is_chosen = store.loads.source(name), name == settings.source
         limit = settings.yahoo_requests_per_hour if name == "yahoo" else None
@@ -43,8 +51,6 @@ def _vendors(store: Store, settings: Settings) -> Iterator[Finding]:
         well = True if position == "closed" else None
         role = "" if is_chosen else " (stands in, and for older bars)"
         yield "bars", well, f"{name}{role}: {_spent(row, limit)}; {breaker}"
-    if settings.source == "yahoo" and not has_keys:
-        yield "bars", None, "nobody stands in while yahoo refuses: no ASTRA_ALPACA_KEY and _SECRET"
 
 
 def _spent(row: SourceRow, limit: int | None) -> str:
