@@ -127,7 +127,8 @@ class Allocator:
         Returns: the weights of both, and whether they and the bars they rest on are the same.
 
         Raises:
-            DataError: no as_of, or nothing was decided then under these settings.
+            DataError: no as_of, nothing was decided then under these settings, or an earlier
+                release decided, which did not say what it knew.
         """
         if asked.as_of is None:
             raise DataError('a replay needs the "as_of" of a past decision')
@@ -138,6 +139,13 @@ class Allocator:
             raise DataError(
                 f"a decision of {asked.as_of:%Y-%m-%d %H:%M} UTC under these settings is required, "
                 f"found no decision_{allocation.stamp(asked.as_of)}_{tag}.json in the bucket"
+            )
+        lacking = [name for name in ("known_at", "held_weights", "bars") if name not in decided]
+        if lacking:
+            raise DataError(
+                f"a replay needs what was known and held then, the decision of "
+                f"{asked.as_of:%Y-%m-%d %H:%M} UTC has no {', '.join(lacking)}: an earlier release "
+                "made it, and it cannot be made again"
             )
         known_at = asked.known_at or dt.datetime.fromisoformat(decided["known_at"])
         gathered = self._gather(asked.as_of, known_at, decided["held_weights"])

@@ -209,6 +209,54 @@ def test_a_replay_starts_from_what_was_held_then(house: House) -> None:
     assert (again["same_weights"], again["decided"]) == (True, first["weights"])
 
 
+def test_a_replay_is_the_same_whatever_came_since(house: House, tmp_path: Path) -> None:
+    """Bars split, replaced by another feed, members gone, another account: none of it was known."""
+    house.load()
+    store = open_store(house.settings.database_url)
+    account = Account("1", Decimal(50_000), Decimal(100_000), Decimal(50_000))
+    held = [Position(t, Decimal(100), 100.0, 100.0) for t in (NAMES[0], "GONE")]
+    store.books.record_account_summary(account, held, TEN - dt.timedelta(hours=1))
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def flat(inputs):\n"
+        "    return np.full(len(inputs.tickers), 0.5 / len(inputs.tickers))\n"
+    )
+    own = house.client(policy=f"{file}:flat")
+    asked = [(own, {}), (house.client(), {"policy": "min_variance", "k": 7})]
+    first = [client.post("/allocate", json=body).get_json() for client, body in asked]
+    assert all(one["weights"] and "GONE" in one["held_weights"] for one in first)
+    later = TEN + dt.timedelta(hours=1)
+    frame = bars.from_arrow(store.prices.read([NAMES[1]]))
+    frame[list(bars.PRICES)] /= 2
+    store.prices.upsert(frame, later)
+    store.prices.upsert(bars.from_arrow(store.prices.read([NAMES[2]])), later, "alpaca-sip")
+    store.books.record_universe(store.books.universe()[3:], later)
+    store.books.record_account_summary(account, [], later)
+    store.close()
+    for (client, body), one in zip(asked, first, strict=True):
+        again = client.post("/replay", json={**body, "as_of": TEN.isoformat()}).get_json()
+        assert (again["same_weights"], again["same_bars"]) == (True, True)
+        assert again["weights"] == one["weights"]
+        now = {**body, "as_of": TEN.isoformat(), "known_at": later.isoformat()}
+        assert not client.post("/replay", json=now).get_json()["same_bars"]
+
+
+def test_a_decision_that_did_not_say_what_it_knew_is_not_made_again(house: House) -> None:
+    house.load()
+    client = house.client()
+    made = client.post("/allocate").get_json()
+    bucket = Bucket.from_settings(house.settings)
+    (name,) = house.dropped("decision_")
+    old = {key: made[key] for key in made.keys() - {"held_weights", "bars"}}
+    blob = connect(house.settings).bucket(house.settings.bucket).blob(name)
+    blob.upload_from_string(json.dumps(old), "application/json")
+    assert bucket.read(name).content == json.dumps(old).encode()
+    answer = client.post("/replay", json={"as_of": TEN.isoformat()})
+    assert answer.status_code == 400
+    assert "has no held_weights, bars" in answer.get_json()["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
