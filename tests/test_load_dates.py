@@ -88,3 +88,16 @@ def test_a_budget_of_an_hour_to_come_does_not_last_until_then(house: House) -> N
     house.load()
     house.yahoo.wsgi_app = inner  # type: ignore[method-assign]
     assert house.load()["source"]["spent"] == 4
+
+
+def test_a_bar_that_closed_while_it_was_asked_for_waits_for_the_next_load(house: House) -> None:
+    """Its values may be from before it closed."""
+    house.market.clock.step_to(MORNING.replace(minute=4, second=58))
+    inner = house.yahoo.wsgi_app
+    misdate(house, dt.timedelta(seconds=3), lambda path: "chart" in path)
+    house.load("?ticker=AAPL")
+    assert stored(house, "AAPL") == truth(house, "AAPL")  # of the closed bars
+    house.yahoo.wsgi_app = inner  # type: ignore[method-assign]
+    house.market.clock.step_to(MORNING.replace(minute=5, second=2))
+    assert house.load("?ticker=AAPL")["updated"] == 0
+    assert stored(house, "AAPL") == truth(house, "AAPL")

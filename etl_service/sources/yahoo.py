@@ -80,7 +80,7 @@ class Client:
         except OSError as error:
             message = f"Yahoo cannot be reached: {error}"
             return self._failed(ticker, "error", message, passes=True, unreachable=True)
-        frame = _offered(ticker, quotes)
+        frame = _settled(_offered(ticker, quotes), end, self.session.now)
         status: Status = "empty" if frame.empty else "ok"
         return Fetched(ticker, status, frame, self.session.now, split=_split(quotes))
 
@@ -194,6 +194,13 @@ def _offered(ticker: str, quotes: pd.DataFrame) -> pd.DataFrame:
     columns = dict(zip(bars.COLUMNS[2:], values[kept].T, strict=True))
     tickers = pd.array([ticker], dtype=_TICKER).repeat(kept.sum())
     return pd.DataFrame({"ticker": tickers, "ts": ts[kept], **columns})
+
+
+def _settled(frame: pd.DataFrame, asked_at: dt.datetime, now: dt.datetime) -> pd.DataFrame:
+    """Without bars that closed between question and answer: they may show what was before."""
+    closes = frame["ts"].to_numpy() + BAR_SECONDS
+    is_doubtful = (closes > asked_at.timestamp()) & (closes <= now.timestamp())
+    return frame[~is_doubtful].reset_index(drop=True) if is_doubtful.any() else frame
 
 
 def _split(quotes: pd.DataFrame) -> float | None:
