@@ -38,8 +38,8 @@ def run(
 ) -> None:
     """Trade the last hours of a simulated or recorded market, then report.
 
-    Everything runs on this machine and takes nothing from the settings but the policy and its
-    limits: each run has a SQLite database and a paper account of its own under var/sandbox.
+    Everything runs on this machine. Each run has a SQLite database and a paper account of its own
+    under var/sandbox; the database, vendors and keys of the settings are left alone.
     """
     from astra.cli import hour, report
     from astra.cli.launcher import ends_on_signals

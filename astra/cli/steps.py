@@ -28,7 +28,7 @@ def load(
         typer.Option(
             formats=["%Y-%m-%d"],
             metavar="DATE",
-            help="from this day on, such as 2026-03-02; before Yahoo's 60 days from Alpaca",
+            help="from this day on, such as 2026-03-02; what Yahoo has no more, from Alpaca",
         ),
     ] = None,
     period: Annotated[
