@@ -333,6 +333,19 @@ def test_every_change_is_news_to_its_scope_only(
     assert before[1] == after[1]
 
 
+def test_a_database_made_anew_has_no_tag_of_the_one_before(tmp_path: Path) -> None:
+    tags = []
+    for volume in (1, 2):
+        store = open_store(f"sqlite:///{tmp_path}/{volume}.db")
+        store.claim_market("real")
+        store.prices.upsert(bars_of(["A"], last_sessions(1, NOW), volume), NOW)
+        store.books.record_run(f"r{volume}", "load", NOW)
+        client = service(store).test_client()
+        tags.append([etag(client, f"table={table}") for table in ("price_history", "runs")])
+        store.close()
+    assert not set(tags[0]) & set(tags[1])
+
+
 def test_what_is_stored_again_is_no_news(small: Store, client: FlaskClient) -> None:
     before = [etag(client, f"table={table}") for table in ("price_history", "universe")]
     small.prices.upsert(bars_of(["A", "B"], last_sessions(1, NOW)), NOW + HOUR)

@@ -268,7 +268,7 @@ def test_bars_of_the_first_release_come_over_with_their_past(bare_store_url: str
     assert (held(opened, NOW), held(opened)) == ([("A", 0, 10.0)], [("A", 0, 10.5)])
     assert opened.prices.read(columns=("feed",))["feed"].to_pylist() == ["yahoo"]
     assert opened.prices.upsert(frame([("A", 0, 10.0)]), NOW + 2 * HOUR) == Counts(0, 1, 0)
-    assert opened.versions() == {"prices": 1, "books": 0}
+    assert opened.versions()["prices"] > 0 == opened.versions()["books"]
     opened.close()
 
 

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.mssql.pyodbc import dialect as mssql
 
-from astra.store import by_key, schema
+from astra.store import by_key, schema, versions
 from astra.store.dialect import FIELDS
 from astra.store.tsql import T_SQL
 
@@ -91,9 +91,7 @@ def keyed_rows() -> Iterator[Statement]:
     yield "upsert: two bars as they are held", compiled(held)
     changed = by_key.update_by_key(prices)
     yield "upsert: one that has changed", compiled(changed, ["close", "known_from"])
-    bumped = schema.versions.update().where(schema.versions.c.name == "prices")
-    grown = bumped.values(value=schema.versions.c.value + 1)
-    yield "there is something new to read", compiled(grown)
+    yield "there is something new to read", compiled(versions.grown("prices", 1))
 
 
 def compiled(statement: ClauseElement, columns: list[str] | None = None) -> str:

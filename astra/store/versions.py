@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Update, case, select
 
 from astra.store import schema
 from astra.store.dialect import Dialect, Scope
 
+_BITS = 48
+
 
 def bump(connection: Connection, scope: Scope) -> None:
-    """Something of `scope` has changed, in the transaction that changes it."""
+    """Something of `scope` has changed, in the transaction that changes it.
+
+    The first change leaps to a number of its own: a database that was made anew must not come to
+    a number at which the one before held other rows.
+    """
+    connection.execute(grown(scope, 1 + secrets.randbits(_BITS)))
+
+
+def grown(scope: Scope, first: int) -> Update:
+    """What `bump` says: one more, or `first` instead of 0."""
     table = schema.versions
-    grown = table.update().where(table.c.name == scope).values(value=table.c.value + 1)
-    connection.execute(grown)
+    value = case((table.c.value == 0, first), else_=table.c.value + 1)
+    return table.update().where(table.c.name == scope).values(value=value)
 
 
 def current(connection: Connection) -> dict[str, int]:

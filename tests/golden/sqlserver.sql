@@ -417,5 +417,5 @@ UPDATE price_history SET [close]=?, known_from=? WHERE price_history.ticker = ? 
 GO
 
 -- there is something new to read
-UPDATE versions SET value=(versions.value + ?) WHERE versions.name = ?;
+UPDATE versions SET value=CASE WHEN (versions.value = ?) THEN ? ELSE versions.value + ? END WHERE versions.name = ?;
 GO
