@@ -8,7 +8,7 @@ LOCK   := --constraint requirements.lock
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test setup train bench lint format check all clean
+.PHONY: help run up test soak setup train bench lint format check all clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -36,6 +36,9 @@ setup: $(VENV)/.full ## install everything, torch included
 
 test: $(VENV)/.full ## all tests
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+
+soak: $(VENV)/.full ## five hundred tickers through bad hours, on two databases (minutes)
+	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 train: $(VENV)/.full ## train the champion again, on a simulated market of another seed
 	@$(BIN)/astra train $(ARGS)

@@ -27,7 +27,7 @@ FRESH_BARS = 12
 # twenty times.
 TOLERATED_SHORTFALL = 0.2
 TOLERATED_BARS = 1  # early in a session one bar is more than 20 % of them
-LATE_SECONDS = 900  # three rounds of loading
+LATE_SECONDS = 900  # three rounds of loading after a decision time
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Figures:
     Attributes:
         expected: what is usually printed of the bars that have closed; None = no past to tell.
         present: stored.
-        late: of these, first known more than 15 minutes after they closed, before the next
-            session opened. No decision in between could use them.
+        late: of these, first known more than 15 minutes after the decision time that could have
+            used them first, before the next session opened.
         backfilled: of these, known later than that, or by the ticker's first load.
         corrected: of these, those with a replaced version.
         quarantined: offered and refused, once for each reason.
@@ -110,28 +110,41 @@ def judge(expected: int | None, present: int, fresh: bool) -> Verdict:
     return "ok"
 
 
-def is_delayed(ts: Integers, first_known: Integers) -> Flags:
-    """Which bars became known more than 15 minutes after they closed, shape (closed, N).
+def wanted_by(ts: Integers, decisions: Integers, next_open: int) -> Integers:
+    """Until when a bar must be known, shape (closed,): 15 minutes after the first decision time
+    that could use it, or the second before the next session opens where there is none.
 
     Args:
         ts: starts of the bars, epoch seconds, shape (closed,).
+        decisions: the session's decision times, ascending.
+    """
+    following = np.append(decisions + LATE_SECONDS, next_open - 1)
+    found: Integers = following[np.searchsorted(decisions, ts + BAR_SECONDS)]
+    return found
+
+
+def is_delayed(deadlines: Integers, first_known: Integers) -> Flags:
+    """Which bars became known after they were wanted, shape (closed, N).
+
+    Args:
+        deadlines: see `wanted_by`.
         first_known: when each bar's first version was seen, epoch seconds, shape (closed, N);
             below 0 where no bar is.
     """
-    return first_known > ts[:, None] + BAR_SECONDS + LATE_SECONDS
+    return first_known > deadlines[:, None]
 
 
 def count_delays(
-    ts: Integers, first_known: Integers, first_sight: Integers, next_open: int
+    deadlines: Integers, first_known: Integers, first_sight: Integers, next_open: int
 ) -> tuple[Integers, Integers]:
     """How many bars of each ticker are late, and how many are backfilled, each of shape (N,).
 
     Args:
-        ts, first_known: see `is_delayed`.
+        deadlines, first_known: see `is_delayed`.
         first_sight: when any bar of the ticker was first seen, shape (N,).
         next_open: when the next session opens.
     """
-    delayed = is_delayed(ts, first_known)
+    delayed = is_delayed(deadlines, first_known)
     backfilled = delayed & ((first_known >= next_open) | (first_known <= first_sight))
     return (delayed & ~backfilled).sum(axis=0), backfilled.sum(axis=0)
 

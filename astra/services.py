@@ -147,9 +147,6 @@ class Services:
 def _error(service: str, path: str, answer: requests.Response) -> AstraError:
     try:
         body = answer.json()
-        if "tickers" in body:  # a load of which nothing came, and why
-            reasons = dict.fromkeys(str(t["message"]) for t in body["tickers"].values())
-            body |= {"message": f"every ticker failed: {'; '.join(reasons)}", "error": ""}
         message, kind = str(body["message"]), str(body["error"])
     except (ValueError, KeyError, TypeError):
         message, kind = answer.text[:200] or answer.reason, ""

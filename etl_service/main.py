@@ -14,7 +14,7 @@ from collections.abc import Callable
 from flask import Flask, Response, jsonify
 
 from astra import settings as configuration
-from astra.errors import DataError
+from astra.errors import DataError, TemporaryError
 from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.web import configure_logging, create_service
@@ -55,7 +55,10 @@ def create_app(
         done = loader.load(_asked(store))
         for (status, message), tickers in _failures(done).items():
             log.warning("status=%s tickers=%s message=%s", status, "|".join(tickers), message)
-        response = jsonify(done.document())
+        document = done.document()
+        if done.status == 503:
+            document |= {"error": TemporaryError.__name__, "message": done.failure()}
+        response = jsonify(document)
         response.status_code = done.status
         if done.status == 503:
             response.headers["Retry-After"] = str(math.ceil(done.retry_after))

@@ -110,17 +110,18 @@ def _delays(
 
     Most days there are none, so only tickers with a delay are asked for when they were first seen.
     """
+    opens = int(next_session(session.closes_at).opens_at.timestamp())
+    decisions = np.array([int(t.timestamp()) for t in session.decision_times()], np.int64)
+    deadlines = quality.wanted_by(present.ts, decisions, opens)
     first_known = np.where(present.printed, present.first_known, NONE)
-    delayed = np.logical_or.reduce(quality.is_delayed(present.ts, first_known), axis=0)
+    delayed = np.logical_or.reduce(quality.is_delayed(deadlines, first_known), axis=0)
     asked = [names[i] for i in np.flatnonzero(delayed).tolist()]
     seen = read_first_known(store, asked, before, known_at) if asked else {}
     first_sight = np.minimum(
         np.array([seen.get(name, NEVER) for name in names], np.int64),
         present.first_known.min(axis=0, initial=NEVER),
     )
-    following = next_session(session.closes_at)
-    opens = int(following.opens_at.timestamp())
-    return quality.count_delays(present.ts, first_known, first_sight, opens)
+    return quality.count_delays(deadlines, first_known, first_sight, opens)
 
 
 def _figures(

@@ -224,7 +224,8 @@ def test_the_doctor_misses_the_keys_of_the_chosen_source_before_any_store(tmp_pa
 def test_a_load_of_which_nothing_came_says_why_in_a_sentence(tmp_path: Path) -> None:
     class Refusing(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.dumps(load_answer(AMD="error", KO="error")).encode()
+            failure = {"error": "TemporaryError", "message": "every ticker failed: gone"}
+            body = json.dumps(load_answer(AMD="error", KO="error") | failure).encode()
             self.send_response(503)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

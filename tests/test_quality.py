@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from astra import quality
 from astra.quality import Figures
-from astra.sessions import BAR_SECONDS, Session, closed_grid, last_sessions
+from astra.sessions import Session, closed_grid, last_sessions
 from astra.settings import Settings
 from astra.store import Store, open_store, schema
 from astra.store.feeds import Feed
@@ -102,12 +102,17 @@ def test_a_surplus_of_one_ticker_hides_no_gap_of_another() -> None:
     assert quality.total([unknown]).expected is None
 
 
-def test_a_bar_is_late_after_a_quarter_of_an_hour_and_backfilled_after_the_night() -> None:
-    ts = np.array([0])
-    closed = BAR_SECONDS
-    seen = np.array([[closed, closed + 900, closed + 901, 49_999, 50_000, 5000, -1]])
+def test_a_bar_is_wanted_by_the_first_decision_that_could_use_it() -> None:
+    ts, hours = np.array([0, 300, 3300, 3600, 7200]), np.array([600, 3600])
+    wanted = quality.wanted_by(ts, hours, next_open=50_000)
+    assert wanted.tolist() == [1500, 1500, 4500, 49_999, 49_999]
+
+
+def test_a_bar_that_missed_a_decision_is_late_and_backfilled_after_the_night() -> None:
+    due = 4500
+    seen = np.array([[600, due, due + 1, 49_999, 50_000, 5000, -1]])
     sight = np.array([0, 0, 0, 0, 0, 5000, 0])
-    late, backfilled = quality.count_delays(ts, seen, sight, next_open=50_000)
+    late, backfilled = quality.count_delays(np.array([due]), seen, sight, next_open=50_000)
     assert late.tolist() == [0, 0, 1, 1, 0, 0, 0]
     assert backfilled.tolist() == [0, 0, 0, 0, 1, 1, 0]
 
@@ -228,13 +233,13 @@ def test_each_flaw_is_counted_where_it_is(stocked: Store) -> None:
     found = ask(stocked, "?ticker=NEW|GAPPY|LIVE|OTHER")["tickers"]
     gappy = found["GAPPY"]
     assert (gappy["expected"], gappy["present"], gappy["verdict"]) == (42, 21, "gaps")
-    assert (gappy["late"], gappy["backfilled"]) == (20, 0)
+    assert (gappy["late"], gappy["backfilled"]) == (15, 0)
     assert (gappy["status"], gappy["message"]) == ("rate_limited", "429")
     live = found["LIVE"]
     assert (live["corrected"], live["late"], live["verdict"]) == (5, 0, "ok")
     new = found["NEW"]
     assert (new["expected"], new["present"], new["verdict"]) == (None, 42, "ok")
-    assert (new["backfilled"], new["late"]) == (30, 9)
+    assert (new["backfilled"], new["late"]) == (30, 0)
     assert new["feeds"] == {"yahoo": 12, "alpaca-iex": 30}
     assert "feeds" not in live
     assert (found["OTHER"]["quarantined"], found["OTHER"]["present"]) == (2, 42)

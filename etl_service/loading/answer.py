@@ -78,6 +78,11 @@ class Load:
         all_pass = all(t.passes for t in self.failed)
         return 503 if all_pass and len(self.failed) == len(self.tickers) else 207
 
+    def failure(self) -> str:
+        """Why nothing came, as a sentence."""
+        reasons = dict.fromkeys(one.message for one in self.failed)
+        return f"every ticker failed: {'; '.join(reasons)}"
+
     def document(self) -> dict[str, Any]:
         """The answer of `/load_price_history`."""
         total = sum((t.counts for t in self.tickers.values()), Counts())
