@@ -19,6 +19,7 @@ from astra.store.feeds import Feed
 
 KNOWN = FIELDS.index("known_from")
 _VALUES = (*bars.PRICES, "volume")
+_MOST_RUNS = 20  # more are read in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,23 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.inserted.size or self.updated.size or self.late.size)
+
+    def __add__(self, other: Change) -> Change:
+        return Change(
+            np.concatenate([self.inserted, other.inserted]),
+            np.concatenate([self.updated, other.updated]),
+            np.concatenate([self.late, other.late]),
+            np.concatenate([self.present, other.present]),
+        )
+
+    def runs(self, offered: Versions) -> list[Versions]:
+        """The parts of `offered`, which was compared, that have something to be written."""
+        written = np.concatenate([self.inserted["ts"], self.updated["ts"], self.late["ts"]])
+        places = np.flatnonzero(np.isin(offered["ts"], written))
+        breaks = np.flatnonzero(np.diff(places) > 1) + 1
+        if len(breaks) >= _MOST_RUNS:
+            return [offered[places[0] : places[-1] + 1]]
+        return [offered[run[0] : run[-1] + 1] for run in np.split(places, breaks)]
 
     def staged(self) -> Versions:
         """What becomes current."""

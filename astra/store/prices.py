@@ -49,43 +49,52 @@ class Prices:
     def upsert_many(self, offers: Sequence[Offer]) -> dict[str, Counts]:
         """Store bars in one transaction; what it changed, by ticker.
 
-        Only what differs from the window read back is written: a load that is mostly new by the
+        Only what differs from what is stored is written: a load that is mostly new by the
         database's bulk path, everything else staged in a temp table and merged as a set. Of two
         values seen in the same second the one that arrives later is kept.
+
+        All is compared on a snapshot first, so that a load waits for other writers only if it has
+        something to write, and then for as long as that takes: what differs is compared again
+        under the lock. The rest counts as having come before whatever was written meanwhile.
 
         Raises:
             DataError: a bar is off the grid, not closed when it was seen, incomplete, implausible
                 or offered twice; nothing was stored.
         """
         offered = by_ticker(offers)
-        if not offered:
-            return {}
-        with self._dialect.writing("prices") as connection:
-            changes = self._compare(connection, offered)
-            inserted = sum(len(change.inserted) for change in changes.values())
-            updated = sum(len(change.updated) for change in changes.values())
-            if 2 * inserted > sum(len(part) for _, part in offered):
-                self._dialect.append(
-                    connection, ((t, c.inserted) for t, c in changes.items() if c.inserted.size)
-                )
-                self._dialect.merge(
-                    connection, ((t, c.updated) for t, c in changes.items() if c.updated.size)
-                )
-            elif inserted or updated:
-                self._dialect.merge(connection, ((t, c.staged()) for t, c in changes.items()))
-            late = [self._sort_in(connection, t, c) for t, c in changes.items() if c.late.size]
-            if inserted or updated or any(late):
-                bump(connection, "prices")
+        with self._dialect.reading() as connection:
+            found = self._compare(connection, offered)
+        differing = [(t, run) for t, p in offered if t in found for run in found[t].runs(p)]
+        changes: dict[str, Change] = {}
+        if differing:
+            with self._dialect.writing("prices") as connection:
+                changes = self._compare(connection, differing)
+                self._write(connection, changes, is_bulk=_is_mostly_new(changes, offered))
         return {t: counted(part, changes.get(t)) for t, part in offered}
 
     def _compare(
-        self, connection: Connection, offered: Sequence[tuple[str, Versions]]
+        self, connection: Connection, parts: Sequence[tuple[str, Versions]]
     ) -> dict[str, Change]:
-        """Tickers that have something to be written, ascending."""
-        windows = [Window(t, int(p["ts"][0]), int(p["ts"][-1]) + 1) for t, p in offered]
-        found = self._dialect.windows(connection, windows)
-        changes = ((t, compare(p, held)) for (t, p), held in zip(offered, found, strict=True))
-        return {ticker: change for ticker, change in changes if change}
+        """Tickers that have something to be written, ascending. Each may have several parts."""
+        windows = [Window(t, int(p["ts"][0]), int(p["ts"][-1]) + 1) for t, p in parts]
+        changes: dict[str, Change] = {}
+        for (t, p), held in zip(parts, self._dialect.windows(connection, windows), strict=True):
+            if change := compare(p, held):
+                changes[t] = changes[t] + change if t in changes else change
+        return changes
+
+    def _write(self, connection: Connection, changes: dict[str, Change], is_bulk: bool) -> None:
+        inserted = {t: c.inserted for t, c in changes.items() if c.inserted.size}
+        updated = {t: c.updated for t, c in changes.items() if c.updated.size}
+        if is_bulk:
+            self._dialect.append(connection, inserted.items())
+            self._dialect.merge(connection, updated.items())
+        elif inserted or updated:
+            staged = {t: c.staged() for t, c in changes.items() if t in inserted or t in updated}
+            self._dialect.merge(connection, staged.items())
+        late = [self._sort_in(connection, t, c) for t, c in changes.items() if c.late.size]
+        if inserted or updated or any(late):
+            bump(connection, "prices")
 
     def _sort_in(self, connection: Connection, ticker: str, change: Change) -> bool:
         """Write what was seen before the stored version into the past; whether that changed it."""
@@ -227,6 +236,11 @@ class Prices:
         counted = select(func.count()).select_from(schema.price_history)
         with self._dialect.reading() as connection:
             return int(connection.scalar(counted) or 0)
+
+
+def _is_mostly_new(changes: dict[str, Change], offered: Sequence[tuple[str, Versions]]) -> bool:
+    inserted = sum(len(change.inserted) for change in changes.values())
+    return 2 * inserted > sum(len(part) for _, part in offered)
 
 
 def arrow_schema(columns: Sequence[str]) -> pa.Schema:
