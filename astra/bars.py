@@ -60,8 +60,8 @@ def validate(frame: pd.DataFrame, now: dt.datetime) -> tuple[pd.DataFrame, Rejec
     """Keep the bars that may be stored, sorted and without duplicate keys; count the others.
 
     Kept: on the 5-minute grid of a regular session, closed at `now` (start + 5 minutes <= now),
-    all values present, prices finite and above 0, low <= open, close <= high, volume >= 0. Of two
-    bars with one key the later in `frame` wins.
+    all values present, prices finite and above 0, low <= open, close <= high, 0 <= volume <
+    2^53. Of two bars with one key the later in `frame` wins.
 
     Args:
         frame: columns as in `COLUMNS`, in any order; NaN allowed here and only here.
@@ -112,7 +112,7 @@ def _faults(
     forming = ~missing & ~off_grid & (ts + BAR_SECONDS > int(now.timestamp()))
     tolerance = 1e-9 * np.abs(c)  # vendors round high and low apart from open and close
     sane = (low > 0) & (low <= np.minimum(o, c) + tolerance) & (h >= np.maximum(o, c) - tolerance)
-    implausible = ~missing & ~off_grid & ~forming & ~(sane & (volume >= 0))
+    implausible = ~missing & ~off_grid & ~forming & ~(sane & (volume >= 0) & (volume < 2**53))
     return forming, off_grid, missing, implausible
 
 

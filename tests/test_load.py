@@ -493,8 +493,8 @@ def test_five_hundred_tickers_by_ten_calls_at_once_then_nothing_new(
 def test_a_service_killed_in_the_middle_has_stored_whole_groups_and_goes_on_later(
     door: Door, tmp_path: Path
 ) -> None:
-    tickers = default_tickers()[:60]
-    started = market(tickers, start=dt.date(2026, 7, 10))
+    tickers = default_tickers()[:150]
+    started = market(tickers, start=dt.date(2026, 7, 14))
     chosen = {"source": "alpaca", "tickers": "|".join(tickers), "benchmarks": ""}
     with open_house(door, tmp_path, started, **chosen, **KEYS) as house:
         held_back, let_go = threading.Event(), threading.Event()

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from astra import bars
 from astra.errors import DataError
 from astra.store import feeds
-from astra.store.dialect import FIELDS, VERSION, Versions
+from astra.store.dialect import FIELDS, VERSION, Versions, Window
 from astra.store.feeds import Feed
 
 KNOWN = FIELDS.index("known_from")
 _VALUES = (*bars.PRICES, "volume")
-_MOST_RUNS = 20  # more are read in one go
+_TS_BITS = 34  # of a key; enough until the year 2514
+_MOST_BETWEEN = 20  # bars read in vain cost less than another query
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,59 +49,99 @@ class Offer:
     feed: Feed = "yahoo"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How offered bars differ from the stored ones; by ts.
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Bars of several tickers, each bar once, sorted by (ticker, ts).
 
-    `late` was seen before the stored version, which is `present`, and may only change the past.
+    Attributes:
+        tickers: ascending; some may have no bar.
+        keys: place of each bar's ticker in `tickers` times 2^34, plus its ts; shape (bars,).
+        rows: shape (bars,).
     """
 
-    inserted: Versions
-    updated: Versions
-    late: Versions
+    tickers: Sequence[str]
+    keys: NDArray[np.int64]
+    rows: Versions
+
+    def __getitem__(self, chosen: NDArray[Any]) -> Block:
+        return Block(self.tickers, self.keys[chosen], self.rows[chosen])
+
+    def parts(self) -> Iterator[tuple[str, Versions]]:
+        """Ticker by ticker, those that have bars."""
+        places = self.keys >> _TS_BITS
+        ends = np.searchsorted(places, np.arange(len(self.tickers)), side="right")
+        for ticker, (start, end) in zip(self.tickers, pairwise([0, *ends.tolist()]), strict=True):
+            if start < end:
+                yield ticker, self.rows[start:end]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Bars of each ticker."""
+        return np.bincount(self.keys >> _TS_BITS, minlength=len(self.tickers))
+
+    def windows(self, chosen: NDArray[np.bool_]) -> list[Window]:
+        """The stretches of time in which the chosen bars lie, in their order; a few bars that are
+        not chosen may lie between."""
+        places = np.flatnonzero(chosen)
+        keys, ts = self.keys[places], self.rows["ts"][places]
+        of_other = np.diff(keys >> _TS_BITS) > 0
+        breaks = np.flatnonzero(of_other | (np.diff(places) > _MOST_BETWEEN)) + 1
+        return [
+            Window(self.tickers[keys[a] >> _TS_BITS], int(ts[a]), int(ts[b - 1]) + 1)
+            for a, b in pairwise([0, *breaks.tolist(), len(places)])
+            if a < b
+        ]
+
+    def stored(self, windows: Sequence[Window], found: Iterable[Versions]) -> Block:
+        """What was found in `windows` of tickers of this block."""
+        places = {ticker: place for place, ticker in enumerate(self.tickers)}
+        parts = list(found)
+        rows = np.concatenate([np.empty(0, VERSION), *parts], dtype=VERSION)
+        firsts = np.array([places[window.ticker] << _TS_BITS for window in windows], np.int64)
+        return Block(self.tickers, np.repeat(firsts, [len(p) for p in parts]) + rows["ts"], rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What has to be done with the `offered` bars; each of them is one of three, or as stored.
+
+    What `is_late` was seen before the stored version, which is in `present`, one for each, and may
+    only change the past.
+    """
+
+    offered: Block
+    is_new: NDArray[np.bool_]
+    is_changed: NDArray[np.bool_]
+    is_late: NDArray[np.bool_]
     present: Versions
 
-    def __bool__(self) -> bool:
-        return bool(self.inserted.size or self.updated.size or self.late.size)
+    @property
+    def is_any(self) -> NDArray[np.bool_]:
+        return self.is_new | self.is_changed | self.is_late
 
-    def __add__(self, other: Change) -> Change:
-        return Change(
-            np.concatenate([self.inserted, other.inserted]),
-            np.concatenate([self.updated, other.updated]),
-            np.concatenate([self.late, other.late]),
-            np.concatenate([self.present, other.present]),
-        )
-
-    def runs(self, offered: Versions) -> list[Versions]:
-        """The parts of `offered`, which was compared, that have something to be written."""
-        written = np.concatenate([self.inserted["ts"], self.updated["ts"], self.late["ts"]])
-        places = np.flatnonzero(np.isin(offered["ts"], written))
-        breaks = np.flatnonzero(np.diff(places) > 1) + 1
-        if len(breaks) >= _MOST_RUNS:
-            return [offered[places[0] : places[-1] + 1]]
-        return [offered[run[0] : run[-1] + 1] for run in np.split(places, breaks)]
-
-    def staged(self) -> Versions:
-        """What becomes current."""
-        return np.concatenate([self.inserted, self.updated])
+    def late(self) -> Iterator[tuple[str, Versions, Versions]]:
+        """Ticker by ticker: late bars, and the stored versions of the same."""
+        start = 0
+        for ticker, part in self.offered[self.is_late].parts():
+            yield ticker, part, self.present[start : start + len(part)]
+            start += len(part)
 
 
-def compare(offered: Versions, current: Versions) -> Change:
-    """Sort the offered bars of one ticker by what has to be done. Both ascend in ts.
+def compare(offered: Block, stored: Block) -> Change:
+    """Sort the offered bars by what has to be done. Both blocks name the same tickers.
 
     The same values from another feed are another version: a bar says truly where it comes from.
     """
-    place = np.searchsorted(current["ts"], offered["ts"])
-    inside = place < len(current)
-    known = inside.copy()
-    known[inside] = current["ts"][place[inside]] == offered["ts"][inside]
-    stored = current[place[known]]
-    met = offered[known]
+    place = np.searchsorted(stored.keys, offered.keys)
+    known = place < len(stored.keys)
+    known[known] = stored.keys[place[known]] == offered.keys[known]
+    held, met = stored.rows[place[known]], offered.rows[known]
     differs = np.zeros(len(met), np.bool_)
     for name in (*_VALUES, "feed"):
-        differs |= met[name] != stored[name]
-    late = met["known_from"] < stored["known_from"]
-    return Change(offered[~known], met[differs & ~late], met[late], stored[late])
+        differs |= met[name] != held[name]
+    late = met["known_from"] < held["known_from"]
+    is_changed, is_late = np.zeros_like(known), np.zeros_like(known)
+    is_changed[known], is_late[known] = differs & ~late, late
+    return Change(offered, ~known, is_changed, is_late, held[late])
 
 
 def timeline(versions: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -121,46 +163,50 @@ def _said(version: tuple[Any, ...]) -> tuple[Any, ...]:
     return version[:KNOWN] + version[KNOWN + 1 :]
 
 
-def by_ticker(offers: Sequence[Offer]) -> list[tuple[str, Versions]]:
-    """Valid bars ticker by ticker, both ascending."""
-    parts: dict[str, list[Versions]] = {}
-    for offer in offers:
-        for ticker, part in _parts(offer):
-            parts.setdefault(ticker, []).append(part)
-    return [(ticker, _joined(ticker, parts[ticker])) for ticker in sorted(parts)]
+def gather(offers: Sequence[Offer]) -> Block:
+    """The bars of all offers.
+
+    Raises:
+        DataError: a bar is not valid, or in two offers.
+    """
+    parts = [_rows(offer) for offer in offers]
+    tickers = sorted({ticker for names, _, _ in parts for ticker in names})
+    places = {ticker: place for place, ticker in enumerate(tickers)}
+    firsts = [np.repeat([places[t] << _TS_BITS for t in names], n) for names, n, _ in parts]
+    rows = np.concatenate([np.empty(0, VERSION), *(part for _, _, part in parts)], dtype=VERSION)
+    keys = np.concatenate([np.empty(0, np.int64), *firsts]).astype(np.int64) + rows["ts"]
+    if len(parts) > 1:
+        order = np.argsort(keys, kind="stable")
+        keys, rows = keys[order], rows[order]
+    twice = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(twice):
+        ticker = tickers[keys[twice[0]] >> _TS_BITS]
+        raise DataError(f"each bar may be offered once, found one of {ticker} in two offers")
+    return Block(tickers, keys, rows)
 
 
-def _parts(offer: Offer) -> Iterator[tuple[str, Versions]]:
+def _rows(offer: Offer) -> tuple[list[str], list[int], Versions]:
+    """Tickers, ascending, the number of bars of each, and these."""
     valid, rejected = bars.validate(offer.frame, offer.known_from)
     if rejected.total > rejected.duplicate:
         raise DataError(
             f"only bars closed at {offer.known_from.isoformat()} can be stored, "
             f"found {rejected.describe()}: clean them with astra.bars.validate"
         )
-    offered = np.empty(len(valid), VERSION)
+    rows = np.empty(len(valid), VERSION)
     for name in ("ts", *_VALUES):
-        offered[name] = valid[name].to_numpy()
-    offered["known_from"] = int(offer.known_from.timestamp())
-    offered["feed"] = feeds.code(offer.feed)
+        rows[name] = valid[name].to_numpy()
+    rows["known_from"] = int(offer.known_from.timestamp())
+    rows["feed"] = feeds.code(offer.feed)
     tickers = valid["ticker"].to_numpy()
     starts = np.flatnonzero(np.r_[len(valid) > 0, tickers[1:] != tickers[:-1]])
-    for start, end in pairwise([*starts.tolist(), len(valid)]):
-        yield str(tickers[start]), offered[start:end]
+    return [str(t) for t in tickers[starts]], np.diff([*starts, len(valid)]).tolist(), rows
 
 
-def _joined(ticker: str, parts: Sequence[Versions]) -> Versions:
-    """The bars of several offers, by ts."""
-    if len(parts) == 1:
-        return parts[0]
-    joined = np.concatenate(parts)
-    joined = joined[np.argsort(joined["ts"], kind="stable")]
-    if (joined["ts"][1:] == joined["ts"][:-1]).any():
-        raise DataError(f"each bar may be offered once, found one of {ticker} in two offers")
-    return joined
-
-
-def counted(offered: Versions, change: Change | None) -> Counts:
-    if change is None:
-        return Counts(0, 0, len(offered))
-    inserted, updated = len(change.inserted), len(change.updated)
-    return Counts(inserted, updated, len(offered) - inserted - updated)
+def count(offered: Block, change: Change | None) -> dict[str, Counts]:
+    """What became of the `offered` bars, by ticker; None: nothing had to be done."""
+    total, none = offered.counts(), np.zeros(len(offered.tickers), np.int64)
+    new = change.offered[change.is_new].counts() if change else none
+    changed = change.offered[change.is_changed].counts() if change else none
+    columns = np.stack([new, changed, total - new - changed], axis=1).tolist()
+    return {t: Counts(*row) for t, row in zip(offered.tickers, columns, strict=True)}

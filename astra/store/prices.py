@@ -22,7 +22,17 @@ from astra import bars
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, last_closed_bars, last_sessions
 from astra.store import schema
-from astra.store.changes import KNOWN, Change, Counts, Offer, by_ticker, compare, counted, timeline
+from astra.store.changes import (
+    KNOWN,
+    Block,
+    Change,
+    Counts,
+    Offer,
+    compare,
+    count,
+    gather,
+    timeline,
+)
 from astra.store.dialect import FIELDS, Dialect, Versions, Window
 from astra.store.feeds import FEEDS, Feed
 from astra.store.rows import moment, seconds_or_none
@@ -61,52 +71,46 @@ class Prices:
             DataError: a bar is off the grid, not closed when it was seen, incomplete, implausible
                 or offered twice; nothing was stored.
         """
-        offered = by_ticker(offers)
+        offered = gather(offers)
         with self._dialect.reading() as connection:
-            found = self._compare(connection, offered)
-        differing = [(t, run) for t, p in offered if t in found for run in found[t].runs(p)]
-        changes: dict[str, Change] = {}
-        if differing:
-            with self._dialect.writing("prices") as connection:
-                changes = self._compare(connection, differing)
-                self._write(connection, changes, is_bulk=_is_mostly_new(changes, offered))
-        return {t: counted(part, changes.get(t)) for t, part in offered}
+            change = self._compare(connection, offered, np.ones(len(offered.rows), np.bool_))
+        if not change.is_any.any():
+            return count(offered, None)
+        with self._dialect.writing("prices") as connection:
+            change = self._compare(connection, offered, change.is_any)
+            self._write(connection, change, is_bulk=2 * change.is_new.sum() > len(offered.rows))
+        return count(offered, change)
 
-    def _compare(
-        self, connection: Connection, parts: Sequence[tuple[str, Versions]]
-    ) -> dict[str, Change]:
-        """Tickers that have something to be written, ascending. Each may have several parts."""
-        windows = [Window(t, int(p["ts"][0]), int(p["ts"][-1]) + 1) for t, p in parts]
-        changes: dict[str, Change] = {}
-        for (t, p), held in zip(parts, self._dialect.windows(connection, windows), strict=True):
-            if change := compare(p, held):
-                changes[t] = changes[t] + change if t in changes else change
-        return changes
+    def _compare(self, connection: Connection, offered: Block, chosen: NDArray[np.bool_]) -> Change:
+        """The `chosen` ones of the offered bars against what is stored."""
+        windows = offered.windows(chosen)
+        stored = offered.stored(windows, self._dialect.windows(connection, windows))
+        return compare(offered[chosen], stored)
 
-    def _write(self, connection: Connection, changes: dict[str, Change], is_bulk: bool) -> None:
-        inserted = {t: c.inserted for t, c in changes.items() if c.inserted.size}
-        updated = {t: c.updated for t, c in changes.items() if c.updated.size}
+    def _write(self, connection: Connection, change: Change, is_bulk: bool) -> None:
+        offered, is_current = change.offered, change.is_new | change.is_changed
         if is_bulk:
-            self._dialect.append(connection, inserted.items())
-            self._dialect.merge(connection, updated.items())
-        elif inserted or updated:
-            staged = {t: c.staged() for t, c in changes.items() if t in inserted or t in updated}
-            self._dialect.merge(connection, staged.items())
-        late = [self._sort_in(connection, t, c) for t, c in changes.items() if c.late.size]
-        if inserted or updated or any(late):
+            self._dialect.append(connection, offered[change.is_new].parts())
+            self._dialect.merge(connection, offered[change.is_changed].parts())
+        elif is_current.any():
+            self._dialect.merge(connection, offered[is_current].parts())
+        late = [self._sort_in(connection, *part) for part in change.late()]
+        if is_current.any() or any(late):
             bump(connection, "prices")
 
-    def _sort_in(self, connection: Connection, ticker: str, change: Change) -> bool:
+    def _sort_in(
+        self, connection: Connection, ticker: str, late: Versions, present: Versions
+    ) -> bool:
         """Write what was seen before the stored version into the past; whether that changed it."""
         table = schema.price_revisions
-        first, end = int(change.late["ts"][0]), int(change.late["ts"][-1]) + 1
+        first, end = int(late["ts"][0]), int(late["ts"][-1]) + 1
         inside = (table.c.ticker == ticker) & (table.c.ts >= first) & (table.c.ts < end)
         columns = [table.c[name] for name in FIELDS]
         past: dict[int, list[tuple[Any, ...]]] = {}
         for row in connection.execute(select(*columns).where(inside).order_by(table.c.replaced_at)):
             past.setdefault(row.ts, []).append(tuple(row))
         is_changed = False
-        for row, newest in zip(change.late.tolist(), change.present.tolist(), strict=True):
+        for row, newest in zip(late.tolist(), present.tolist(), strict=True):
             known = [*past.get(row[0], []), newest]
             versions = timeline([*known, row])
             if versions == known:
@@ -236,11 +240,6 @@ class Prices:
         counted = select(func.count()).select_from(schema.price_history)
         with self._dialect.reading() as connection:
             return int(connection.scalar(counted) or 0)
-
-
-def _is_mostly_new(changes: dict[str, Change], offered: Sequence[tuple[str, Versions]]) -> bool:
-    inserted = sum(len(change.inserted) for change in changes.values())
-    return 2 * inserted > sum(len(part) for _, part in offered)
 
 
 def arrow_schema(columns: Sequence[str]) -> pa.Schema:
