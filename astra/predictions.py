@@ -14,8 +14,9 @@ import pandas as pd
 
 from astra.errors import DataError
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in QUANTILES)
+_SINCE_0_3 = ("q10", "q90")
 COLUMNS = ("ticker", "step", "ts", "close", *QUANTILE_COLUMNS)
 
 
@@ -38,6 +39,9 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str]) -> pd.DataFram
         as_of = dt.datetime.fromisoformat(metadata["as_of"])
         times = pd.to_datetime(frame["ts"], utc=True).astype("datetime64[s, UTC]")
         frame["ts"] = times.astype("int64")
+        for name in _SINCE_0_3:
+            if name not in frame:
+                frame[name] = float("nan")
         numbers = ["close", *QUANTILE_COLUMNS]
         frame[numbers] = frame[numbers].astype("float64")
     except (ValueError, KeyError, UnicodeDecodeError, pd.errors.ParserError) as error:

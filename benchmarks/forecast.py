@@ -97,11 +97,13 @@ def _module(bundle: Bundle) -> Network:
     import torch
     from safetensors.torch import load_file
 
-    from model.forecast.nbeats import NBeats
+    from model.forecast.networks import Network as Trained
 
     torch.set_num_threads(1)
     spec = bundle.spec
-    network = NBeats(spec.architecture, spec.window, spec.horizon, len(spec.quantiles))
+    network = Trained(
+        spec.network, spec.sizes, spec.members, spec.window, spec.horizon, spec.quantiles
+    )
     network.load_state_dict(load_file(bundle.folder / "weights.safetensors"))
     network.eval()
 

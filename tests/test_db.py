@@ -43,7 +43,7 @@ def test_an_upgrade_says_from_where_to_where(url: str, tmp_path: Path) -> None:
 def test_every_database_can_be_upgraded(store_url: str) -> None:
     opened = connect(store_url)
     opened.migrate()
-    assert opened.revision() == "0002"
+    assert opened.revision() == "0003"
     opened.close()
 
 

@@ -160,6 +160,7 @@ forecasts = Table(
     instant("ts", nullable=False),
     Column("close", Float(53), nullable=False),
     *[Column(name, Float(53), nullable=False) for name in ("q05", "q25", "q50", "q75", "q95")],
+    *[Column(name, Float(53)) for name in ("q10", "q90")],  # since revision 0003
 )
 
 decisions = Table(

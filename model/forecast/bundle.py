@@ -27,9 +27,8 @@ from model.forecast.spec import Spec
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 FILES = ("model.onnx", "spec.json", "weights.safetensors")
-PREFIX = "nbeats-5m-"
 _VERSION = 1
-_ID = re.compile(rf"{PREFIX}[0-9a-f]{{8}}")
+_ID = re.compile(r"[a-z0-9]+-(5m|1d)-([0-9a-f]{8})")
 _REMEDY = "run make train, or restore the folder from version control"
 
 
@@ -52,11 +51,14 @@ def load_bundle(folder: Path = BUNDLES, bundle_id: str | None = None) -> Bundle:
     promised: str | None = None
     if bundle_id is None:
         bundle_id, promised = _champion(folder)
-    if not _ID.fullmatch(bundle_id):
-        raise BundleError(f"a bundle's id is {PREFIX} and 8 hex digits, found {bundle_id!r}")
+    if (named := _ID.fullmatch(bundle_id)) is None:
+        raise BundleError(
+            f"a bundle's id is a network, a frequency and 8 hex digits, such as "
+            f"nbeats-5m-0123abcd, found {bundle_id!r}"
+        )
     home = folder / bundle_id
     manifest = _read(home / "manifest.json")
-    if not _sha256(manifest).startswith(bundle_id.removeprefix(PREFIX)) or (
+    if not _sha256(manifest).startswith(named[2]) or (
         promised is not None and _sha256(manifest) != promised
     ):
         raise BundleError(f"the manifest of {bundle_id} was changed after training: {_REMEDY}")
@@ -76,7 +78,7 @@ def register(folder: Path, spec: Spec, onnx: bytes, weights: bytes) -> Bundle:
     }
     listed = {name: _sha256(content) for name, content in contents.items()}
     manifest = _json({"files": listed, "version": _VERSION})
-    bundle_id = PREFIX + _sha256(manifest)[:8]
+    bundle_id = f"{spec.network}-{spec.frequency}-{_sha256(manifest)[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))
     try:

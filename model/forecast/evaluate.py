@@ -116,9 +116,9 @@ def _errors(forecast: Forecast, panel: Panel, served: NDArray[np.bool_]) -> Floa
     moved = (actual - np.log(forecast.last_close)[:, None])[compared]
     missed = actual[compared][:, None] - np.log(forecast.closes[compared])
     levels = np.array(forecast.quantiles)
-    middle = len(levels) // 2
+    low, middle, high = (forecast.quantiles.index(q) for q in (0.25, 0.5, 0.75))
     loss = np.maximum(levels * missed, (levels - 1) * missed).mean(axis=1)
     inside_90 = (missed[:, 0] >= 0) & (missed[:, -1] <= 0)
-    inside_50 = (missed[:, middle - 1] >= 0) & (missed[:, middle + 1] <= 0)
+    inside_50 = (missed[:, low] >= 0) & (missed[:, high] <= 0)
     errors = (1e4 * np.abs(missed[:, middle]), 1e4 * np.abs(moved), 1e4 * loss)
     return np.array([e.sum() for e in (compared, *errors, inside_90, inside_50)], np.float64)

@@ -14,14 +14,14 @@ import onnxruntime
 import torch
 
 from astra.errors import BundleError
-from model.forecast.nbeats import NBeats
+from model.forecast.networks import Network
 from model.forecast.windows import Windows
 
 TOLERANCE = 1e-5
 _TALKATIVE = ("pytorch_lightning.utilities.rank_zero", "torch.onnx")
 
 
-def export(network: NBeats, window: int) -> bytes:
+def export(network: Network, window: int) -> bytes:
     """The network as one ONNX file for any batch size, without the exporter's notes.
 
     The notes hold source lines and folders of the machine that trained.
@@ -42,7 +42,7 @@ def export(network: NBeats, window: int) -> bytes:
     return content
 
 
-def verify(onnx_bytes: bytes, network: NBeats, windows: Windows) -> None:
+def verify(onnx_bytes: bytes, network: Network, windows: Windows) -> None:
     """Compare ONNX Runtime with torch on windows of two batch sizes.
 
     Raises:

@@ -12,30 +12,25 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from astra.errors import BundleError
+from astra.predictions import QUANTILES
 from model.forecast.target import Scaler
 
-VERSION = 1
+VERSION = 2
 TARGET = "market-free log return over the horizon, in units of its volatility"
 Kind = TypeVar("Kind")
 _PLAIN: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+FREQUENCIES = ("5m", "1d")
 TRAINED_ON = ("simulated", "real", "replay")
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Generic N-BEATS: `stacks` x `blocks` of `layers` fully connected layers of `width`."""
-
-    stacks: int = 4
-    blocks: int = 1
-    layers: int = 2
-    width: int = 128
-    expansion: int = 8
+MOST_MEMBERS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How the weights came about; `start` and `end` bound every bar that had a say in them."""
+    """How the weights came about; `start` and `end` bound every bar that had a say in them.
+
+    Attributes:
+        steps: taken until the weights of record; fewer than asked for where it stopped early.
+    """
 
     trained_on: str
     market: str
@@ -51,12 +46,32 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What was normal on the held-out sessions; drift is measured against it.
+
+    Attributes:
+        deciles: the nine of the network's normalised returns.
+        error: mean over days of the day's mean absolute error of the median over the whole
+            horizon, in units of the ticker's total volatility over it.
+        error_deviation: standard deviation of it over days.
+    """
+
+    deciles: tuple[float, ...]
+    error: float
+    error_deviation: float
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """Everything but the weights.
 
     Attributes:
+        frequency: of the bars, one of `FREQUENCIES`.
+        network: darts' name of it in small letters, see `networks.py`.
+        sizes: the arguments of darts' class.
+        members: networks whose mean is the answer.
         window: bars of look-back.
-        horizon: bars ahead, all in one session.
+        horizon: bars ahead; of 5-minute bars all in one session.
         allowed_gaps: unknown returns in a look-back that a forecast bears.
         quantiles: levels of the network's outputs, always `QUANTILES`.
         location: weight of each quantile in the expected value, adding up to 1.
@@ -64,7 +79,10 @@ class Spec:
         metrics: of the held-out last part of the training window, against naive.
     """
 
-    architecture: Architecture
+    frequency: str
+    network: str
+    sizes: dict[str, float | str | bool]
+    members: int
     scaler: Scaler
     window: int
     horizon: int
@@ -72,6 +90,7 @@ class Spec:
     quantiles: tuple[float, ...]
     location: tuple[float, ...]
     training: Training
+    reference: Reference
     versions: dict[str, str]
     metrics: dict[str, float]
     target: str = TARGET
@@ -111,12 +130,16 @@ def check(spec: Spec) -> Spec:
         BundleError: they don't.
     """
     rules = (
+        (spec.frequency in FREQUENCIES, f"frequency must be in {FREQUENCIES}"),
+        (spec.network.isalnum() and spec.network.islower(), "network must be one small word"),
+        (1 <= spec.members <= MOST_MEMBERS, f"members must be 1 to {MOST_MEMBERS}"),
         (min(spec.window, spec.horizon) >= 1, "window and horizon must be at least 1"),
         (0 <= spec.allowed_gaps < spec.window, "allowed_gaps must be below the window"),
         (spec.quantiles == QUANTILES, f"quantiles must be {QUANTILES}, as the store keeps them"),
         (len(spec.location) == len(QUANTILES), "location must give each quantile a weight"),
         (abs(sum(spec.location) - 1) < 1e-9, "location must add up to 1"),
         (spec.training.end.tzinfo is not None, "training.end must have a zone"),
+        (len(spec.reference.deciles) == 9, "reference.deciles must be nine"),
         (spec.training.trained_on in TRAINED_ON, f"trained_on must be in {TRAINED_ON}"),
     )
     for holds, message in rules:
@@ -128,9 +151,13 @@ def check(spec: Spec) -> Spec:
 def _spec(raw: dict[str, Any]) -> Spec:
     times = {k: dt.datetime.fromisoformat(raw["training"][k]) for k in ("start", "end")}
     nested = {
-        "architecture": _built(Architecture, raw["architecture"]),
+        "sizes": {str(k): v for k, v in raw["sizes"].items()},
         "scaler": _built(Scaler, raw["scaler"]),
         "training": _built(Training, raw["training"] | times),
+        "reference": _built(
+            Reference,
+            raw["reference"] | {"deciles": tuple(float(d) for d in raw["reference"]["deciles"])},
+        ),
         "quantiles": tuple(float(q) for q in raw["quantiles"]),
         "location": tuple(float(w) for w in raw["location"]),
         "versions": {str(k): str(v) for k, v in raw["versions"].items()},

@@ -21,17 +21,23 @@ from safetensors.torch import save
 
 from astra import __version__
 from astra.errors import InsufficientDataError
+from astra.predictions import QUANTILES
 from model.forecast.bundle import Bundle, promote, register
 from model.forecast.evaluate import decision_times, evaluate
 from model.forecast.export import export, one_thread, quiet, verify
-from model.forecast.nbeats import NBeats
-from model.forecast.spec import QUANTILES, Architecture, Spec, Training, check
+from model.forecast.networks import Network, Sizes
+from model.forecast.spec import Reference, Spec, Training, check
 from model.forecast.target import Scaler, normalise
 from model.forecast.windows import Windows, complete_windows
 from model.panel import Panel, build
 
 Progress = Callable[[int, int, float], None]
 LIBRARIES = ("darts", "numpy", "onnx", "onnxruntime", "pandas", "pytorch-lightning", "torch")
+
+SMALL: Sizes = {
+    "num_stacks": 4, "num_blocks": 1, "num_layers": 2, "layer_widths": 128,
+    "expansion_coefficient_dim": 8,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,15 @@ class Preset:
             between is left out of both.
     """
 
-    architecture: Architecture = field(default_factory=Architecture)
+    frequency: str = "5m"
+    network: str = "nbeats"
+    sizes: Sizes = field(default_factory=lambda: dict(SMALL))
+    members: int = 1
     scaler: Scaler = field(default_factory=Scaler)
     window: int = 60
     horizon: int = 12
     allowed_gaps: int = 6
-    location: tuple[float, ...] = (0.0, 0.25, 0.5, 0.25, 0.0)
+    location: tuple[float, ...] = (0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0)
     steps: int = 2000
     batch: int = 1024
     learning_rate: float = 1e-3
@@ -106,11 +115,13 @@ def train(
     return bundle
 
 
-def fit(windows: Windows, preset: Preset, seed: int, progress: Progress | None = None) -> NBeats:
+def fit(windows: Windows, preset: Preset, seed: int, progress: Progress | None = None) -> Network:
     """The trained network, on one thread of the CPU."""
     with one_thread(), torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
-        network = NBeats(preset.architecture, preset.window, preset.horizon, len(QUANTILES))
+        network = Network(
+            preset.network, preset.sizes, preset.members, preset.window, preset.horizon, QUANTILES
+        )
         network.train()  # darts 0.48 shares one loss module, in eval mode after a first training
         trainer = pl.Trainer(
             max_steps=preset.steps, accelerator="cpu", devices=1, gradient_clip_val=1.0,
@@ -126,7 +137,7 @@ def fit(windows: Windows, preset: Preset, seed: int, progress: Progress | None =
 class _Learner(pl.LightningModule):  # type: ignore[misc]  # Lightning is not typed for mypy here
     """Minimises the quantile (pinball) loss of Koenker and Bassett (1978)."""
 
-    def __init__(self, network: NBeats, preset: Preset, progress: Progress | None) -> None:
+    def __init__(self, network: Network, preset: Preset, progress: Progress | None) -> None:
         super().__init__()
         self.network, self.preset, self.progress = network, preset, progress
         self.register_buffer("levels", torch.tensor(QUANTILES))
@@ -189,7 +200,10 @@ def _spec(
     )
     versions = {name: metadata.version(name) for name in LIBRARIES}
     return Spec(
-        architecture=preset.architecture,
+        frequency=preset.frequency,
+        network=preset.network,
+        sizes=dict(preset.sizes),
+        members=preset.members,
         scaler=preset.scaler,
         window=preset.window,
         horizon=preset.horizon,
@@ -197,6 +211,7 @@ def _spec(
         quantiles=QUANTILES,
         location=preset.location,
         training=training,
+        reference=Reference((0.0,) * 9, 0.0, 0.0),
         versions=versions | {"astra": __version__, "python": platform.python_version()},
         metrics={},
     )
