@@ -237,7 +237,7 @@ def test_costs_and_turnover_add_up(result: Backtest) -> None:
     hourly, patient = result.curves["original"], result.curves["min_variance"]
     assert hourly.trades > patient.trades and hourly.turnover > 2 * patient.turnover > 1.8
     for curve in (hourly, patient):
-        assert 2.0 < curve.cost_bp / curve.turnover < 2.3  # 2 on buys, about 2.3 on sales
+        assert 1.999 < curve.cost_bp / curve.turnover < 2.3  # 2 on buys, about 2.3 on sales
 
 
 def test_the_benchmark_is_bought_at_the_first_price_that_could_be_traded(
