@@ -34,7 +34,7 @@ def clairvoyant(panel: Panel, noise: float = 0.0) -> ForecastRecord:
     stamps = decisions(panel)
     score = skill.realised_returns(panel, stamps)
     score = score + noise * np.random.default_rng(1).standard_normal(score.shape)
-    return ForecastRecord("test", stamps, panel.tickers, score)
+    return ForecastRecord("test", stamps, panel.tickers, score, np.full_like(score, 0.01))
 
 
 def end_of(panel: Panel) -> dt.datetime:

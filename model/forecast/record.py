@@ -35,6 +35,7 @@ class Forecast:
         quantiles: levels, Q of them, ascending.
         closes: quantiles of each bar's close in USD, counted from `last_close`, shape
             (N, horizon, Q), ascending along the last axis; NaN if unusable.
+        volatility: of the whole log return over the horizon, shape (N,); NaN if unusable.
         marks: N of them.
         gaps: unknown returns in each look-back, shape (N,).
     """
@@ -47,6 +48,7 @@ class Forecast:
     step_ts: NDArray[np.int64]
     quantiles: tuple[float, ...]
     closes: Floats
+    volatility: Floats
     marks: tuple[Mark, ...]
     gaps: NDArray[np.int64]
 
@@ -67,15 +69,18 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class ForecastRecord:
-    """Scores of D past decision times x N tickers, for measuring skill.
+    """What was said at D past decision times of N tickers, for measuring skill and drift.
 
     Attributes:
         as_of: decision times, epoch seconds, shape (D,), ascending.
         tickers: N names, ascending.
         score: shape (D, N), NaN where the network had no say (baseline or unusable).
+        volatility: of the whole log return over the horizon, as the forecast took it, shape
+            (D, N); NaN where it was not known.
     """
 
     model_id: str
     as_of: NDArray[np.int64]
     tickers: tuple[str, ...]
     score: Floats
+    volatility: Floats

@@ -81,14 +81,18 @@ class Forecaster:
         spec, ordered = self.bundle.spec, sorted(times)
         stamps = np.array([int(t.timestamp()) for t in ordered], np.int64)
         score = np.full((len(stamps), len(panel.tickers)), np.nan)
+        volatility = np.full_like(score, np.nan)
         early = int((stamps <= panel.ts[0]).sum()) if len(panel.ts) else len(stamps)
         rows = _rows(panel, ordered[early:], spec.horizon)
-        feature = normalise(panel, spec.scaler).feature
+        normalised = normalise(panel, spec.scaler)
         for k, row in enumerate(rows, early):
-            paths, _ = look_backs(feature, np.array([row]), spec.window, spec.allowed_gaps)
+            at = np.array([row])
+            paths, _ = look_backs(normalised.feature, at, spec.window, spec.allowed_gaps)
             quantiles, served = self._answer(paths[0])
             score[k] = np.where(served, (quantiles @ self._location)[:, -1], np.nan)
-        return ForecastRecord(self.bundle.id, stamps, panel.tickers, score)
+            scale = horizon_scale(normalised.profile, panel, at, spec.horizon)[0, -1]
+            volatility[k] = normalised.total_sigma[row] * scale
+        return ForecastRecord(self.bundle.id, stamps, panel.tickers, score, volatility)
 
     def forecasts_at(self, panel: Panel, times: Sequence[dt.datetime]) -> Iterator[Forecast]:
         """What `forecast(panel.known_at(t))` is at each of `times`, to the last bit.
@@ -129,6 +133,7 @@ class Forecaster:
             step_ts=end + BAR_SECONDS * np.arange(spec.horizon, dtype=np.int64),
             quantiles=spec.quantiles,
             closes=last_close[:, None, None] * np.exp(moves),
+            volatility=np.where(usable, total_sigma * scale[-1], np.nan),
             marks=tuple(_mark(u, s) for u, s in zip(usable, served, strict=True)),
             gaps=gaps[0],
         )
