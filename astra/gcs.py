@@ -1,7 +1,7 @@
-"""The bucket of the allocations on Google Cloud Storage: the only importer of its client.
+"""Buckets on Google Cloud Storage, of allocations and of models: the only importer of its client.
 
-Objects are written once and never changed. Vendor exceptions end here; every call has a time-out
-and a bounded time for its retries.
+Objects are written once, or replaced only where nobody else was faster. Vendor exceptions end here;
+every call has a time-out and a bounded time for its retries.
 """
 
 from __future__ import annotations
@@ -112,18 +112,28 @@ class Bucket:
         Raises:
             DataError: the object exists with other content; it is left as it is.
         """
-        blob = self._bucket.blob(name)
-        blob.metadata = dict(metadata)
-        limits = self._limits
-        try:
-            self._ask(
-                lambda: blob.upload_from_string(
-                    content, content_type=content_type, if_generation_match=0, **limits
-                )
-            )
-        except PreconditionFailed:
-            return self._written_before(name, content)
-        return int(blob.generation)
+        written = self._put(name, content, content_type, metadata, 0)
+        return self._written_before(name, content) if written is None else written
+
+    def replace(
+        self,
+        name: str,
+        content: bytes,
+        content_type: str,
+        metadata: Mapping[str, str],
+        generation: int,
+    ) -> int | None:
+        """Write over one generation of an object; 0 stands for "no such object yet".
+
+        Returns: the new generation; None where another one stands there by now, which is left as
+        it is: read it, decide again. If only the answer to the first attempt was lost, the object
+        is found to be ours.
+        """
+        written = self._put(name, content, content_type, metadata, generation)
+        if written is not None:
+            return written
+        found = self.read_or_none(name)
+        return found.generation if found is not None and found.content == content else None
 
     def read(self, name: str, generation: int | None = None) -> StoredObject:
         """An object's live generation, or the given one, its content checked against its hash.
@@ -137,18 +147,29 @@ class Bucket:
             raise DataError(f"an object was expected at {which}, none is there")
         return found
 
-    def read_or_none(self, name: str, generation: int | None = None) -> StoredObject | None:
-        """As `read`; None if there is no such object or generation."""
+    def read_or_none(
+        self, name: str, generation: int | None = None, *, most: int | None = None
+    ) -> StoredObject | None:
+        """As `read`; None if there is no such object or generation.
+
+        Raises:
+            DataError: it is larger than `most` bytes; none of them was fetched.
+        """
         blob = self._bucket.blob(name, generation=generation)
         try:
             self._ask(lambda: blob.reload(**self._limits))
         except NotFound:
             return None
-        # From here the generation is pinned: content and metadata belong to the same one.
+        # From here the generation is pinned: content, size and metadata belong to the same one.
+        if most is not None and blob.size > most:
+            raise DataError(
+                f"{self.url}/{name} may have {most:,} bytes, found {blob.size:,}: "
+                "it was not fetched"
+            )
         try:
             content = self._ask(lambda: blob.download_as_bytes(**self._limits))
         except NotFound:  # replaced or deleted in between
-            return self.read_or_none(name, generation)
+            return self.read_or_none(name, generation, most=most)
         return StoredObject(name, int(blob.generation), content, dict(blob.metadata or {}))
 
     def names(self, prefix: str = "") -> tuple[str, ...]:
@@ -180,6 +201,27 @@ class Bucket:
             raise DataError(message) from error
         return int(made.generation)
 
+    def _put(
+        self,
+        name: str,
+        content: bytes,
+        content_type: str,
+        metadata: Mapping[str, str],
+        generation: int,
+    ) -> int | None:
+        blob = self._bucket.blob(name)
+        blob.metadata = dict(metadata)
+        limits = self._limits
+        try:
+            self._ask(
+                lambda: blob.upload_from_string(
+                    content, content_type=content_type, if_generation_match=generation, **limits
+                )
+            )
+        except PreconditionFailed:
+            return None
+        return int(blob.generation)
+
     def _written_before(self, name: str, content: bytes) -> int:
         found = self.read_or_none(name)
         if found is None:
@@ -207,7 +249,8 @@ class Bucket:
         refused = isinstance(error, GoogleAuthError) and not isinstance(error, TransportError)
         if status == 404:
             return ConfigError(
-                f"the bucket {self.url} does not exist: create it, or name another in ASTRA_BUCKET"
+                f"the bucket {self.url} does not exist: create it, or name another in ASTRA_BUCKET "
+                "(allocations) or ASTRA_BUNDLES (models)"
             )
         if status in (401, 403) or refused:
             return ConfigError(

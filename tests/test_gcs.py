@@ -73,6 +73,32 @@ def test_other_content_under_a_name_in_use_is_refused_and_the_first_kept(bucket:
     assert bucket.read(NAME).content == CONTENT
 
 
+def test_of_two_who_replace_the_same_generation_one_wins(bucket: Bucket) -> None:
+    first = bucket.replace(NAME, b"first", "text/plain", {}, 0)
+    assert first is not None
+    assert bucket.replace(NAME, b"late", "text/plain", {}, 0) is None
+    second = bucket.replace(NAME, b"second", "text/plain", {}, first)
+    assert second is not None and second > first
+    assert bucket.replace(NAME, b"late", "text/plain", {}, first) is None
+    assert bucket.read(NAME).content == b"second"
+
+
+def test_a_lost_answer_to_a_replacement_is_no_lost_race(bucket: Bucket, faults: Faults) -> None:
+    first = bucket.create_once(NAME, CONTENT, "text/csv", {})
+    faults.arm({"vendor": "storage", "method": "POST", "status": 503, "after": True})
+    second = bucket.replace(NAME, b"other", "text/csv", {}, first)
+    assert second is not None and bucket.read(NAME, second).content == b"other"
+
+
+def test_an_object_beyond_the_allowed_size_is_not_fetched(bucket: Bucket, faults: Faults) -> None:
+    bucket.create_once(NAME, b"12345", "text/plain", {})
+    found = bucket.read_or_none(NAME, most=5)
+    assert found is not None and found.content == b"12345"
+    faults.arm({"vendor": "storage", "method": "GET", "path": "/download", "status": 403})
+    with pytest.raises(DataError, match="may have 4 bytes, found 5"):
+        bucket.read_or_none(NAME, most=4)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
 def test_a_lost_answer_to_a_write_ends_in_one_object(
     bucket: Bucket, faults: Faults, status: int
