@@ -1,23 +1,26 @@
-"""Bars as dense arrays: one row per bar of the session grid, one column per ticker.
+"""Bars as dense arrays: one row per bar, one column per ticker.
 
-Gaps stay NaN: nothing is filled, nothing is interpolated across a night. A panel cut at `as_of`
-holds closed bars only, so what reads it cannot see the future.
+Bars are of 5 minutes, on the whole grid of each session, or of a session each. Gaps stay NaN:
+nothing is filled, nothing is interpolated across a night. A panel cut at `as_of` holds closed bars
+only, so what reads it cannot see the future.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astra.errors import InsufficientDataError
+from astra.errors import DataError, InsufficientDataError
 from astra.sessions import BAR_SECONDS, Session, sessions_between
 
 Floats = NDArray[np.float64]
+DAILY_COLUMNS = ("ticker", "ts", "open", "close")
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,12 @@ class Panel:
 
     Attributes:
         tickers: N canonical names, ascending.
-        ts: bar starts, epoch seconds, shape (T,), ascending, the whole grid of each session.
+        ts: bar starts, epoch seconds, shape (T,), ascending; a session's bar starts at its open.
         session: index of the bar's session in `sessions`, shape (T,).
-        slot: the bar's place in its session, 0 = 09:30 New York, shape (T,).
+        slot: the bar's place in its session, 0 = the first, shape (T,).
         open, close: USD, shape (T, N), NaN where no bar was printed.
         sessions: the sessions the rows belong to.
+        frequency: of the bars, "5m" or "1d".
     """
 
     tickers: tuple[str, ...]
@@ -40,35 +44,55 @@ class Panel:
     open: Floats
     close: Floats
     sessions: tuple[Session, ...]
+    frequency: str = "5m"
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """When each bar closes and is known, epoch seconds, shape (T,)."""
+        if self.frequency == "5m":
+            return self.ts + BAR_SECONDS
+        closes = [int(s.closes_at.timestamp()) for s in self.sessions]
+        return np.array(closes, np.int64)[self.session]
+
+    def room(self, horizon: int) -> NDArray[np.bool_]:
+        """Which rows have `horizon` more rows after them, of 5-minute bars in the same session."""
+        enough = np.arange(len(self.ts)) + horizon < len(self.ts)
+        if self.frequency == "5m":
+            bars = np.array([s.bars for s in self.sessions], np.int64)
+            enough &= self.slot + horizon < bars[self.session]
+        return enough
 
     def known_at(self, as_of: dt.datetime) -> Panel:
         """The rows whose bars have closed at `as_of`."""
-        rows = int(np.searchsorted(self.ts, int(as_of.timestamp()) - BAR_SECONDS, side="right"))
+        rows = int(np.searchsorted(self.ends, int(as_of.timestamp()), side="right"))
         used = int(self.session[rows - 1]) + 1 if rows else 0
-        return Panel(
-            self.tickers, self.ts[:rows], self.session[:rows], self.slot[:rows],
-            self.open[:rows], self.close[:rows], self.sessions[:used],
+        return replace(
+            self, ts=self.ts[:rows], session=self.session[:rows], slot=self.slot[:rows],
+            open=self.open[:rows], close=self.close[:rows], sessions=self.sessions[:used],
         )  # fmt: skip
 
     def only(self, tickers: tuple[str, ...]) -> Panel:
         """The columns of `tickers`, which must be among ours, in ascending order."""
         columns = [self.tickers.index(t) for t in sorted(tickers)]
-        return Panel(
-            tuple(sorted(tickers)), self.ts, self.session, self.slot,
-            self.open[:, columns], self.close[:, columns], self.sessions,
-        )  # fmt: skip
+        return replace(
+            self,
+            tickers=tuple(sorted(tickers)),
+            open=self.open[:, columns],
+            close=self.close[:, columns],
+        )
 
     def log_returns(self) -> Floats:
-        """Within-session log returns, shape (T, N).
+        """Log return of each bar, shape (T, N): close over the previous bar's close.
 
-        Close over previous bar's close; the session's first bar is close over its own open, so no
-        overnight gap is inside. NaN where either price is missing.
+        The first 5-minute bar of a session is close over its own open, so no overnight gap is
+        inside; a session's bar holds the night before it. NaN where either price is missing.
         """
         log_close = np.log(self.close)
         out = np.full_like(log_close, np.nan)
         out[1:] = log_close[1:] - log_close[:-1]
-        first = self.slot == 0
-        out[first] = log_close[first] - np.log(self.open[first])
+        if self.frequency == "5m":
+            first = self.slot == 0
+            out[first] = log_close[first] - np.log(self.open[first])
         return out
 
     def overnight_log_returns(self) -> Floats:
@@ -119,3 +143,105 @@ def build(frame: pd.DataFrame) -> Panel:
     opens[rows, codes] = frame["open"].to_numpy()
     closes[rows, codes] = frame["close"].to_numpy()
     return Panel(tuple(str(n) for n in names), grid, session, slot, opens, closes, sessions)
+
+
+def build_daily(frame: pd.DataFrame) -> Panel:
+    """A frame of daily bars as a panel with one row for each session from its first to its last.
+
+    Args:
+        frame: columns ticker, ts (epoch seconds of the session's open, or midnight UTC of its
+            date), open and close in USD; others are not read.
+
+    Raises:
+        InsufficientDataError: the frame has no rows.
+        DataError: a column is missing, a bar lies on no session's day, a ticker has two of one day,
+            or a price is not above 0.
+    """
+    missing = [name for name in DAILY_COLUMNS if name not in frame]
+    if missing:
+        raise DataError(
+            f"daily bars need the columns {', '.join(DAILY_COLUMNS)}, {', '.join(missing)} are "
+            "missing: check the file"
+        )
+    if frame.empty:
+        raise InsufficientDataError(
+            "bars are required to build a panel, found none: load some first"
+        )
+    days = frame["ts"].to_numpy(np.int64) // _DAY_SECONDS  # no session opens on another UTC date
+    start = dt.datetime.fromtimestamp(int(days.min()) * _DAY_SECONDS, dt.UTC)
+    end = dt.datetime.fromtimestamp((int(days.max()) + 1) * _DAY_SECONDS, dt.UTC)
+    sessions = sessions_between(start, end)
+    ts = np.array([int(s.opens_at.timestamp()) for s in sessions], np.int64)
+    codes, names = pd.factorize(frame["ticker"], sort=True)
+    rows = np.searchsorted(ts // _DAY_SECONDS, days)
+    _check_daily(frame, ts, days, rows, codes)
+    shape = (len(ts), len(names))
+    opens, closes = np.full(shape, np.nan), np.full(shape, np.nan)
+    opens[rows, codes] = frame["open"].to_numpy()
+    closes[rows, codes] = frame["close"].to_numpy()
+    return _daily(tuple(str(n) for n in names), opens, closes, sessions)
+
+
+def daily_of(panel: Panel) -> Panel:
+    """A panel of 5-minute bars as one of sessions: the first printed open, the last printed close.
+
+    A last session that has not closed yet is left out. A ticker without a bar in a session has
+    none of the session either.
+
+    Raises:
+        InsufficientDataError: no session of the panel is whole.
+    """
+    whole = len(panel.sessions) - int(
+        bool(len(panel.ts)) and int(panel.slot[-1]) + 1 < panel.sessions[-1].bars
+    )
+    if not whole:
+        raise InsufficientDataError(
+            f"daily bars need a whole session, a panel of {len(panel.ts)} bars has none: load more"
+        )
+    rows = panel.session < whole
+    opens = pd.DataFrame(panel.open[rows]).groupby(panel.session[rows]).first()
+    closes = pd.DataFrame(panel.close[rows]).groupby(panel.session[rows]).last()
+    return _daily(
+        panel.tickers,
+        opens.to_numpy(np.float64),
+        closes.to_numpy(np.float64),
+        panel.sessions[:whole],
+    )
+
+
+def _daily(
+    tickers: tuple[str, ...], opens: Floats, closes: Floats, sessions: tuple[Session, ...]
+) -> Panel:
+    ts = np.array([int(s.opens_at.timestamp()) for s in sessions], np.int64)
+    place = np.arange(len(sessions))
+    return Panel(tickers, ts, place, np.zeros_like(place), opens, closes, sessions, "1d")
+
+
+def _check_daily(
+    frame: pd.DataFrame,
+    ts: NDArray[np.int64],
+    days: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    codes: NDArray[np.int64],
+) -> None:
+    """That each bar has a session of its own and prices above 0.
+
+    Raises:
+        DataError: naming the first bar that has not.
+    """
+    found = ts[np.minimum(rows, len(ts) - 1)] // _DAY_SECONDS if len(ts) else days - 1
+    prices = frame[["open", "close"]].to_numpy(np.float64)
+    repeated = pd.DataFrame({"row": rows, "code": codes}).duplicated().to_numpy()
+    rules = (
+        (found != days, "must lie on the day of a session"),
+        (repeated, "must be the only one of its day"),
+        ((prices <= 0).any(axis=1) | np.isinf(prices).any(axis=1), "must have prices above 0"),
+    )
+    for broken, rule in rules:
+        if broken.any():
+            first = int(np.argmax(broken))
+            day = np.datetime64(int(days[first]), "D")
+            raise DataError(
+                f"a daily bar {rule}, that of {frame['ticker'].iloc[first]} on {day} does not: "
+                "check the file"
+            )

@@ -15,7 +15,7 @@ from model.forecast.target import (
     outcomes,
     path,
 )
-from model.panel import Panel, build
+from model.panel import Panel, build, daily_of
 from sandbox.market import simulated_bars
 
 TICKERS = ("AAPL", "MSFT", "NVDA", "AMZN", "META", "JPM", "XOM", "OXY")
@@ -142,3 +142,45 @@ def test_an_outcome_is_the_summed_residual_in_units_of_known_volatility(panel: P
     found = outcomes(flat, panel, np.array([5, 5]), np.array([0, 1]), 6)
     assert found[0] == pytest.approx(2 * np.sqrt(np.arange(1, 7)))
     assert np.isfinite(found[1, :3]).all() and np.isnan(found[1, 3:]).all()
+
+
+@pytest.fixture(scope="module")
+def daily() -> Panel:
+    """Eight stocks on 124 sessions, one bar each."""
+    first, last = dt.date(2025, 7, 1), dt.date(2025, 12, 24)
+    return daily_of(build(simulated_bars(TICKERS, seed=3, edge=0.1, first=first, last=last)))
+
+
+DAILY = Scaler(sigma_half_life=20, beta_half_life=60, warm_up=20)
+
+
+def test_daily_returns_have_no_time_of_day_and_no_market_in_them(daily: Panel) -> None:
+    normalised = normalise(daily, DAILY)
+    assert (normalised.profile == 1).all() and normalised.profile.shape == (len(daily.ts), 1)
+    assert np.isnan(normalised.feature[:40]).all() and np.isfinite(normalised.feature[42:]).all()
+    assert np.nanstd(normalised.feature[60:]) == pytest.approx(1.0, abs=0.12)
+    assert np.abs(np.nanmean(normalised.feature[60:], axis=1)).mean() < 0.1
+
+
+def test_the_volatility_of_days_grows_with_the_root_of_their_number(daily: Panel) -> None:
+    normalised, rows = normalise(daily, DAILY), np.array([60, 70])
+    scale = horizon_scale(normalised.profile, daily, rows, 5)
+    np.testing.assert_allclose(scale, np.sqrt([[1, 2, 3, 4, 5]] * 2))
+    columns = np.array([0, 3])
+    found = outcomes(normalised, daily, rows, columns, 5)
+    summed = np.array([normalised.residual[61:66, 0].sum(), normalised.residual[71:76, 3].sum()])
+    np.testing.assert_allclose(
+        found[:, -1], summed / (normalised.sigma[rows, columns] * np.sqrt(5))
+    )
+
+
+@pytest.mark.parametrize("rows", [45, 60, 100])
+def test_what_is_known_at_a_close_does_not_depend_on_later_days(daily: Panel, rows: int) -> None:
+    cut = daily.known_at(daily.sessions[rows - 1].closes_at)
+    wild = daily.close.copy()
+    wild[rows:] *= np.exp(np.random.default_rng(0).normal(0, 0.2, wild[rows:].shape))
+    wild[rows + 3 :: 5] = np.nan
+    whole = rows_of(normalise(daily, DAILY), rows)
+    for other in (cut, with_closes(daily, wild)):
+        for ours, theirs in zip(whole, rows_of(normalise(other, DAILY), rows), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

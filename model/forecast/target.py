@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 class Scaler:
     """Constants of the normalisation; a bundle records the ones it was trained with.
 
+    The defaults are for 5-minute bars.
+
     Attributes:
         sigma_half_life: bars of a ticker's own EWMA variance.
         beta_half_life: bars of its EWMA exposure to the market.
@@ -56,7 +58,7 @@ class Normalised:
         sigma: volatility of `residual` per bar, known at the bar's close, time of day taken out.
         total_sigma: the same of the whole log return.
         profile: time-of-day factor by session and slot, shape (D, 78), mean square 1, made of
-            earlier sessions only.
+            earlier sessions only; of daily bars 1, shape (D, 1).
     """
 
     feature: Floats
@@ -67,7 +69,7 @@ class Normalised:
 
 
 def normalise(panel: Panel, scaler: Scaler) -> Normalised:
-    """Take time of day, volatility and market out of the panel's within-session log returns."""
+    """Take time of day, volatility and market out of the panel's log returns."""
     returns = panel.log_returns()
     profile = _profile(panel, returns, scaler)
     season = profile[panel.session, panel.slot][:, None]
@@ -127,7 +129,7 @@ def outcomes(
 
     The residual return summed over the next 1..horizon bars, over its volatility as known at the
     row: about unit variance at every step; shape (len(rows), horizon). NaN from a missing bar on.
-    The horizon must lie in the row's own session.
+    The rows must have room for the horizon, see `Panel.room`.
     """
     steps = rows[:, None] + np.arange(1, horizon + 1)
     summed = np.cumsum(normalised.residual[steps, columns[:, None]], axis=1)
@@ -138,13 +140,17 @@ def outcomes(
 
 def horizon_scale(profile: Floats, panel: Panel, rows: NDArray[np.int64], horizon: int) -> Floats:
     """Volatility of the next 1..horizon bars in units of one bar's, shape (len(rows), horizon)."""
+    if panel.frequency == "1d":
+        return np.tile(np.sqrt(np.arange(1.0, horizon + 1)), (len(rows), 1))
     slots = panel.slot[rows][:, None] + np.arange(1, horizon + 1)
     scale: Floats = np.sqrt(np.cumsum(profile[panel.session[rows][:, None], slots] ** 2, axis=1))
     return scale
 
 
 def _profile(panel: Panel, returns: Floats, scaler: Scaler) -> Floats:
-    """Time-of-day factor of each session from the full sessions before it, (D, 78)."""
+    """Time-of-day factor of each session from the full sessions before it, see `Normalised`."""
+    if panel.frequency == "1d":
+        return np.ones((len(panel.sessions), 1))
     decay = 0.5 ** (1.0 / scaler.profile_half_life)
     total = np.full(FULL_DAY_BARS, scaler.profile_prior)
     weight = scaler.profile_prior
