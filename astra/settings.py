@@ -7,6 +7,7 @@ Every name is `ASTRA_` + the field in capitals. Nothing is read or connected at 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,13 @@ class Settings(BaseSettings):
         "sqlite:///var/astra.db",
         description="sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME or mssql+pyodbc://...",
     )
-    bundles: Path = Field(HOUSE / "model" / "bundles", description="folder of model bundles")
+    bundles: Path | str = Field(
+        HOUSE / "model" / "bundles", description="models: a folder, or gs://BUCKET/PREFIX"
+    )
+    bundle_key: SecretStr = Field(
+        SecretStr(""),
+        description="signs models by HMAC-SHA256; if set, others are refused: openssl rand -hex 32",
+    )
     bucket: str = Field("astra-allocations", description="Cloud Storage bucket of the allocations")
 
     # Vendors; empty = the vendor's own address
@@ -98,6 +105,12 @@ class Settings(BaseSettings):
         6.0, gt=0, description="after which half of a forecast is gone"
     )
 
+    model_max_age_days: int = Field(
+        365,
+        ge=0,
+        description="after the end of its training a forecast is no longer used; 0 = always used",
+    )
+
     # Rebalance
     capital: float = Field(0.0, ge=0, description="USD managed at most; 0 = the whole account")
     fill_timeout: float = Field(
@@ -116,6 +129,16 @@ class Settings(BaseSettings):
             return value
         known = ", ".join(PolicyName.__args__)  # type: ignore[attr-defined]
         raise ValueError(f"a policy is one of {known}, or file.py:function; found {value!r}")
+
+    @field_validator("bundles")
+    @classmethod
+    def _folder_or_bucket(cls, value: Path | str) -> Path | str:
+        text = str(value)
+        if re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", text):
+            return text
+        if re.match(r"[a-z0-9]+:/", text):
+            raise ValueError(f"models are in a folder or in gs://BUCKET/PREFIX, found {text!r}")
+        return Path(value)
 
     @field_validator("keep_days")
     @classmethod

@@ -13,7 +13,8 @@ from benchmarks import inputs
 from benchmarks.inputs import Floats
 from benchmarks.results import Row
 from benchmarks.timing import in_turns, require_equal, timed
-from model.forecast.bundle import Bundle, load_bundle
+from model.forecast.bundle import Bundle
+from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
 from model.forecast.target import look_backs, normalise
 from model.panel import Panel, build
@@ -28,7 +29,7 @@ def measure(tickers: int = 500, days: int = 20, rounds: int = 5) -> list[Row]:
 
     Without torch the comparison is left out, with a row that says so.
     """
-    bundle = load_bundle()
+    bundle = shipped().load()
     forecaster = Forecaster(bundle)
     as_of = inputs.sessions(days)[-1].decision_times()[3]
     panel = build(inputs.bars(tickers, days)).known_at(as_of)
@@ -95,7 +96,7 @@ def _session(bundle: Bundle) -> Network:
 def _module(bundle: Bundle) -> Network:
     """darts' module on one torch thread, with the bundle's weights of record."""
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     from model.forecast.networks import Network as Trained
 
@@ -104,7 +105,7 @@ def _module(bundle: Bundle) -> Network:
     network = Trained(
         spec.network, spec.sizes, spec.members, spec.window, spec.horizon, spec.quantiles
     )
-    network.load_state_dict(load_file(bundle.folder / "weights.safetensors"))
+    network.load_state_dict(load(bundle.weights))
     network.eval()
 
     def answer(paths: Floats) -> Any:

@@ -69,14 +69,14 @@ def run(asked: Asked, settings: Settings) -> Found:
     from model.backtest.fills import Costs
     from model.backtest.walk import walk
     from model.decision import Terms
-    from model.forecast.bundle import load_bundle
+    from model.forecast.registry import open_registry
     from model.forecast.serving import Forecaster
     from model.own_policy import find
     from model.panel import build
     from model.portfolio.policies import POLICIES
 
     policies = {name: find(name) for name in asked.policies or tuple(POLICIES)}
-    forecaster = Forecaster(load_bundle(settings.bundles))
+    forecaster = Forecaster(open_registry(settings).load())
     frame, market = _bars(asked)
     panel, members = build(frame), sp500()
     candidates = tuple(t for t in members if t in panel.tickers)[: asked.tickers]

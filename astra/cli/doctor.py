@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,15 +101,23 @@ def _place(url: URL) -> str:
 
 
 def _bundle(settings: Settings) -> Check:
-    from model.forecast.bundle import load_bundle
+    from model.forecast.registry import open_registry
 
-    bundle = load_bundle(settings.bundles)
-    training = bundle.spec.training
-    return Check(
-        "bundle",
-        True,
-        f"{bundle.id}, trained on {training.trained_on} bars to {training.end:%Y-%m-%d}",
-    )
+    registry = open_registry(settings)
+    bundle = registry.load()
+    training, limit = bundle.spec.training, settings.model_max_age_days
+    kind = "signed and " if settings.bundle_key.get_secret_value() else ""
+    finding = f"{bundle.id}, {kind}trained on {training.trained_on} bars to {training.end:%Y-%m-%d}"
+    others = len(registry.list()) - 1
+    if others:
+        finding += f"; {others} more: astra models list"
+    days = (dt.datetime.now(dt.UTC) - training.end).days
+    if training.trained_on == "simulated":  # it is for the simulated market, which does not age
+        return Check("bundle", True, finding)
+    if limit and days > limit:
+        late = f"{days} days ago, more than ASTRA_MODEL_MAX_AGE_DAYS={limit}"
+        return Check("bundle", False, f"{finding}, {late}: run astra train")
+    return Check("bundle", True, finding)
 
 
 def _broker(settings: Settings) -> Check:

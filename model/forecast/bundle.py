@@ -1,23 +1,22 @@
-"""Model bundles on disk: registered once, named by their content, verified before they are parsed.
+"""A model bundle: its files, the name its content gives it, and how it is verified before parsing.
 
-    <folder>/champion.json            {"id": ..., "manifest_sha256": ...}, written last
-    <folder>/<id>/manifest.json       {"files": {name: sha256}, "version": 1}
-    <folder>/<id>/model.onnx          what is served: one file, any batch size
-    <folder>/<id>/weights.safetensors the weights of record
-    <folder>/<id>/spec.json           see `spec.Spec`
+    <id>/model.onnx           what is served: one file, any batch size
+    <id>/spec.json            see `spec.Spec`
+    <id>/weights.safetensors  the weights of record
+    <id>/manifest.hmac        HMAC-SHA256 of the manifest, where a key is set
+    <id>/manifest.json        {"files": {name: sha256}, "version": 1}; its own hash is in the id
 
-Nothing is ever unpickled. A hash beside its file finds corruption and mix-ups, not an attacker who
-can write the folder: keep the folder read-only where it is served.
+Sizes are looked at before anything is read, hashes and signature before anything is parsed, and
+nothing is ever unpickled. Where bundles are kept is the registry's matter.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
-import os
 import re
-import shutil
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,118 +25,208 @@ from astra.errors import BundleError
 from model.forecast.spec import Spec
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
-FILES = ("model.onnx", "spec.json", "weights.safetensors")
+MANIFEST, SIGNATURE = "manifest.json", "manifest.hmac"
+MOST_JSON = 2**20  # bytes
+FILES = {"model.onnx": 256 * 2**20, "spec.json": MOST_JSON, "weights.safetensors": 512 * 2**20}
+REMEDY = "run make train, or restore it from where it was made"
 _VERSION = 1
-_ID = re.compile(r"[a-z0-9]+-(5m|1d)-([0-9a-f]{8})")
-_REMEDY = "run make train, or restore the folder from version control"
+_ID = re.compile(r"([a-z0-9]+)-(5m|1d)-([0-9a-f]{8})")
+
+# A file of the bundle by its name, of at most so many bytes; BundleError if it can't be had.
+Read = Callable[[str, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle: its id, what it says about itself, and the bytes of its network."""
+    """A verified bundle: its id, what it says about itself, its network and its weights."""
 
     id: str
     spec: Spec
     onnx: bytes
-    folder: Path
+    weights: bytes
 
 
-def load_bundle(folder: Path = BUNDLES, bundle_id: str | None = None) -> Bundle:
-    """The champion of `folder`, or the bundle of that id.
+def is_id(name: str) -> bool:
+    """Whether a bundle could be called so; such a name holds no dot and no slash."""
+    return _ID.fullmatch(name) is not None
+
+
+def frequency_of(bundle_id: str) -> str:
+    """5m or 1d.
 
     Raises:
-        BundleError: there is none, a file is missing, changed or unknown, or the version is.
+        BundleError: that is no bundle's id.
     """
-    promised: str | None = None
-    if bundle_id is None:
-        bundle_id, promised = _champion(folder)
-    if (named := _ID.fullmatch(bundle_id)) is None:
-        raise BundleError(
-            f"a bundle's id is a network, a frequency and 8 hex digits, such as "
-            f"nbeats-5m-0123abcd, found {bundle_id!r}"
-        )
-    home = folder / bundle_id
-    manifest = _read(home / "manifest.json")
-    if not _sha256(manifest).startswith(named[2]) or (
-        promised is not None and _sha256(manifest) != promised
-    ):
-        raise BundleError(f"the manifest of {bundle_id} was changed after training: {_REMEDY}")
-    listed = _parse(manifest, home / "manifest.json")
-    if listed.get("version") != _VERSION or set(listed.get("files", {})) != set(FILES):
-        raise BundleError(f"the manifest of {bundle_id} is of an unknown version: {_REMEDY}")
-    contents = {name: _verified(home / name, listed["files"][name]) for name in FILES}
-    return Bundle(bundle_id, Spec.from_json(contents["spec.json"]), contents["model.onnx"], home)
+    return _named(bundle_id)[2]
 
 
-def register(folder: Path, spec: Spec, onnx: bytes, weights: bytes) -> Bundle:
-    """Write a bundle under the name of its content; it is complete or not there at all."""
+def pack(spec: Spec, onnx: bytes, weights: bytes) -> tuple[str, dict[str, bytes]]:
+    """The id that this content has, and its files by name, the manifest last.
+
+    Raises:
+        BundleError: a file is larger than what would be loaded again.
+    """
     contents = {
         "model.onnx": onnx,
         "spec.json": spec.to_json().encode(),
         "weights.safetensors": weights,
     }
-    listed = {name: _sha256(content) for name, content in contents.items()}
-    manifest = _json({"files": listed, "version": _VERSION})
-    bundle_id = f"{spec.network}-{spec.frequency}-{_sha256(manifest)[:8]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".staged-", dir=folder))
-    try:
-        for name, content in (contents | {"manifest.json": manifest}).items():
-            (staged / name).write_bytes(content)
-        staged.chmod(0o755)
-        if not (folder / bundle_id).exists():
-            staged.rename(folder / bundle_id)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    return load_bundle(folder, bundle_id)
+    for name, content in contents.items():
+        if len(content) > FILES[name]:
+            raise BundleError(
+                f"{name} may have {FILES[name]:,} bytes, found {len(content):,}: train a smaller "
+                "network"
+            )
+    listed = {name: sha256(content) for name, content in contents.items()}
+    manifest = as_json({"files": listed, "version": _VERSION})
+    bundle_id = f"{spec.network}-{spec.frequency}-{sha256(manifest)[:8]}"
+    _named(bundle_id)
+    return bundle_id, contents | {MANIFEST: manifest}
 
 
-def promote(folder: Path, bundle: Bundle) -> None:
-    """Make `bundle` the champion of `folder`, in one step."""
-    manifest = _read(folder / bundle.id / "manifest.json")
-    staged = folder / ".champion.json"
-    staged.write_bytes(_json({"id": bundle.id, "manifest_sha256": _sha256(manifest)}))
-    os.replace(staged, folder / "champion.json")  # noqa: PTH105  # atomic, and over an old one
+def signature(manifest: bytes, key: bytes) -> bytes:
+    """What `manifest.hmac` holds: 64 hex digits and a line's end."""
+    return hmac.digest(key, manifest, "sha256").hex().encode() + b"\n"
 
 
-def _champion(folder: Path) -> tuple[str, str]:
-    path = folder / "champion.json"
-    named = _parse(_read(path), path)
-    bundle_id, promised = named.get("id"), named.get("manifest_sha256")
-    if not isinstance(bundle_id, str) or not isinstance(promised, str):
-        raise BundleError(f"{path} must name a bundle and its manifest's hash: {_REMEDY}")
-    return bundle_id, promised
+def unpack(bundle_id: str, read: Read, *, key: bytes = b"", promised: str | None = None) -> Bundle:
+    """The bundle behind `read`, verified.
+
+    Args:
+        key: if not empty, the manifest must be signed with it.
+        promised: the manifest's whole hash, where the champion's pointer gives it.
+
+    Raises:
+        BundleError: a file is missing, too large, changed, unsigned or of an unknown version.
+    """
+    listed = _listed(bundle_id, read, key, promised)
+    contents = {name: _verified(bundle_id, name, read, listed) for name in FILES}
+    spec = _spec(bundle_id, contents["spec.json"])
+    return Bundle(bundle_id, spec, contents["model.onnx"], contents["weights.safetensors"])
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"a model bundle needs {path}, which cannot be read: {_REMEDY}"
-        ) from error
+def unpack_spec(bundle_id: str, read: Read, *, key: bytes = b"") -> Spec:
+    """Only what the bundle says about itself, as well verified. Raises as `unpack`."""
+    return _spec(bundle_id, _verified(bundle_id, "spec.json", read, _listed(bundle_id, read, key)))
 
 
-def _verified(path: Path, promised: object) -> bytes:
-    content = _read(path)
-    if _sha256(content) != promised:
-        raise BundleError(f"{path} was changed after training (its hash differs): {_REMEDY}")
-    return content
+def manifest_of(bundle_id: str, read: Read) -> bytes:
+    """The manifest that the id names, its signature not looked at. Raises as `unpack`."""
+    digits = _named(bundle_id)[3]
+    manifest = read(MANIFEST, MOST_JSON)
+    if not sha256(manifest).startswith(digits):
+        raise BundleError(f"the manifest of {bundle_id} was changed after training: {REMEDY}")
+    return manifest
 
 
-def _parse(content: bytes, path: Path) -> dict[str, Any]:
+def parse(content: bytes, place: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BundleError: it is none.
+    """
     try:
         parsed = json.loads(content)
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {_REMEDY}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{place} is not JSON: {REMEDY}") from error
     if not isinstance(parsed, dict):
-        raise BundleError(f"{path} must hold one object: {_REMEDY}")
+        raise BundleError(f"{place} must hold one object: {REMEDY}")
     return parsed
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def as_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _sha256(content: bytes) -> str:
+def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _named(bundle_id: str) -> re.Match[str]:
+    if (named := _ID.fullmatch(bundle_id)) is None:
+        raise BundleError(
+            f"a bundle's id is a network, a frequency and 8 hex digits, such as "
+            f"nbeats-5m-0123abcd, found {bundle_id!r}"
+        )
+    return named
+
+
+def _listed(
+    bundle_id: str, read: Read, key: bytes, promised: str | None = None
+) -> dict[str, object]:
+    """The files' promised hashes, from a manifest that is the named, promised and signed one."""
+    manifest = manifest_of(bundle_id, read)
+    if promised is not None and sha256(manifest) != promised:
+        raise BundleError(f"the manifest of {bundle_id} is not the one that was promoted: {REMEDY}")
+    if key:
+        _require_signature(bundle_id, manifest, read, key)
+    parsed = parse(manifest, f"the manifest of {bundle_id}")
+    version, files = parsed.get("version"), parsed.get("files")
+    if isinstance(version, int) and version > _VERSION:
+        raise BundleError(
+            f"{bundle_id} was made by a newer release (manifest version {version}, this one reads "
+            f"{_VERSION}): update the program, or name an older bundle"
+        )
+    if version != _VERSION or not isinstance(files, dict) or set(files) != set(FILES):
+        raise BundleError(f"the manifest of {bundle_id} is of an unknown version: {REMEDY}")
+    return files
+
+
+def _require_signature(bundle_id: str, manifest: bytes, read: Read, key: bytes) -> None:
+    try:
+        found = read(SIGNATURE, MOST_JSON)
+    except BundleError as error:
+        raise BundleError(
+            f"ASTRA_BUNDLE_KEY is set, but {bundle_id} is not signed ({error}): if you trust it, "
+            f"run astra models sign {bundle_id}"
+        ) from error
+    if not hmac.compare_digest(found, signature(manifest, key)):
+        raise BundleError(
+            f"{SIGNATURE} of {bundle_id} was not made with this ASTRA_BUNDLE_KEY: set the key that "
+            f"signed it, or, if you trust the bundle, run astra models sign {bundle_id}"
+        )
+
+
+def _verified(bundle_id: str, name: str, read: Read, listed: dict[str, object]) -> bytes:
+    content = read(name, FILES[name])
+    if sha256(content) != listed[name]:
+        raise BundleError(
+            f"{name} of {bundle_id} was changed after training (its hash differs): {REMEDY}"
+        )
+    return content
+
+
+def _spec(bundle_id: str, content: bytes) -> Spec:
+    try:
+        spec = Spec.from_json(content)
+    except RecursionError as error:
+        raise BundleError(f"spec.json of {bundle_id} is nested too deep: {REMEDY}") from error
+    if not bundle_id.startswith(f"{spec.network}-{spec.frequency}-"):
+        raise BundleError(
+            f"{bundle_id} is a {spec.network} network for {spec.frequency} bars under another "
+            f"name: {REMEDY}"
+        )
+    return spec
+
+
+def load_bundle(folder: Path = BUNDLES, bundle_id: str | None = None) -> Bundle:
+    from model.forecast.homes import Folder
+    from model.forecast.registry import Registry
+
+    return Registry(Folder(folder)).load(bundle_id)
+
+
+def register(folder: Path, spec: Spec, onnx: bytes, weights: bytes) -> Bundle:
+    from model.forecast.homes import Folder
+    from model.forecast.registry import Registry
+
+    return Registry(Folder(folder)).register(spec, onnx, weights)
+
+
+def promote(folder: Path, bundle: Bundle) -> None:
+    import datetime as dt
+
+    from model.forecast.homes import Folder
+    from model.forecast.registry import Registry
+
+    Registry(Folder(folder)).promote(bundle.id, dt.datetime.now(dt.UTC), "forced")
