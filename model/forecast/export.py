@@ -52,8 +52,8 @@ def verify(onnx_bytes: bytes, network: Network, windows: Windows) -> None:
     for size in (1, 64):
         paths, _ = next(windows.batches(size, 1, seed=size))
         with torch.no_grad():
-            wanted = network(torch.from_numpy(paths)).numpy()
-        (found,) = session.run(None, {"paths": paths})
+            wanted = network(paths).numpy()
+        (found,) = session.run(None, {"paths": paths.numpy()})
         difference = float(np.abs(found - wanted).max())
         if not difference <= TOLERANCE:
             raise BundleError(

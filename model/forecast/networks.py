@@ -24,7 +24,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 from astra.errors import ConfigError
 
-Sizes = Mapping[str, float | str | bool]
+Sizes = Mapping[str, int | float | str | bool]
 
 _CLASSES: dict[str, type[TorchForecastingModel]] = {
     "nbeats": NBEATSModel,

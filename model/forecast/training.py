@@ -1,217 +1,236 @@
-"""Train N-BEATS on bars, export it, verify the export, register the bundle, make it champion.
+"""Fit a network to windows: vectorised batches, fixed seeds, checks, and a way back after a kill.
 
-The training side: imports torch, Lightning and darts. Steps are fixed, not epochs, and seeded: the
-same bars, preset and seed give the same weights on the same machine and libraries.
+The training side: imports torch and Lightning. Knows nothing of bars; `candidate.py` does. The
+same windows, plan and seed give the same weights on the CPU of the same machine and libraries.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import platform
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from importlib import metadata
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import save
+from numpy.typing import NDArray
 
-from astra import __version__
-from astra.errors import InsufficientDataError
-from astra.predictions import QUANTILES
-from model.forecast.bundle import Bundle, promote, register
-from model.forecast.evaluate import decision_times, evaluate
-from model.forecast.export import export, one_thread, quiet, verify
-from model.forecast.networks import Network, Sizes
-from model.forecast.spec import Reference, Spec, Training, check
-from model.forecast.target import Scaler, normalise
-from model.forecast.windows import Windows, complete_windows
-from model.panel import Panel, build
+from astra.errors import DataError
+from model.forecast.export import one_thread, quiet
+from model.forecast.presets import Plan as Plan
 
 Progress = Callable[[int, int, float], None]
-LIBRARIES = ("darts", "numpy", "onnx", "onnxruntime", "pandas", "pytorch-lightning", "torch")
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Batch = tuple[NDArray[np.float32] | torch.Tensor, NDArray[np.float32] | torch.Tensor]
 
-SMALL: Sizes = {
-    "num_stacks": 4, "num_blocks": 1, "num_layers": 2, "layer_widths": 128,
-    "expansion_coefficient_dim": 8,
-}  # fmt: skip
+CHECK_BATCHES = 32  # of the validation windows, at most: a fixed draw of them, the same each time
+TOLD_EVERY = 10  # steps; to read the loss waits for the GPU
+
+
+class Sampler(Protocol):
+    """Windows to learn from: float32 inputs (B, window) and outcomes (B, horizon)."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, steps: int, seed: int) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
-    """What to train: the network, what it sees and predicts, and how long.
+class Device:
+    """Where to train, in Lightning's and in torch's words."""
 
-    Attributes:
-        location: weight of each quantile in the expected value; the middle three, as the tails are
-            estimated with the most noise.
-        weight_decay: strong, as what can be learned is a thousandth of the variance: on the same
-            bars 1.0 found a drift in half the steps of 0.01, 3.0 lost some of it.
-        validation: share of the sessions, the last ones, held out for the metrics; one session
-            between is left out of both.
-    """
-
-    frequency: str = "5m"
-    network: str = "nbeats"
-    sizes: Sizes = field(default_factory=lambda: dict(SMALL))
-    members: int = 1
-    scaler: Scaler = field(default_factory=Scaler)
-    window: int = 60
-    horizon: int = 12
-    allowed_gaps: int = 6
-    location: tuple[float, ...] = (0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0)
-    steps: int = 2000
-    batch: int = 1024
-    learning_rate: float = 1e-3
-    weight_decay: float = 1.0
-    validation: float = 0.15
+    accelerator: str
+    precision: str
+    torch: str
 
 
-STANDARD = Preset()
+def best_device() -> Device:
+    """The GPU where there is one, in mixed precision; else the CPU, in single."""
+    if torch.cuda.is_available():
+        brain_float = torch.cuda.is_bf16_supported()
+        return Device("gpu", "bf16-mixed" if brain_float else "16-mixed", "cuda")
+    return Device("cpu", "32-true", "cpu")
 
 
-def train(
-    frame: pd.DataFrame,
-    *,
-    preset: Preset = STANDARD,
+class Pinball(torch.nn.Module):  # type: ignore[misc]  # torch is not typed for mypy here
+    """The quantile loss of Koenker and Bassett (1978), mean over batch, steps and levels."""
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("levels", torch.tensor(levels))
+
+    def forward(
+        self, prediction: torch.Tensor, outcome: torch.Tensor, inputs: torch.Tensor
+    ) -> torch.Tensor:
+        missed = outcome[..., None] - prediction
+        return (self.levels * missed + torch.relu(-missed)).mean()
+
+
+def fit(
+    network: torch.nn.Module,
+    training: Sampler,
+    validation: Sampler | None,
+    plan: Plan,
     seed: int,
-    trained_on: str,
-    market: str,
-    folder: Path,
+    *,
+    loss: Loss,
     progress: Progress | None = None,
-) -> Bundle:
-    """Train on a bars frame and leave the champion in `folder`.
+    resume: Path | None = None,
+) -> int:
+    """Train `network` in place; the steps that its weights took.
+
+    Every `check_every` steps it is tried on validation windows. The weights of the best check are
+    the result, and after `patience` checks that were no better training stops. Without validation
+    windows it takes all the steps.
 
     Args:
-        frame: all its bars have a say: the bundle's `training.end` is the close of its last
-            session, and skill counts only after that.
-        trained_on: simulated, real or replay; `market`: its identity, as the store names it.
-        progress: called with (step, steps, loss) after each step.
+        network: (B, window) -> (B, horizon, Q), its first weights drawn by the caller.
+        loss: of (prediction, outcome, inputs); a module's buffers move to the device with it.
+        progress: called with (step, steps, loss) now and then, and after the last step.
+        resume: a folder of this training alone. A checkpoint is left there at each check, and a
+            training that finds one goes on from it to the same weights as an unbroken one.
 
     Raises:
-        InsufficientDataError: too few sessions or no complete window.
-        BundleError: preset or `trained_on` make no sense, or the exported network does not say
-            what the trained one says.
+        DataError: the loss on the validation windows is not finite.
     """
-    panel = build(frame)
-    held_out = _first_held_out(panel, preset)
-    windows = complete_windows(
-        panel, normalise(panel, preset.scaler), preset.window, preset.horizon,
-        before=int(np.flatnonzero(panel.session == held_out - 1)[0]),
-    )  # fmt: skip
-    spec = check(_spec(panel, preset, seed, trained_on, market, len(windows)))
-    network = fit(windows, preset, seed, progress)
-    onnx_bytes = export(network, preset.window)
-    verify(onnx_bytes, network, windows)
-    candidate = Bundle("candidate", spec, onnx_bytes, folder)
-    validation = [t for t in decision_times(panel) if t >= panel.sessions[held_out].opens_at]
-    metrics = evaluate(candidate, panel, validation).metrics()
-    bundle = register(
-        folder, replace(spec, metrics=metrics), onnx_bytes, save(network.state_dict())
-    )
-    promote(folder, bundle)
-    return bundle
-
-
-def fit(windows: Windows, preset: Preset, seed: int, progress: Progress | None = None) -> Network:
-    """The trained network, on one thread of the CPU."""
-    with one_thread(), torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(seed)
-        network = Network(
-            preset.network, preset.sizes, preset.members, preset.window, preset.horizon, QUANTILES
-        )
-        network.train()  # darts 0.48 shares one loss module, in eval mode after a first training
+    device = best_device()
+    # Lightning 2.6 cannot clip a fused optimizer's gradients under float16's loss scaling.
+    learner = _Learner(network, loss, plan, fused=device.precision != "16-mixed")
+    learner.train()  # darts 0.48 shares one loss module, in eval mode after a first training
+    watch = _Watch(plan, progress, resume)
+    with one_thread(), torch.random.fork_rng(), quiet():
         trainer = pl.Trainer(
-            max_steps=preset.steps, accelerator="cpu", devices=1, gradient_clip_val=1.0,
-            logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False,
+            max_steps=plan.steps, accelerator=device.accelerator, devices=1,
+            precision=device.precision, gradient_clip_val=1.0, num_sanity_val_steps=0,
+            callbacks=[watch], logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
-        batches = torch.utils.data.DataLoader(_Batches(windows, preset, seed), batch_size=None)
-        trainer.fit(_Learner(network, preset, progress), batches)
+        checks = None if validation is None else _Checks(validation, plan, seed)
+        trainer.fit(
+            learner, _Stretches(training, plan, seed, learner), checks,
+            ckpt_path=watch.checkpoint, weights_only=True,
+        )  # fmt: skip
+    network.to("cpu")
+    if watch.best is not None:
+        network.load_state_dict(watch.best)
     network.eval()
-    return network
+    return watch.best_step if watch.best is not None else int(trainer.global_step)
 
 
 class _Learner(pl.LightningModule):  # type: ignore[misc]  # Lightning is not typed for mypy here
-    """Minimises the quantile (pinball) loss of Koenker and Bassett (1978)."""
-
-    def __init__(self, network: Network, preset: Preset, progress: Progress | None) -> None:
+    def __init__(self, network: torch.nn.Module, loss: Loss, plan: Plan, *, fused: bool) -> None:
         super().__init__()
-        self.network, self.preset, self.progress = network, preset, progress
-        self.register_buffer("levels", torch.tensor(QUANTILES))
+        self.network, self.loss, self.plan, self.fused = network, loss, plan, fused
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        paths, outcome = batch
-        missed = outcome[..., None] - self.network(paths)
-        loss = torch.maximum(self.levels * missed, (self.levels - 1) * missed).mean()
-        if self.progress is not None:
-            self.progress(self.global_step + 1, self.preset.steps, float(loss.detach()))
-        return loss
+        inputs, outcome = batch
+        return self.loss(self.network(inputs).float(), outcome, inputs)
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+        inputs, outcome = batch
+        found = self.loss(self.network(inputs).float(), outcome, inputs)
+        self.log("check", found, on_epoch=True, batch_size=len(inputs))
 
     def configure_optimizers(self) -> dict[str, object]:
-        preset = self.preset
+        plan = self.plan
         adam = torch.optim.AdamW(
-            self.network.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay
+            self.network.parameters(),
+            lr=plan.learning_rate,
+            weight_decay=plan.weight_decay,
+            fused=self.fused,
         )
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            adam, preset.learning_rate, total_steps=preset.steps, pct_start=0.1
+            adam, plan.learning_rate, total_steps=plan.steps, pct_start=0.1
         )
         return {"optimizer": adam, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
-class _Batches(torch.utils.data.IterableDataset):  # type: ignore[misc]  # as above
-    def __init__(self, windows: Windows, preset: Preset, seed: int) -> None:
-        self.windows, self.preset, self.seed = windows, preset, seed
+class _Watch(pl.Callback):  # type: ignore[misc]  # as above
+    """Keeps the best weights, stops in time, reports, and leaves a checkpoint at each check."""
+
+    def __init__(self, plan: Plan, progress: Progress | None, folder: Path | None) -> None:
+        self.plan, self.progress, self.folder = plan, progress, folder
+        self.best: dict[str, torch.Tensor] | None = None
+        self.best_step, self.score, self.waited = 0, math.inf, 0
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The last one that is whole."""
+        if self.folder is None or not (path := self.folder / "last.ckpt").exists():
+            return None
+        return path
+
+    def on_train_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        self._stop_in_time(trainer)  # a finished training that is opened again
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, learner: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        step = trainer.global_step
+        if self.progress is not None and (step % TOLD_EVERY == 0 or step == self.plan.steps):
+            self.progress(step, self.plan.steps, float(outputs["loss"]))
+
+    def on_validation_end(self, trainer: pl.Trainer, learner: _Learner) -> None:
+        score = float(trainer.callback_metrics["check"])
+        if not math.isfinite(score):
+            raise DataError(
+                f"training needs a finite loss on its validation windows, found {score} after "
+                f"{trainer.global_step} steps: lower the learning rate or look for absurd bars"
+            )
+        self.waited += 1
+        if score < self.score:
+            state = {k: v.cpu() for k, v in learner.network.state_dict().items()}
+            self.best = copy.deepcopy(state)
+            self.best_step, self.score, self.waited = int(trainer.global_step), score, 0
+        self._stop_in_time(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = self.folder / "part.ckpt"
+            trainer.save_checkpoint(part, weights_only=False)
+            part.replace(self.folder / "last.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("best", "best_step", "score", "waited")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def _stop_in_time(self, trainer: pl.Trainer) -> None:
+        if self.waited >= self.plan.patience:
+            trainer.should_stop = True
+
+
+class _Stretches:
+    """What Lightning takes for an epoch: the batches up to the next check, drawn by their place.
+
+    So a training that goes on from a checkpoint draws what an unbroken one does, dropout included.
+    """
+
+    def __init__(self, windows: Sampler, plan: Plan, seed: int, learner: _Learner) -> None:
+        self.windows, self.plan, self.seed, self.learner = windows, plan, seed, learner
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        preset = self.preset
-        for paths, outcome in self.windows.batches(preset.batch, preset.steps, self.seed):
-            yield torch.from_numpy(paths), torch.from_numpy(outcome)
+        plan, done = self.plan, int(self.learner.global_step)
+        steps = min(plan.check_every, plan.steps - done)
+        seed = int(np.random.SeedSequence((self.seed, done)).generate_state(1)[0])
+        torch.manual_seed(seed)
+        for inputs, outcome in self.windows.batches(plan.batch, steps, seed):
+            yield torch.as_tensor(inputs), torch.as_tensor(outcome)
 
 
-def _first_held_out(panel: Panel, preset: Preset) -> int:
-    sessions = len(panel.sessions)
-    held_out = sessions - max(1, round(preset.validation * sessions))
-    if held_out < 3:
-        raise InsufficientDataError(
-            f"training needs 3 sessions and {preset.validation:.0%} more to hold out, found "
-            f"{sessions}: give it more history"
-        )
-    return held_out
+class _Checks:
+    def __init__(self, windows: Sampler, plan: Plan, seed: int) -> None:
+        self.windows, self.plan, self.seed = windows, plan, seed
 
-
-def _spec(
-    panel: Panel, preset: Preset, seed: int, trained_on: str, market: str, windows: int
-) -> Spec:
-    training = Training(
-        trained_on=trained_on,
-        market=market,
-        start=panel.sessions[0].opens_at,
-        end=panel.sessions[-1].closes_at.astimezone(dt.UTC),
-        tickers=len(panel.tickers),
-        windows=windows,
-        steps=preset.steps,
-        batch=preset.batch,
-        learning_rate=preset.learning_rate,
-        weight_decay=preset.weight_decay,
-        seed=seed,
-    )
-    versions = {name: metadata.version(name) for name in LIBRARIES}
-    return Spec(
-        frequency=preset.frequency,
-        network=preset.network,
-        sizes=dict(preset.sizes),
-        members=preset.members,
-        scaler=preset.scaler,
-        window=preset.window,
-        horizon=preset.horizon,
-        allowed_gaps=preset.allowed_gaps,
-        quantiles=QUANTILES,
-        location=preset.location,
-        training=training,
-        reference=Reference((0.0,) * 9, 0.0, 0.0),
-        versions=versions | {"astra": __version__, "python": platform.python_version()},
-        metrics={},
-    )
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        size = self.plan.batch
+        steps = min(CHECK_BATCHES, math.ceil(len(self.windows) / size))
+        for inputs, outcome in self.windows.batches(size, steps, self.seed):
+            yield torch.as_tensor(inputs), torch.as_tensor(outcome)

@@ -1,0 +1,259 @@
+"""From bars to a bundle's content: train, export, verify the export, measure what was held out.
+
+Training side. Nothing is written here but the checkpoints of a training under way; who calls it
+registers what comes back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import platform
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+
+from astra import __version__
+from astra.errors import InsufficientDataError
+from astra.predictions import QUANTILES
+from model.evaluation import decision_times, evaluate
+from model.forecast.bundle import Bundle
+from model.forecast.export import export, verify
+from model.forecast.networks import Network
+from model.forecast.presets import Preset
+from model.forecast.record import Mark
+from model.forecast.serving import Forecaster
+from model.forecast.spec import Reference, Spec, Training, check
+from model.forecast.target import Normalised, horizon_scale, normalise
+from model.forecast.training import Pinball, Progress, best_device, fit
+from model.forecast.windows import Windows, complete_windows
+from model.panel import Panel
+
+LIBRARIES = ("darts", "numpy", "onnx", "onnxruntime", "pandas", "pytorch-lightning", "torch")
+CHECKED, HELD_OUT = 0.1, 0.15  # shares of the sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a bundle is made of."""
+
+    spec: Spec
+    onnx: bytes
+    weights: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """First sessions of the parts after the training part; one between two parts is in neither.
+
+    Attributes:
+        checked: where the windows begin that say when to stop.
+        held_out: where the sessions begin that had no say, for the metrics.
+    """
+
+    checked: int
+    held_out: int
+
+
+def train(
+    panel: Panel,
+    *,
+    preset: Preset,
+    seed: int,
+    trained_on: str,
+    market: str,
+    progress: Progress | None = None,
+    resume: Path | None = None,
+) -> Candidate:
+    """Train on all but the last part of a panel, measure on that.
+
+    Args:
+        panel: all its bars have a say: `training.end` is the close of its last session, and skill
+            counts only after that.
+        trained_on: simulated, real or replay; `market`: its identity, as the store names it.
+        progress: called with (step, steps, loss) now and then, over all members.
+        resume: a folder of this training alone, see `workplace`.
+
+    Raises:
+        InsufficientDataError: too few sessions or tickers, or no complete window.
+        ConfigError: darts refuses the network's sizes.
+        BundleError: preset or `trained_on` make no sense, or the exported network does not say
+            what the trained one says.
+        DataError: the training diverged.
+    """
+    split = _split(panel, preset)
+    normalised = normalise(panel, preset.sight.scaler)
+    learnt, checked = (_windows(panel, normalised, preset, part) for part in _parts(panel, split))
+    spec = check(_spec(panel, preset, seed, trained_on, market, len(learnt)))
+    network, steps = _fitted(learnt, checked, preset, seed, progress, resume)
+    onnx_bytes = export(network, preset.sight.window)
+    verify(onnx_bytes, network, checked)
+    spec = replace(spec, training=replace(spec.training, steps=steps))
+    weights = save(network.state_dict())
+    bundle = Bundle("candidate", spec, onnx_bytes, weights)
+    learned = panel.sessions[split.held_out - 1].closes_at
+    times = [t for t in decision_times(panel, spec.horizon) if t > learned]
+    spec = replace(
+        spec,
+        metrics=evaluate(
+            bundle, panel, times, baselines=("last value",), unseen_since=learned
+        ).metrics(),
+        reference=_reference(bundle, panel, normalised, times),
+    )
+    return Candidate(check(spec), onnx_bytes, weights)
+
+
+def workplace(var: Path, panel: Panel, preset: Preset, seed: int) -> Path:
+    """Where the checkpoints of this training lie: another bar, preset or seed is another folder."""
+    told = f"{panel.digest()['digest']} {preset} {seed} {_versions()}"
+    return var / "training" / hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def _fitted(
+    learnt: Windows, checked: Windows, preset: Preset, seed: int,
+    progress: Progress | None, resume: Path | None,
+) -> tuple[Network, int]:  # fmt: skip
+    """The mean of the members, each trained apart, and the most steps that one of them took."""
+    device, plan = best_device().torch, preset.plan
+    learnt, checked = learnt.to(device), checked.to(device)
+    together = _network(preset, preset.members, seed)
+    taken = []
+    for k, own_seed in enumerate(np.random.SeedSequence(seed).generate_state(preset.members)):
+        member = _network(preset, 1, int(own_seed))
+        taken.append(
+            fit(
+                member, learnt, checked, plan, int(own_seed), loss=Pinball(QUANTILES),
+                progress=_over_members(progress, k, preset.members),
+                resume=resume and resume / f"member-{k}",
+            )
+        )  # fmt: skip
+        together.members[k] = member.members[0]
+    return together.eval(), max(taken)
+
+
+def _network(preset: Preset, members: int, seed: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(
+            preset.network, preset.sizes, members, preset.sight.window, preset.sight.horizon,
+            QUANTILES,
+        )  # fmt: skip
+
+
+def _over_members(progress: Progress | None, k: int, members: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda step, steps, loss: progress(k * steps + step, members * steps, loss)
+
+
+def _split(panel: Panel, preset: Preset) -> Split:
+    """By sessions; across the night a part must be longer than the horizon."""
+    sessions, tickers = len(panel.sessions), len(panel.tickers)
+    least_tickers = preset.sight.scaler.min_names
+    if tickers < least_tickers:
+        raise InsufficientDataError(
+            f"training needs {least_tickers} tickers to tell the market from a ticker, found "
+            f"{tickers}: give it more of them"
+        )
+    least = 1 if preset.sight.frequency == "5m" else preset.sight.horizon + 1
+    held_out = sessions - max(least, round(HELD_OUT * sessions))
+    checked = held_out - 1 - max(least, round(CHECKED * sessions))
+    if checked - 1 < 3:
+        raise InsufficientDataError(
+            f"training needs 3 sessions, {CHECKED:.0%} more to know when to stop and "
+            f"{HELD_OUT:.0%} to hold out, found {sessions} in all: give it more history"
+        )
+    return Split(checked, held_out)
+
+
+def _parts(panel: Panel, split: Split) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows (since, before) to learn from and to check on."""
+    ends, starts, finish = np.searchsorted(
+        panel.session, (split.checked - 1, split.checked, split.held_out - 1)
+    ).tolist()
+    return (0, ends), (starts, finish)
+
+
+def _windows(
+    panel: Panel, normalised: Normalised, preset: Preset, part: tuple[int, int]
+) -> Windows:
+    since, before = part
+    sight = preset.sight
+    return complete_windows(panel, normalised, sight.window, sight.horizon, before, since)
+
+
+def _reference(
+    bundle: Bundle, panel: Panel, normalised: Normalised, times: list[dt.datetime]
+) -> Reference:
+    """What `spec.Reference` says, of the panel's rows from the first of `times` on."""
+    horizon, middle = bundle.spec.horizon, QUANTILES.index(0.5)
+    rows = np.searchsorted(panel.ends, [int(t.timestamp()) for t in times])
+    scale = horizon_scale(normalised.profile, panel, rows, horizon)[:, -1]
+    errors = []
+    for forecast, row, unit in zip(
+        Forecaster(bundle).forecasts_at(panel, times), rows, scale, strict=True
+    ):
+        served = np.array([mark is Mark.FORECAST for mark in forecast.marks])
+        missed = np.log(panel.close[row + horizon] / forecast.closes[:, -1, middle])
+        error = np.abs(missed) / (normalised.total_sigma[row] * unit)
+        known = served & np.isfinite(error)
+        errors.append(error[known].mean() if known.any() else np.nan)
+    daily = _by_day(np.array(errors), panel.session[rows])
+    feature = normalised.feature[rows.min() :]
+    deciles = np.nanquantile(feature, np.arange(1, 10) / 10)
+    return Reference(
+        tuple(np.round(deciles, 6).tolist()),
+        round(float(daily.mean()), 6),
+        round(float(daily.std(ddof=1)) if len(daily) > 1 else 0.0, 6),
+    )
+
+
+def _by_day(values: NDArray[np.float64], day: NDArray[np.int64]) -> NDArray[np.float64]:
+    known = np.isfinite(values)
+    days = np.unique(day[known])
+    return np.array([values[known & (day == d)].mean() for d in days])
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    return versions | {"astra": __version__, "python": platform.python_version()}
+
+
+def _spec(
+    panel: Panel, preset: Preset, seed: int, trained_on: str, market: str, windows: int
+) -> Spec:
+    plan, sight = preset.plan, preset.sight
+    training = Training(
+        trained_on=trained_on,
+        market=market,
+        start=panel.sessions[0].opens_at,
+        end=panel.sessions[-1].closes_at.astimezone(dt.UTC),
+        tickers=len(panel.tickers),
+        windows=windows,
+        steps=plan.steps,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
+        weight_decay=plan.weight_decay,
+        seed=seed,
+    )
+    return Spec(
+        frequency=sight.frequency,
+        network=preset.network,
+        sizes=dict(preset.sizes),
+        members=preset.members,
+        scaler=sight.scaler,
+        window=sight.window,
+        horizon=sight.horizon,
+        allowed_gaps=sight.allowed_gaps,
+        quantiles=QUANTILES,
+        location=preset.location,
+        training=training,
+        reference=Reference((0.0,) * 9, 0.0, 0.0),
+        versions=_versions(),
+        metrics={},
+    )

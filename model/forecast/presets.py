@@ -1,0 +1,135 @@
+"""What to train, read from a TOML file: the network, how long, and what it sees.
+
+`presets/` holds those that have a name. Imports no torch: a wrong file is refused at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from astra.errors import ConfigError
+from model.forecast.target import Scaler
+
+FOLDER = Path(__file__).resolve().parent / "presets"
+BY_FREQUENCY = {"5m": "small", "1d": "daily"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: at most; one batch each.
+        learning_rate: the highest of a one-cycle schedule (Smith and Topin, 2017).
+        weight_decay: of AdamW. Strong for returns, as what can be learned of them is a thousandth
+            of the variance: on the same bars 1.0 found a drift in half the steps of 0.01, 3.0 lost
+            some of it.
+        check_every: steps between two looks at the validation windows.
+        patience: looks without a better one before training stops.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    check_every: int
+    patience: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the network sees and foretells, in bars of `frequency`; see `spec.Spec`."""
+
+    frequency: str
+    window: int
+    horizon: int
+    allowed_gaps: int
+    scaler: Scaler = field(default_factory=Scaler)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A training, but for its bars and its seed.
+
+    Attributes:
+        sizes: arguments of darts' class, see `networks.py`.
+        members: networks trained apart, each from its own seed; their mean is the answer.
+        location: weight of each quantile in the expected value; the middle three, as the tails are
+            estimated with the most noise.
+    """
+
+    network: str
+    sizes: dict[str, int | float | str | bool]
+    plan: Plan
+    sight: Sight
+    members: int = 1
+    location: tuple[float, ...] = (0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0)
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=False)
+
+
+def read(name_or_path: str | Path) -> Preset:
+    """The preset of that name, or the one in that file.
+
+    Raises:
+        ConfigError: no such file, not TOML, or a key is missing, unknown or of the wrong type.
+    """
+    named = FOLDER / f"{name_or_path}.toml"
+    path = named if named.is_file() else Path(name_or_path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"a preset is {', '.join(names())} or a TOML file, {name_or_path} cannot be read: "
+            f"{error}"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the preset {path} is not TOML: {error}") from error
+    try:
+        preset = TypeAdapter(Preset).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"the preset {path} has a wrong {key}: {first['msg']}") from error
+    return _checked(preset, path)
+
+
+def names() -> list[str]:
+    """The presets that need no path."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def seen_at(preset: Preset, frequency: str) -> Preset:
+    """The preset for bars of `frequency`: where it was made for others, with our windows of them.
+
+    Raises:
+        ConfigError: there is no such frequency.
+    """
+    if frequency not in BY_FREQUENCY:
+        raise ConfigError(f"a frequency is one of {', '.join(BY_FREQUENCY)}, found {frequency!r}")
+    if preset.sight.frequency == frequency:
+        return preset
+    return replace(preset, sight=read(BY_FREQUENCY[frequency]).sight)
+
+
+def _checked(preset: Preset, path: Path) -> Preset:
+    """The same preset, if its numbers can be trained with."""
+    plan, sight = preset.plan, preset.sight
+    positive = {
+        "plan.steps": plan.steps, "plan.batch": plan.batch, "plan.patience": plan.patience,
+        "plan.check_every": plan.check_every, "plan.learning_rate": plan.learning_rate,
+        "sight.window": sight.window, "sight.horizon": sight.horizon, "members": preset.members,
+    }  # fmt: skip
+    for key, value in positive.items():
+        if value <= 0:
+            raise ConfigError(f"the preset {path} needs a {key} above 0, found {value}")
+    if sight.frequency not in BY_FREQUENCY:
+        raise ConfigError(
+            f"the preset {path} needs a sight.frequency of {', '.join(BY_FREQUENCY)}, "
+            f"found {sight.frequency!r}"
+        )
+    return preset
