@@ -1,7 +1,7 @@
 """The file of a decision's forecasts: `predictions_<stamp>_<tag>.csv` in the bucket.
 
-Columns: ticker, step (1 to 12), ts (start of the bar forecast, ISO in UTC), close and the quantiles
-q05 to q95, all USD. Model and as-of time stand in the object's metadata.
+Columns: ticker, step (1 is the next bar), ts (start of the bar forecast, ISO in UTC), close and the
+quantiles q05 to q95, all USD. Model and as-of time stand in the object's metadata.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from astra.errors import DataError
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in QUANTILES)
-_SINCE_0_3 = ("q10", "q90")
+_SINCE_0_3 = ("q10", "q90")  # earlier releases wrote files without them
 COLUMNS = ("ticker", "step", "ts", "close", *QUANTILE_COLUMNS)
 
 
@@ -31,6 +31,8 @@ def build(frame: pd.DataFrame) -> bytes:
 def parse(name: str, content: bytes, metadata: Mapping[str, str]) -> pd.DataFrame:
     """The frame of the store's table `forecasts`: `COLUMNS`, model_id and as_of, epoch seconds.
 
+    Quantiles that an earlier release did not forecast are NaN.
+
     Raises:
         DataError: one sentence naming the object and what is wrong.
     """
@@ -39,9 +41,9 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str]) -> pd.DataFram
         as_of = dt.datetime.fromisoformat(metadata["as_of"])
         times = pd.to_datetime(frame["ts"], utc=True).astype("datetime64[s, UTC]")
         frame["ts"] = times.astype("int64")
-        for name in _SINCE_0_3:
-            if name not in frame:
-                frame[name] = float("nan")
+        for column in _SINCE_0_3:
+            if column not in frame:
+                frame[column] = float("nan")
         numbers = ["close", *QUANTILE_COLUMNS]
         frame[numbers] = frame[numbers].astype("float64")
     except (ValueError, KeyError, UnicodeDecodeError, pd.errors.ParserError) as error:

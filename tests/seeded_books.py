@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from astra.predictions import QUANTILE_COLUMNS
 from astra.records import Account, Activity, OrderStatus, Position, Side
 from astra.sessions import HORIZON_BARS, Session, last_sessions
 from astra.store import Store
@@ -100,8 +101,7 @@ def forecasts_of(prices: dict[str, float], as_of: dt.datetime, seed: int) -> pd.
         for step in range(1, HORIZON_BARS + 1):
             middle = prices[ticker] * math.exp(drift * step)
             spread = 1.2e-3 * math.sqrt(step) * prices[ticker]
-            around = zip(("q05", "q25", "q50", "q75", "q95"), (-1.64, -0.67, 0, 0.67, 1.64),
-                         strict=True)  # fmt: skip
+            around = zip(QUANTILE_COLUMNS, (-1.64, -1.28, -0.67, 0, 0.67, 1.28, 1.64), strict=True)
             rows.append(
                 {"model_id": "nbeats-3f2a9c", "as_of": int(as_of.timestamp()), "ticker": ticker,
                  "step": step, "ts": int(as_of.timestamp()) + 300 * (step - 1), "close": middle}

@@ -112,7 +112,7 @@ def test_forecasts_never_change_once_recorded(store: Store) -> None:
         store.books.record_forecasts(rows.drop(columns="q95"))
     with pytest.raises(DataError, match="2 missing"):
         store.books.record_forecasts(rows.assign(close=np.nan))
-    assert set(FORECAST_COLUMNS) == set(rows.columns)
+    assert set(FORECAST_COLUMNS) == {*rows.columns, "q10", "q90"}
 
 
 def test_a_decision_is_kept_whole_and_once(store: Store) -> None:

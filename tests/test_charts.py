@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from astra.predictions import QUANTILE_COLUMNS
 from astra.sessions import NEW_YORK
 from frontend.charts import account_chart, fan_chart, sector_chart, trading_clock
 
@@ -73,7 +74,8 @@ def fan(as_of: dt.datetime, price: float) -> pd.DataFrame:
     steps = np.arange(1, 13)
     times = [as_of + dt.timedelta(minutes=5 * (int(s) - 1)) for s in steps]
     frame: dict[str, Any] = {"step": steps, "ts": times, "close": price + 0.1 * steps}
-    wide = {"q05": -1.0, "q25": -0.4, "q50": 0.0, "q75": 0.4, "q95": 1.0}
+    shifts = (-1.0, -0.8, -0.4, 0.0, 0.4, 0.8, 1.0)
+    wide = dict(zip(QUANTILE_COLUMNS, shifts, strict=True))
     return pd.DataFrame(frame | {q: frame["close"] + z * np.sqrt(steps) for q, z in wide.items()})
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import text
 from typer.testing import CliRunner
 
+from astra import predictions
 from astra.cli import db
 from astra.errors import ConfigError
+from astra.predictions import QUANTILE_COLUMNS
 from astra.sessions import last_sessions
-from astra.store import connect, open_store
-from tests.seeded_books import NOW, seed_store
+from astra.store import Store, connect, open_store
+from tests.seeded_books import MEMBERS, NOW, forecasts_of, seed_store
 
 
 @pytest.fixture
@@ -45,6 +54,51 @@ def test_every_database_can_be_upgraded(store_url: str) -> None:
     opened.migrate()
     assert opened.revision() == "0003"
     opened.close()
+
+
+def test_forecasts_of_an_earlier_release_stay_and_new_ones_join_them(store_url: str) -> None:
+    opened = connect(store_url)
+    set_back(opened, "0002")
+    row = "('m', 1000, 'A', {step}, 1000, 10, 8, 9, 10, 11, 12)"
+    with opened._dialect.writing("schema") as connection:
+        for step in (1, 2):
+            connection.execute(text(f"INSERT INTO forecasts VALUES {row.format(step=step)}"))  # noqa: S608
+    opened.migrate()
+    assert opened.revision() == "0003"
+    new = {"model_id": "m", "as_of": 1000, "ticker": "A", "step": [2, 3], "ts": 1000, "close": 10.0}
+    quantiles = dict(zip(QUANTILE_COLUMNS, range(7, 14), strict=True))
+    assert opened.books.record_forecasts(pd.DataFrame(new | quantiles)) == 1
+    found = opened.books.read("forecasts").to_pandas().set_index("step").sort_index()
+    assert found["q05"].tolist() == [8, 8, 7]
+    assert found["q95"].tolist() == [12, 12, 13]
+    assert found[["q10", "q90"]].isna().all(axis=1).tolist() == [True, True, False]
+    assert found.loc[3, ["q10", "q90"]].tolist() == [8, 12]
+    opened.close()
+
+
+def test_a_file_of_an_earlier_release_is_recorded(store: Store) -> None:
+    frame = forecasts_of(dict.fromkeys(MEMBERS, 100.0), NOW, seed=1)
+    frame["close"] = frame["q50"]
+    written = pd.read_csv(io.BytesIO(predictions.build(frame)))
+    old = written.drop(columns=["q10", "q90"]).to_csv(index=False).encode()
+    parsed = predictions.parse("p.csv", old, {"as_of": NOW.isoformat(), "model_id": "m"})
+    assert store.books.record_forecasts(parsed) == len(frame)
+    found = store.books.read("forecasts").to_pandas()
+    assert found[["q10", "q90"]].isna().all(axis=None)
+    assert np.allclose(found.groupby("ticker")["q95"].max(), frame.groupby("ticker")["q95"].max())
+
+
+def set_back(store: Store, revision: str) -> None:
+    """Make the tables those of an earlier release; they are empty."""
+    config = Config()
+    folder = Path(__file__).parents[1] / "astra" / "store" / "migrations"
+    config.set_main_option("script_location", str(folder))
+    with store._dialect.writing("schema") as connection:
+        config.attributes["connection"] = connection
+        if MigrationContext.configure(connection).get_current_revision() is None:
+            command.upgrade(config, revision)
+        else:
+            command.downgrade(config, revision)
 
 
 @pytest.mark.parametrize("wrong", ["oracle://x", "nonsense", "sqlite://"])

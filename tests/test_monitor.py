@@ -81,7 +81,7 @@ def drop_decision(settings: Settings, tag: str, forecast: bytes) -> None:
 
 
 def forecast_of(ticker: str) -> bytes:
-    rows = [(ticker, 1, int(TEN.timestamp()), 10.0, 9.0, 9.5, 10.0, 10.5, 11.0)]
+    rows = [(ticker, 1, int(TEN.timestamp()), 10.0, 9.0, 9.2, 9.5, 10.0, 10.5, 10.8, 11.0)]
     return predictions.build(pd.DataFrame(rows, columns=list(predictions.COLUMNS)))
 
 

@@ -24,6 +24,7 @@ from astra.store.universe import Member
 from astra.store.versions import bump, writing_books
 
 FORECAST_COLUMNS = tuple(column.name for column in schema.forecasts.columns)
+_NEEDED = [column.name for column in schema.forecasts.columns if not column.nullable]
 
 
 class EquityPoint(Protocol):
@@ -122,20 +123,20 @@ class Books:
     def record_forecasts(self, frame: pd.DataFrame) -> int:
         """Add forecasts (columns `FORECAST_COLUMNS`, instants in epoch seconds); how many are new.
 
-        What was forecast never changes: rows whose key is known are left alone.
+        What was forecast never changes: rows whose key is known are left alone. Quantiles that
+        earlier releases did not forecast may be missing.
 
         Raises:
-            DataError: a column is missing or a value is NaN.
+            DataError: another column is missing or a value of it is NaN.
         """
-        lacking = [c for c in FORECAST_COLUMNS if c not in frame.columns]
+        lacking = [c for c in _NEEDED if c not in frame.columns]
         if lacking:
             raise DataError(f"forecasts need the columns {', '.join(lacking)}: they are missing")
-        found = frame[list(FORECAST_COLUMNS)]
-        if bool(found.isna().any(axis=None)):
-            raise DataError(
-                f"forecasts must be complete, found {int(found.isna().sum().sum())} missing values"
-            )
-        columns = (found[c].tolist() for c in FORECAST_COLUMNS)
+        missing = int(frame[_NEEDED].isna().sum().sum())
+        if missing:
+            raise DataError(f"forecasts must be complete, found {missing} missing values")
+        found = frame.reindex(columns=list(FORECAST_COLUMNS))
+        columns = (found[c].astype(object).where(found[c].notna(), None) for c in FORECAST_COLUMNS)
         records = [
             dict(zip(FORECAST_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)
         ]

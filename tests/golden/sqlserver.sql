@@ -260,6 +260,14 @@ GO
 INSERT INTO versions (name, value) VALUES ('prices', 0), ('books', 0);
 GO
 
+-- migration 0003
+ALTER TABLE forecasts ADD q10 FLOAT(53) NULL;
+GO
+
+-- migration 0003
+ALTER TABLE forecasts ADD q90 FLOAT(53) NULL;
+GO
+
 -- once for each connection: temp tables, empty between transactions
 DROP TABLE IF EXISTS #staged_bars;
 DROP TABLE IF EXISTS #windows;
@@ -403,7 +411,7 @@ WHERE forecasts.model_id IN (?) AND forecasts.as_of IN (?) AND forecasts.ticker 
 GO
 
 -- insert_new, upsert: those that are not, many rows at a time
-INSERT INTO forecasts (model_id, as_of, ticker, step, ts, [close], q05, q25, q50, q75, q95) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO forecasts (model_id, as_of, ticker, step, ts, [close], q05, q25, q50, q75, q95, q10, q90) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 GO
 
 -- upsert: two bars as they are held

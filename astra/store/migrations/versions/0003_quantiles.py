@@ -12,3 +12,8 @@ down_revision = "0002"
 def upgrade() -> None:
     for name in ("q10", "q90"):
         op.add_column("forecasts", sa.Column(name, sa.Float(53)))
+
+
+def downgrade() -> None:
+    for name in ("q10", "q90"):
+        op.drop_column("forecasts", name)
