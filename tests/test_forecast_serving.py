@@ -11,15 +11,16 @@ import pytest
 
 from astra.bars import read_parquet
 from astra.errors import BundleError, DataError, InsufficientDataError
+from model.evaluation import decision_times, evaluate
 from model.forecast import skill
 from model.forecast.bundle import load_bundle
-from model.forecast.evaluate import decision_times, evaluate
 from model.forecast.record import Forecast, Mark
 from model.forecast.serving import Forecaster
 from model.panel import Panel, build
 from sandbox.listing import default_tickers
 from sandbox.market import simulated_bars
 
+NAIVE = ("last value",)
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
 
 
@@ -190,12 +191,14 @@ def test_a_planted_edge_is_found_and_bands_are_calibrated(
     found = measured(forecaster, market)
     assert found.on and not found.suspect
     assert 0.015 < found.used <= found.ic < 0.05
-    evaluation = evaluate(forecaster.bundle, market)
-    assert evaluation.coverage_90 == pytest.approx(0.90, abs=0.025)
-    assert evaluation.coverage_50 == pytest.approx(0.50, abs=0.03)
-    assert evaluation.mae_bp == pytest.approx(evaluation.naive_mae_bp, rel=0.01)
+    evaluation = evaluate(forecaster.bundle, market, baselines=NAIVE)
+    assert evaluation.metrics()["coverage_90"] == pytest.approx(0.90, abs=0.025)
+    assert evaluation.metrics()["coverage_50"] == pytest.approx(0.50, abs=0.03)
+    assert evaluation.metrics()["mae_bp"] == pytest.approx(
+        evaluation.metrics()["naive_mae_bp"], rel=0.01
+    )
     assert evaluation.decisions == found.decisions
-    assert ("rank IC", f"{found.ic:.4f} (t {found.t:.1f})") in evaluation.rows()
+    assert (evaluation.ic, evaluation.t) == pytest.approx((found.ic, found.t))
 
 
 def test_without_an_edge_skill_is_off(forecaster: Forecaster) -> None:
@@ -213,7 +216,6 @@ def test_serving_loads_no_training_library() -> None:
 import datetime as dt, sys
 from model.forecast.bundle import load_bundle
 from model.forecast.serving import Forecaster
-from model.forecast.evaluate import evaluate
 from model.panel import build
 from sandbox.market import simulated_bars
 first, last = dt.date(2026, 5, 4), dt.date(2026, 5, 6)
@@ -234,9 +236,11 @@ def test_on_recorded_bars_the_bands_hold_and_the_middle_is_no_better_than_the_la
 ) -> None:
     frame = read_parquet(str(test_data / "us_5m_2024_17tickers_MIT.parquet"))
     recent = build(frame[frame["ts"] >= frame["ts"].max() - 60 * 86400])
-    evaluation = evaluate(forecaster.bundle, recent)
-    assert evaluation.days > 20
-    assert 0.86 < evaluation.coverage_90 < 0.94
-    assert 0.45 < evaluation.coverage_50 < 0.60
-    assert evaluation.mae_bp == pytest.approx(evaluation.naive_mae_bp, rel=0.02)
+    evaluation = evaluate(forecaster.bundle, recent, baselines=NAIVE)
+    assert len(evaluation.dates) > 20
+    assert 0.86 < evaluation.metrics()["coverage_90"] < 0.94
+    assert 0.45 < evaluation.metrics()["coverage_50"] < 0.60
+    assert evaluation.metrics()["mae_bp"] == pytest.approx(
+        evaluation.metrics()["naive_mae_bp"], rel=0.02
+    )
     assert abs(evaluation.t) < 3

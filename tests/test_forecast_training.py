@@ -13,7 +13,7 @@ from safetensors.numpy import load as load_tensors
 
 from astra.errors import BundleError, InsufficientDataError
 from model.forecast.bundle import Bundle, load_bundle
-from model.forecast.evaluate import decision_times
+from model.evaluation import decision_times
 from model.forecast.export import verify
 from model.forecast.nbeats import NBeats
 from model.forecast.serving import Forecaster

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,32 +62,74 @@ def backtest(
 
 
 def train(
-    bars: BarsFile = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="seed of the simulated market")] = 7,
+    bars: Annotated[
+        Path | None,
+        typer.Option(
+            "--bars", help="a Parquet file of 5-minute or daily bars to learn from", metavar="FILE"
+        ),
+    ] = None,
+    frequency: Annotated[str, typer.Option(metavar="5m|1d", help="of the bars")] = "5m",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="small (minutes on two cores), daily, paper (made for a GPU) or a TOML file; "
+            "default: small, with daily bars daily",
+        ),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="N", help="nbeats, nhits, tide, tsmixer or nlinear")
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(min=1, max=50, metavar="N", help="networks whose mean is the forecast"),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="S", help="of the weights and of the simulated market")
+    ] = 7,
     edge: Edge = 0.04,
     tickers: Tickers = 100,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="use it at once, measured against nothing")
+    ] = False,
 ) -> None:
-    """Train an N-BEATS network, verify it, and put it in use.
+    """Train a network, verify it and register it; the first of a frequency is used at once.
 
     Without a file it learns from the simulated market of 2023: another seed and other days than
-    `astra run` trades.
+    `astra run` trades. Started again after a kill it goes on where it was.
     """
-    from astra.cli import study
+    from astra.cli import training
 
-    bundle = study.train(bars, seed, edge, tickers, read_settings().bundles, err)
-    out.print(f"promoted {bundle}")
+    asked = training.Asked(bars, frequency, preset, network, members, seed, edge, tickers, promote)
+    training.show(training.run(asked, read_settings(), err), out)
 
 
 def evaluate(
-    bars: BarsFile = None,
-    seed: Seed = 1,
-    edge: Edge = 0.04,
-    tickers: Tickers = DEFAULT_TICKERS,
     bundle: Annotated[
         str | None, typer.Option(metavar="ID", help="a trained network; default: the one in use")
     ] = None,
+    bars: BarsFile = None,
+    last_sessions: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="the last sessions alone; earlier ones are history"),
+    ] = None,
+    frequency: Annotated[
+        str, typer.Option(metavar="5m|1d", help="whose network is in use, without --bundle")
+    ] = "5m",
+    seed: Seed = 1,
+    edge: Edge = 0.04,
+    tickers: Tickers = DEFAULT_TICKERS,
+    charts: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="write PNG charts there")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Hold a network's forecasts against the last value, on sessions it has not seen."""
-    from astra.cli import study
+    """Hold a network's forecasts against simple ones and what came, on sessions it has not seen."""
+    from astra.cli import evaluating
 
-    study.evaluate(bars, seed, edge, tickers, read_settings().bundles, bundle, out)
+    asked = evaluating.Asked(bundle, bars, last_sessions, frequency, tickers, edge, seed, charts)
+    found = evaluating.run(asked, read_settings())
+    if as_json:
+        print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
+    else:
+        evaluating.show(found, out)

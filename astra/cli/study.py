@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 # The simulated market to learn from: other days and, by default, another seed than `run` trades.
 TRAINING_DAYS = dt.date(2023, 1, 3), dt.date(2023, 12, 29)
@@ -52,32 +51,6 @@ def train(
     for name, value in sorted(bundle.spec.metrics.items()):
         console.print(f"  {name:16} {value:.4f}")
     return bundle.id
-
-
-def evaluate(
-    bars: Path | None,
-    seed: int,
-    edge: float,
-    tickers: int,
-    folder: Path,
-    bundle_id: str | None,
-    console: Console,
-) -> None:
-    """Print what a bundle's forecasts were worth on sessions after its training."""
-    from model.forecast.bundle import load_bundle
-    from model.forecast.evaluate import evaluate as evaluate_bundle
-    from model.panel import build
-
-    bundle = load_bundle(folder, bundle_id)
-    frame, market = _bars(bars, seed, edge, tickers, EVALUATION_DAYS)
-    found = evaluate_bundle(bundle, build(frame))
-    if bars is None:
-        console.print(f"SIMULATED, edge planted: IC {edge:.3f}, measured: IC {found.ic:.3f}.")
-    title = f"{bundle.id} on {market}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
-    for name, value in found.rows():
-        table.add_row(name, value)
-    console.print(table)
 
 
 def _bars(

@@ -181,9 +181,10 @@ def _same_bars(panel: Panel, rows: Rows, horizon: int, back: int) -> Rows:
         return np.where(same, earlier, -1)
     starts = np.searchsorted(panel.session, np.arange(len(panel.sessions)))
     lengths = np.diff(np.append(starts, len(panel.ts)))
-    session = panel.session[rows] - back
+    there = panel.session[rows] >= back
+    session = np.where(there, panel.session[rows] - back, 0)
     slot = panel.slot[rows][:, None] + steps
-    inside = (session >= 0)[:, None] & (slot < lengths[session][:, None])
+    inside = there[:, None] & (slot < lengths[session][:, None])
     return np.where(inside, starts[session][:, None] + slot, -1)
 
 

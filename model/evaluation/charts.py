@@ -1,0 +1,156 @@
+"""Pictures of an evaluation as PNG files, drawn with matplotlib without a display.
+
+Importing it needs matplotlib, which comes with the training packages.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from astra.errors import ConfigError
+from model.evaluation.metrics import tested
+from model.evaluation.report import NEAR_NOMINAL, Evaluation
+from model.evaluation.walk import BANDS, NORMAL, OURS
+from model.forecast.skill import LEAST_DAYS, OFF_BELOW_T, ON_AT_T
+
+ACCENT, NEUTRAL, LOSS, INK = "#3b7ddd", "#8b95a5", "#cf5a60", "#2b3340"
+_STYLE = {
+    "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.titlesize": 11,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.edgecolor": NEUTRAL,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
+    "axes.axisbelow": True, "grid.color": NEUTRAL, "grid.alpha": 0.2, "xtick.color": INK,
+    "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False,
+}  # fmt: skip
+_WIDE = (9.0, 4.2)
+_TALL = (9.0, 5.4)
+
+
+def write(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
+    """`calibration.png`, `quantile_loss.png` and `rank_ic.png` in `folder`, made if need be.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    drawn = {
+        "calibration.png": calibration,
+        "quantile_loss.png": quantile_loss,
+        "rank_ic.png": daily_rank_ic,
+    }
+    paths = []
+    for name, draw in drawn.items():
+        with rc_context(_STYLE):
+            figure = draw(evaluation)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                figure.savefig(folder / name, dpi=160)
+            except OSError as error:
+                raise ConfigError(
+                    f"charts need a folder to write to, {folder} is none: {error}"
+                ) from error
+        paths.append(folder / name)
+    return tuple(paths)
+
+
+def calibration(evaluation: Evaluation) -> Figure:
+    """Share of closes inside each band by step, with its interval, against the nominal share."""
+    ours, normal = evaluation.bands[OURS], evaluation.bands[NORMAL]
+    steps = np.arange(1, len(ours.coverage) + 1)
+    figure = _figure(_WIDE, evaluation, "How often the close fell inside the band")
+    panels = figure.subplots(1, len(BANDS), sharex=True)
+    ends = np.concatenate([ours.low, ours.high, normal.coverage]) - np.array(BANDS)
+    reach = max(1.1 * float(np.abs(ends).max()), 1.5 * NEAR_NOMINAL)
+    for k, (axes, band) in enumerate(zip(panels, BANDS, strict=True)):
+        axes.axhspan(band - NEAR_NOMINAL, band + NEAR_NOMINAL, color=NEUTRAL, alpha=0.13, lw=0)
+        axes.axhline(band, color=NEUTRAL, lw=1, ls=(0, (4, 3)))
+        axes.plot(steps, normal.coverage[:, k], color=NEUTRAL, lw=1.4, label="normal band")
+        axes.fill_between(steps, ours.low[:, k], ours.high[:, k], color=ACCENT, alpha=0.18, lw=0)
+        axes.plot(steps, ours.coverage[:, k], color=ACCENT, lw=2.2, label="this network")
+        axes.set_ylim(band - reach, min(band + reach, 1.0))
+        axes.set_title(f"{band:.0%} band")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=(1, 2, 5, 10)))
+        _steps(axes)
+    panels[0].legend(loc="lower right", fontsize=9)
+    _note(figure, "Blue: 95 % interval, days drawn in blocks. Grey: 2 points around nominal.")
+    return figure
+
+
+def quantile_loss(evaluation: Evaluation) -> Figure:
+    """Quantile loss by step, ours and the normal band's, and by how much they differ."""
+    ours, normal = (evaluation.bands[name].pinball_bp for name in (OURS, NORMAL))
+    steps = np.arange(1, len(ours) + 1)
+    figure = _figure(_WIDE, evaluation, "Quantile loss of the forecast closes")
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, normal, color=NEUTRAL, lw=6, alpha=0.4, label="EWMA x time-of-day normal")
+    left.plot(steps, ours, color=ACCENT, lw=2, label="this network")
+    left.set_ylim(bottom=0)
+    left.set_title("Basis points of the price")
+    left.legend(loc="lower right", fontsize=9)
+    less = ours / normal - 1
+    right.bar(steps, less, width=0.62, color=np.where(less <= 0, ACCENT, LOSS))
+    right.axhline(0, color=NEUTRAL, lw=1)
+    right.set_title("This network less the normal band")
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (left, right):
+        _steps(axes)
+    found = evaluation.against_normal
+    _note(
+        figure,
+        f"Below 0 the network's bands are the better ones. Mean over days {found.mean:+.3f} bp "
+        f"(t {found.t:+.1f}).",
+    )
+    return figure
+
+
+def daily_rank_ic(evaluation: Evaluation) -> Figure:
+    """Each day's rank IC from the first tradable price, and the t of all days so far."""
+    daily = np.array(list(evaluation.daily_ic.values()))
+    place = np.arange(len(daily))
+    figure = _figure(_TALL, evaluation, "Rank IC from the first price that could be traded")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    above.bar(place, daily, width=0.7, color=np.where(daily >= 0, ACCENT, LOSS), alpha=0.75)
+    above.axhline(0, color=NEUTRAL, lw=1)
+    if len(daily):
+        above.axhline(daily.mean(), color=INK, lw=1.2, ls=(0, (4, 3)))
+        above.set_title(f"Of each day; mean {daily.mean():+.4f}")
+    so_far = [tested(daily[: k + 1]).t for k in range(len(daily))]
+    below.plot(place[LEAST_DAYS - 1 :], so_far[LEAST_DAYS - 1 :], color=ACCENT, lw=2.2)
+    for level, says in ((ON_AT_T, "skill on"), (OFF_BELOW_T, "off")):
+        below.axhline(level, color=NEUTRAL, lw=1, ls=(0, (4, 3)))
+        below.annotate(
+            says, (1.0, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+            textcoords="offset points", ha="right", fontsize=8.5, color=NEUTRAL,
+        )  # fmt: skip
+    below.axhline(0, color=NEUTRAL, lw=1)
+    below.set_title(f"t of all days so far, from the {LEAST_DAYS}th on")
+    shown = place[:: max(1, -(-len(place) // 8))]
+    days = [dt.date.fromisoformat(day) for day in evaluation.daily_ic]
+    below.set_xticks(shown, [f"{days[k].day} {days[k]:%b}" for k in shown])
+    return figure
+
+
+def _figure(size: tuple[float, float], evaluation: Evaluation, title: str) -> Figure:
+    figure = Figure(figsize=size, layout="constrained")
+    top = 1 - 0.68 / size[1]  # inches for the two lines above
+    figure.get_layout_engine().set(rect=(0.005, 0.05, 0.99, top - 0.05), wspace=0.06)  # type: ignore[union-attr]
+    figure.text(0.012, 1 - 0.16 / size[1], title, fontsize=13.5, fontweight="bold", va="top")
+    first, last = evaluation.dates[0], evaluation.dates[-1]
+    said = f"{evaluation.bundle} · {len(evaluation.dates)} days, {first} to {last}"
+    figure.text(0.012, 1 - 0.44 / size[1], said, fontsize=9, color=NEUTRAL, va="top")
+    return figure
+
+
+def _note(figure: Figure, text: str) -> None:
+    figure.text(0.012, 0.012, text, fontsize=8.5, color=NEUTRAL)
+
+
+def _steps(axes: Axes) -> None:
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
