@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from astra.errors import ConfigError
 from model.evaluation.metrics import tested
@@ -74,7 +75,7 @@ def calibration(evaluation: Evaluation) -> Figure:
         axes.plot(steps, ours.coverage[:, k], color=ACCENT, lw=2.2, label="this network")
         axes.set_ylim(band - reach, min(band + reach, 1.0))
         axes.set_title(f"{band:.0%} band")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(_percent)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=(1, 2, 5, 10)))
         _steps(axes)
     panels[0].legend(loc="lower right", fontsize=9)
@@ -97,7 +98,7 @@ def quantile_loss(evaluation: Evaluation) -> Figure:
     right.bar(steps, less, width=0.62, color=np.where(less <= 0, ACCENT, LOSS))
     right.axhline(0, color=NEUTRAL, lw=1)
     right.set_title("This network less the normal band")
-    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    right.yaxis.set_major_formatter(_percent)
     for axes in (left, right):
         _steps(axes)
     found = evaluation.against_normal
@@ -137,9 +138,9 @@ def daily_rank_ic(evaluation: Evaluation) -> Figure:
 
 
 def _figure(size: tuple[float, float], evaluation: Evaluation, title: str) -> Figure:
-    figure = Figure(figsize=size, layout="constrained")
     top = 1 - 0.68 / size[1]  # inches for the two lines above
-    figure.get_layout_engine().set(rect=(0.005, 0.05, 0.99, top - 0.05), wspace=0.06)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(rect=(0.005, 0.05, 0.99, top - 0.05), wspace=0.06)
+    figure = Figure(figsize=size, layout=layout)
     figure.text(0.012, 1 - 0.16 / size[1], title, fontsize=13.5, fontweight="bold", va="top")
     first, last = evaluation.dates[0], evaluation.dates[-1]
     said = f"{evaluation.bundle} · {len(evaluation.dates)} days, {first} to {last}"
@@ -154,3 +155,7 @@ def _note(figure: Figure, text: str) -> None:
 def _steps(axes: Axes) -> None:
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _percent(value: float, _: int) -> str:
+    return f"{100 * value:g}%".replace("-", "\N{MINUS SIGN}")
