@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from astra.cli.study import EVALUATION_DAYS
+from astra.cli.evaluating import SIMULATED_DAYS
 from astra.errors import DataError
 from astra.settings import Settings
 from astra.universe import sp500
@@ -173,7 +173,7 @@ def _bars(asked: Asked) -> tuple[pd.DataFrame, str]:
 
     if asked.bars:
         return read_parquet(str(asked.bars)), replay_market(asked.bars, None).identity
-    first, last = EVALUATION_DAYS
+    first, last = SIMULATED_DAYS["5m"]
     names = default_tickers(asked.tickers)
     frame = simulated_bars(names, seed=asked.seed, edge=asked.edge, first=first, last=last)
     return frame, f"simulated:{asked.seed}"

@@ -1,15 +1,15 @@
 """darts' networks as plain modules: (batch, window) -> (batch, horizon, quantiles).
 
-The only importer of darts under `model/`. Networks are named as in darts and built by its own
-classes, so what is trained here opens there again, see `as_darts`. Private names of darts 0.48
-(written against 0.48.1): `_init_model` and `_train_sample_from_shapes`; its public `fit` builds a
-series object per ticker, and its ONNX export fixes the batch at 1. Training side: imports torch and
-darts, 5 s and 500 MB.
+The only importer of darts' networks. They are named as in darts and built by its own classes, so
+what is trained here opens there again, see `as_darts`. Private names of darts 0.48 (written against
+0.48.1): `_init_model`, `_train_sample_from_shapes`, `_fit_called`; its public `fit` builds a series
+object per ticker, and its ONNX export fixes the batch at 1. Training side: imports torch and darts,
+5 s and 500 MB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ from darts.models.forecasting.torch_forecasting_model import (
 )
 from darts.utils.data.torch_datasets.utils import PLModuleInput
 from darts.utils.likelihood_models.torch import QuantileRegression
+from safetensors import SafetensorError
+from safetensors.torch import load
 
-from astra.errors import ConfigError
-
-Sizes = Mapping[str, int | float | str | bool]
+from astra.errors import BundleError, ConfigError
+from model.forecast.presets import Sizes
+from model.forecast.spec import Spec
 
 _CLASSES: dict[str, type[TorchForecastingModel]] = {
     "nbeats": NBEATSModel,
@@ -70,9 +72,42 @@ def darts_model(
             likelihood=QuantileRegression(list(quantiles)),
             **{**sizes, **_ALWAYS.get(name, {})},
         )
-    except (TypeError, ValueError) as error:
+        model.train_sample = _train_sample_from_shapes(
+            {"past_target": (window, 1), "future_target": (horizon, 1)}, dtype=np.float32
+        )
+        model.model = model._init_model()
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"darts cannot build {name} of {dict(sizes)}: {error}") from error
-    shapes = {"past_target": (window, 1), "future_target": (horizon, 1)}
-    model.train_sample = _train_sample_from_shapes(shapes, dtype=np.float32)
-    model.model = model._init_model()
     return model
+
+
+def as_darts(spec: Spec, weights: bytes) -> list[TorchForecastingModel]:
+    """A bundle's members as darts' own models, ready to `predict`; their mean is the bundle's.
+
+    A series to predict from is a path of `target.path` in float32, of at least `spec.window` steps
+    and any index: `model.predict(n, series=TimeSeries.from_values(path)` with
+    `predict_likelihood_parameters=True` gives the quantiles, in `target.outcomes`' unit.
+
+    Args:
+        weights: of the bundle, safetensors.
+
+    Raises:
+        BundleError: they are not the weights of such a network.
+    """
+    models = [
+        darts_model(spec.network, spec.sizes, spec.window, spec.horizon, spec.quantiles)
+        for _ in range(spec.members)
+    ]
+    try:
+        found = load(weights)
+        for k, model in enumerate(models):
+            own = f"members.{k}."
+            model.model.load_state_dict(
+                {name.removeprefix(own): w for name, w in found.items() if name.startswith(own)}
+            )
+            model._fit_called = True
+    except (SafetensorError, RuntimeError) as error:
+        raise BundleError(
+            f"these are no weights of {spec.members} {spec.network}: {error}"
+        ) from error
+    return models

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,22 @@ from model.forecast.target import Scaler
 
 FOLDER = Path(__file__).resolve().parent / "presets"
 BY_FREQUENCY = {"5m": "small", "1d": "daily"}
+Sizes = Mapping[str, int | float | str | bool]  # arguments of darts' class
+
+# darts' networks as small as that of the preset `small`, for those who name one and no sizes.
+SIZES: dict[str, Sizes] = {
+    "nbeats": {
+        "num_stacks": 4, "num_blocks": 1, "num_layers": 2, "layer_widths": 128,
+        "expansion_coefficient_dim": 8,
+    },
+    "nhits": {"num_stacks": 3, "num_blocks": 1, "num_layers": 2, "layer_widths": 128},
+    "nlinear": {},
+    "tide": {
+        "num_encoder_layers": 1, "num_decoder_layers": 1, "decoder_output_dim": 8,
+        "hidden_size": 128, "temporal_decoder_hidden": 32, "dropout": 0.1,
+    },
+    "tsmixer": {"hidden_size": 32, "ff_size": 32, "num_blocks": 2, "dropout": 0.1},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +73,13 @@ class Preset:
     """A training, but for its bars and its seed.
 
     Attributes:
-        sizes: arguments of darts' class, see `networks.py`.
         members: networks trained apart, each from its own seed; their mean is the answer.
         location: weight of each quantile in the expected value; the middle three, as the tails are
             estimated with the most noise.
     """
 
     network: str
-    sizes: dict[str, int | float | str | bool]
+    sizes: Sizes
     plan: Plan
     sight: Sight
     members: int = 1
@@ -103,6 +119,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
+def of_network(preset: Preset, network: str) -> Preset:
+    """The preset with another network, as small as that of `small`.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+    if preset.network == network:
+        return preset
+    return replace(preset, network=_known(network), sizes=SIZES[network])
+
+
 def seen_at(preset: Preset, frequency: str) -> Preset:
     """The preset for bars of `frequency`: where it was made for others, with our windows of them.
 
@@ -116,6 +143,15 @@ def seen_at(preset: Preset, frequency: str) -> Preset:
     return replace(preset, sight=read(BY_FREQUENCY[frequency]).sight)
 
 
+def _known(network: str) -> str:
+    if network not in SIZES:
+        raise ConfigError(
+            f"a network is one of {', '.join(SIZES)}, found {network!r}; LightGBM is no network, "
+            "astra evaluate holds it against one"
+        )
+    return network
+
+
 def _checked(preset: Preset, path: Path) -> Preset:
     """The same preset, if its numbers can be trained with."""
     plan, sight = preset.plan, preset.sight
@@ -127,6 +163,7 @@ def _checked(preset: Preset, path: Path) -> Preset:
     for key, value in positive.items():
         if value <= 0:
             raise ConfigError(f"the preset {path} needs a {key} above 0, found {value}")
+    _known(preset.network)
     if sight.frequency not in BY_FREQUENCY:
         raise ConfigError(
             f"the preset {path} needs a sight.frequency of {', '.join(BY_FREQUENCY)}, "
