@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from astra.cli.sandboxed import environment
 from astra.errors import BundleError, ConfigError, TemporaryError
 from astra.settings import HOUSE, Settings
 from model.forecast.bundle import FILES, MANIFEST, SIGNATURE
@@ -450,6 +452,23 @@ def test_a_promotion_whose_answer_was_lost_is_no_lost_race(faults: Faults) -> No
         faults.arm({"vendor": "storage", "method": "POST", "status": 503, "after": True})
         assert registry.promote(name, AT, "better").id == name
         assert faults.armed() == []
+
+
+def test_a_sandbox_runs_on_a_copy_of_the_champion_in_the_bucket(
+    place: Place, tmp_path: Path
+) -> None:
+    registry = place.registry("a key of our own")
+    name = registered(registry)
+    registry.promote(name, AT, "better")
+    settings = place.settings.model_copy(update={"bundle_key": SecretStr("a key of our own")})
+    urls = dict.fromkeys(("yahoo", "storage", "alpaca", "etl", "model", "monitor"), "http://there")
+    found = environment(settings, tmp_path, urls)
+    if isinstance(settings.bundles, Path):
+        assert "ASTRA_BUNDLES" not in found
+        return
+    copied = settings.model_copy(update={"bundles": Path(found["ASTRA_BUNDLES"])})
+    assert open_registry(copied).load() == registry.load()
+    assert tmp_path in Path(found["ASTRA_BUNDLES"]).parents
 
 
 def test_a_folder_that_cannot_be_written_names_the_setting(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Settings: typed, complete in their complaints, paper by default."""
 
+from pathlib import Path
+
 import pytest
 
 from astra import settings
@@ -59,3 +61,26 @@ def test_bars_that_a_decision_reads_cannot_be_forgotten_by_a_setting() -> None:
     with pytest.raises(ConfigError, match="ASTRA_KEEP_DAYS: bars of at least 61 days"):
         settings.load(_env_file=None, keep_days=30)
     assert settings.load(_env_file=None, keep_days=61).keep_days == 61
+
+
+def test_models_are_in_a_folder_or_in_a_bucket(monkeypatch) -> None:
+    monkeypatch.setenv("ASTRA_BUNDLES", "models/mine")
+    assert settings.load().bundles == Path("models/mine")
+    monkeypatch.setenv("ASTRA_BUNDLES", "gs://our-bucket/team/models")
+    assert settings.load().bundles == "gs://our-bucket/team/models"
+    for wrong in ("gs://", "gs:///models", "s3://bucket/models", "https://bucket/models"):
+        monkeypatch.setenv("ASTRA_BUNDLES", wrong)
+        with pytest.raises(ConfigError, match=r"ASTRA_BUNDLES.*a folder or in gs://BUCKET/PREFIX"):
+            settings.load()
+
+
+def test_the_key_of_the_models_is_never_shown(monkeypatch) -> None:
+    monkeypatch.setenv("ASTRA_BUNDLE_KEY", "hush")
+    assert "hush" not in repr(settings.load())
+
+
+def test_a_models_age_is_limited_unless_it_is_said_otherwise(monkeypatch) -> None:
+    assert settings.load().model_max_age_days == 365
+    monkeypatch.setenv("ASTRA_MODEL_MAX_AGE_DAYS", "-1")
+    with pytest.raises(ConfigError, match="ASTRA_MODEL_MAX_AGE_DAYS"):
+        settings.load()

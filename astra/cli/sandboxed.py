@@ -107,7 +107,26 @@ def environment(settings: Settings, folder: Path, urls: Mapping[str, str]) -> di
         "ASTRA_BUCKET": settings.bucket,
         "ASTRA_POLICY": settings.policy,
         "ASTRA_BENCHMARKS": settings.benchmarks,
+        **_bundles(settings, folder),
     }
+
+
+def _bundles(settings: Settings, folder: Path) -> dict[str, str]:
+    """Where the champion is: of one in a bucket a copy, as the sandbox's storage does not hold it.
+
+    Raises:
+        BundleError, ConfigError, TemporaryError: it cannot be had.
+    """
+    if isinstance(settings.bundles, Path):
+        return {}
+    from model.forecast.registry import open_registry
+
+    place = (folder / "bundles").resolve()
+    champion = open_registry(settings).load()
+    copied = open_registry(settings.model_copy(update={"bundles": place}))
+    copied.register(champion.spec, champion.onnx, champion.weights)
+    copied.promote_if_first(champion.id, dt.datetime.now(dt.UTC))
+    return {"ASTRA_BUNDLES": str(place)}
 
 
 def open_market(sandbox: Sandbox, options: Options) -> Opening:
