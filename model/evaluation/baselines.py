@@ -146,12 +146,14 @@ def examples(
 ) -> tuple[Floats, Floats]:
     """Lags (M, window) and outcomes (M, horizon) of complete windows that end before row `before`.
 
-    At most `most` of them, taken evenly over rows and tickers. Empty where there are none.
+    Of at most `most` places, drawn with a seed of their own. Empty where there are none.
     """
     origins = np.flatnonzero(panel.room(spec.horizon))
     origins = origins[(origins >= spec.window - 1) & (origins + spec.horizon < before)]
     tickers = len(panel.tickers)
-    pairs = np.arange(0, len(origins) * tickers, max(1, -(-len(origins) * tickers // most)))
+    pairs = np.arange(len(origins) * tickers)
+    if len(pairs) > most:
+        pairs = np.random.default_rng(0).choice(pairs, most, replace=False)
     rows, columns = origins[pairs // tickers], pairs % tickers
     lags = normalised.feature[rows[:, None] + np.arange(1 - spec.window, 1), columns[:, None]]
     outcome = outcomes(normalised, panel, rows, columns, spec.horizon)

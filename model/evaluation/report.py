@@ -235,16 +235,15 @@ def evaluate(
     if asked:
         walked = walk(Forecaster(bundle), panel, asked, names)
         if walked.points[OURS].cases.any():
-            return _figures(bundle, walked, baselines, cost_bp)
+            return figures(bundle, walked, baselines, cost_bp)
     raise InsufficientDataError(
         f"an evaluation needs forecasts with known outcomes, {len(asked)} decision times after "
         f"{end.date()} in {len(panel.sessions)} sessions gave none: load more history"
     )
 
 
-def _figures(
-    bundle: Bundle, walked: Walked, baselines: Sequence[str], cost_bp: float
-) -> Evaluation:
+def figures(bundle: Bundle, walked: Walked, baselines: Sequence[str], cost_bp: float) -> Evaluation:
+    """The figures of what was walked; at least one close must have been compared."""
     reach = bundle.spec.horizon if bundle.spec.frequency == "1d" else 1
     ours = walked.points[OURS]
     ics = rank_ic(ours.score, walked.tradable)
@@ -262,11 +261,11 @@ def _figures(
         decisions=int(np.isfinite(ics).sum()),
         closes=int(ours.cases.sum()),
         points={
-            name: _point_figures(name, points, walked, reach)
+            name: _pointfigures(name, points, walked, reach)
             for name, points in walked.points.items()
             if points.cases.any()
         },
-        bands={name: _band_figures(band, reach) for name, band in bands.items()},
+        bands={name: _bandfigures(band, reach) for name, band in bands.items()},
         against_normal=tested(losses[OURS] - losses[NORMAL], reach),
         close_ic=tested(by_day(rank_ic(ours.score, walked.from_close), walked.day), reach),
         daily_ic={
@@ -293,7 +292,7 @@ def _missing(baselines: Sequence[str], walked: Walked) -> dict[str, str]:
     return reasons
 
 
-def _point_figures(name: str, points: Points, walked: Walked, reach: int) -> PointFigures:
+def _pointfigures(name: str, points: Points, walked: Walked, reach: int) -> PointFigures:
     seen = points.cases.sum(axis=1) > 0
     cases = points.cases[seen]
     worse = BP * (_share(points.error[seen], cases) - _share(points.naive[seen], cases))
@@ -323,7 +322,7 @@ def _direction(score: Floats, walked: Walked, reach: int) -> Tested | None:
     return Tested(found.mean + 0.5, found.error, found.t, found.p, found.days)
 
 
-def _band_figures(band: Band, reach: int) -> BandFigures:
+def _bandfigures(band: Band, reach: int) -> BandFigures:
     cases = band.cases.sum(axis=0)
     counted = np.maximum(cases, 1.0)
     steps, levels = band.inside.shape[1:]

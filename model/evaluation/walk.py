@@ -178,17 +178,24 @@ def _compared(
         dates=tuple(panel.sessions[s].date for s in sessions),
         tradable=outcome[..., -1] + last[..., 0] - entry,
         from_close=outcome[..., -1],
-        points={k: _points(outcome, moves[k], usual, day, scores[k]) for k in moves},
+        points={k: point_sums(outcome, moves[k], usual, day, scores[k]) for k in moves},
         bands={
-            OURS: _band(outcome, quantiles, levels, day),
-            NORMAL: _band(outcome, normal, levels, day),
+            OURS: band_sums(outcome, quantiles, levels, day),
+            NORMAL: band_sums(outcome, normal, levels, day),
         },
     )
 
 
-def _points(
+def point_sums(
     outcome: Floats, moves: Floats, usual: Floats, day: NDArray[np.int64], score: Floats
 ) -> Points:
+    """Sums of moves' errors by day.
+
+    Args:
+        outcome, moves: (D, N, horizon), NaN where nothing is compared.
+        usual: what MASE is scaled by, (D, N, 1). day: place of each decision's day, (D,).
+        score: (D, N).
+    """
     error = np.abs(outcome - moves)
     cases = np.isfinite(error)
     scaled = error / usual
@@ -203,7 +210,8 @@ def _points(
     )
 
 
-def _band(outcome: Floats, quantiles: Floats, levels: Floats, day: NDArray[np.int64]) -> Band:
+def band_sums(outcome: Floats, quantiles: Floats, levels: Floats, day: NDArray[np.int64]) -> Band:
+    """Sums of the quantiles' losses and hits by day; `quantiles` is (D, N, horizon, Q)."""
     loss = metrics.pinball(outcome, quantiles, levels)
     cases = np.isfinite(loss)
     inside = []
