@@ -103,7 +103,7 @@ def _place(url: URL) -> str:
 def _bundle(settings: Settings) -> Check:
     from model.forecast.registry import open_registry
 
-    registry = open_registry(settings)
+    registry = open_registry(settings, retry_deadline=3.0)  # a check, not a job
     bundle = registry.load()
     training, limit = bundle.spec.training, settings.model_max_age_days
     kind = "signed and " if settings.bundle_key.get_secret_value() else ""

@@ -304,8 +304,11 @@ class Registry:
         return content
 
 
-def open_registry(settings: Settings) -> Registry:
+def open_registry(settings: Settings, *, retry_deadline: float | None = None) -> Registry:
     """The registry that ASTRA_BUNDLES names; nothing is read yet.
+
+    Args:
+        retry_deadline: seconds for a call to a bucket with its retries; default: those of a job.
 
     Raises:
         ConfigError: it is a bucket, and there are no credentials for one.
@@ -314,10 +317,15 @@ def open_registry(settings: Settings) -> Registry:
     if isinstance(settings.bundles, Path):
         return Registry(Folder(settings.bundles), key)
     # Google's client takes half a second to load: only for those who keep bundles there.
-    from astra.gcs import Bucket, connect
+    from astra.gcs import RETRY_DEADLINE, Bucket, connect
 
     name, _, prefix = settings.bundles.removeprefix("gs://").partition("/")
-    bucket = Bucket(connect(settings), name, timeout=settings.vendor_timeout)
+    bucket = Bucket(
+        connect(settings),
+        name,
+        timeout=settings.vendor_timeout,
+        retry_deadline=retry_deadline or RETRY_DEADLINE,
+    )
     return Registry(Prefix(bucket, f"{prefix.strip('/')}/".lstrip("/")), key)
 
 
