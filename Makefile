@@ -8,7 +8,7 @@ LOCK   := --constraint requirements.lock
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test soak setup train bench lint format check all clean
+.PHONY: help run up test soak setup train bench bench-accuracy rivals lint format check all clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -46,6 +46,19 @@ train: $(VENV)/.full ## train the champion again, on a simulated market of anoth
 bench: $(VENV)/.full ## measure; ONLY=store|forecast|portfolio|execution|pages|cycle
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
+bench-accuracy: $(VENV)/.full ## N-BEATS on M4, M3 and Tourism beside the naive methods (ten minutes)
+	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+# neuralforecast in an environment of its own, torch first as above; `make bench` uses it if it is there.
+$(VENV)-rivals/.done: benchmarks/rivals/requirements.txt
+	@$(PYTHON) -m venv $(VENV)-rivals
+	@echo "Installing the rivals' packages (a few minutes, once) ..."
+	@$(VENV)-rivals/bin/python -m pip install --quiet --disable-pip-version-check $$(grep ^torch== $<)
+	@$(VENV)-rivals/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+rivals: $(VENV)-rivals/.done ## install what the training benchmark compares with
+
 lint: $(VENV)/.full ## ruff, mypy --strict, the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -61,4 +74,4 @@ check: lint ## what CI checks before the tests
 all: setup test format lint ## install, test, format, lint
 
 clean: ## remove the environment and everything that runs left behind
-	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-rivals var .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""N-BEATS on public competitions: the proof that network and training are what they say."""

@@ -1,0 +1,66 @@
+"""One network trained on one data set and asked for its future: by the product's own training."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.accuracy.cases import BATCH, Case
+from benchmarks.accuracy.data import Series
+from benchmarks.accuracy.metrics import Errors, errors
+from benchmarks.accuracy.sampler import look_backs, ragged
+from model.forecast.networks import Network
+from model.forecast.training import Plan, fit
+
+Floats = NDArray[np.float64]
+
+SHAPE = {"num_stacks": 4, "num_blocks": 1, "num_layers": 3}
+LEAST_SIZE = 1e-3  # of both values, in levels of the look-back: below it an error counts as at it
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What one seed reached; `seconds` is of the processor."""
+
+    name: str
+    seed: int
+    errors: Errors
+    seconds: float
+
+
+def reached(case: Case, series: Series, seed: int) -> Trained:
+    """Train on the pasts, forecast, and compare with the futures."""
+    began = time.process_time()
+    found = errors(_forecast(case, series, seed), series)
+    return Trained(series.name, seed, found, time.process_time() - began)
+
+
+def _forecast(case: Case, series: Series, seed: int) -> Floats:
+    """The network's answer in the series' own units, shape (S, horizon)."""
+    horizon, window = series.horizon, case.window * series.horizon
+    sizes = SHAPE | {"layer_widths": case.width, "expansion_coefficient_dim": case.rank}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Network("nbeats", sizes, 1, window, horizon, (0.5,))
+    windows = ragged(series.past, window, horizon, case.history * horizon)
+    plan = Plan(
+        steps=case.steps, batch=BATCH, learning_rate=case.learning_rate, weight_decay=0.0,
+        check_every=case.steps, patience=1,
+    )  # fmt: skip
+    fit(network, windows, None, plan, seed, loss=_smape)
+    paths, level = look_backs(series.past, window)
+    with torch.inference_mode():
+        answer = network(torch.from_numpy(paths))[..., 0].numpy()
+    found: Floats = (answer * level).astype(np.float64)
+    return found
+
+
+def _smape(prediction: torch.Tensor, outcome: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """The N-BEATS authors' loss: sMAPE whose denominator passes no gradient on."""
+    said = prediction[..., 0]
+    size = outcome.abs() + said.detach().abs()
+    return ((outcome - said).abs() / size.clamp_min(LEAST_SIZE)).mean()
