@@ -194,7 +194,7 @@ def test_daily_forecasts_are_evaluated_at_every_close(daily: Panel) -> None:
     np.testing.assert_allclose(
         found.bands[OURS].pinball_bp, found.bands[NORMAL].pinball_bp, rtol=1e-6
     )
-    assert found.points["ridge"].days > 40
+    assert found.points["ridge"].days > 30
     walked = walk(Forecaster(bundle), daily, decision_times(daily), ())
     entry, leaves = daily.open[len(daily.ts) - 5], daily.close[-1]
     counted = np.isfinite(walked.tradable[-1])

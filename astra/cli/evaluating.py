@@ -161,19 +161,17 @@ def _bands(e: Evaluation) -> Table:
 
     ours, normal = e.bands["forecast"], e.bands["normal"]
     table = _table("Quantile loss and % of closes inside the bands, by step")
-    for name in ("\nstep", "loss\nbp", "normal\nband's", "\nless",
+    for name in ("\nstep", "loss\nbp", "less normal\nband's (t)",
                  *(f"in {band:.0%}\nband" for band in BANDS)):  # fmt: skip
         table.add_column(name, justify="right", no_wrap=True)
     for step, (mine, other) in enumerate(zip(ours.pinball_bp, normal.pinball_bp, strict=True)):
         inside = [_inside(e, step, band) for band in range(len(BANDS))]
-        table.add_row(
-            f"{step + 1}", f"{mine:.3f}", f"{other:.3f}", f"{mine / other - 1:+.1%}", *inside
-        )
+        less = f"{mine / other - 1:+.1%} ({e.against_normal_by_step[step].t:+.1f})"
+        table.add_row(f"{step + 1}", f"{mine:.3f}", less, *inside)
     mine, other = float(ours.pinball_bp.mean()), float(normal.pinball_bp.mean())
     overall = [f"{POINTS * share:.1f}            " for share in ours.overall]
-    table.add_row(
-        "all", f"{mine:.3f}", f"{other:.3f}", f"{mine / other - 1:+.1%}", *overall, style="bold"
-    )
+    less = f"{mine / other - 1:+.1%} ({e.against_normal.t:+.1f})"
+    table.add_row("all", f"{mine:.3f}", less, *overall, style="bold")
     return table
 
 

@@ -19,7 +19,7 @@ from astra.errors import ConfigError
 from model.evaluation.metrics import tested
 from model.evaluation.report import NEAR_NOMINAL, Evaluation
 from model.evaluation.walk import BANDS, NORMAL, OURS
-from model.forecast.skill import LEAST_DAYS, OFF_BELOW_T, ON_AT_T
+from model.forecast.skill import OFF_BELOW_T, ON_AT_T
 
 ACCENT, NEUTRAL, LOSS, INK = "#3b7ddd", "#8b95a5", "#cf5a60", "#2b3340"
 _STYLE = {
@@ -29,6 +29,7 @@ _STYLE = {
     "axes.axisbelow": True, "grid.color": NEUTRAL, "grid.alpha": 0.2, "xtick.color": INK,
     "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False,
 }  # fmt: skip
+_FIRST_T = 10  # days before a t is shown
 _WIDE = (9.0, 4.2)
 _TALL = (9.0, 5.4)
 
@@ -95,7 +96,9 @@ def quantile_loss(evaluation: Evaluation) -> Figure:
     left.set_title("Basis points of the price")
     left.legend(loc="lower right", fontsize=9)
     less = ours / normal - 1
-    right.bar(steps, less, width=0.62, color=np.where(less <= 0, ACCENT, LOSS))
+    right.bar(steps, less, width=0.62, color=np.where(less <= 0, ACCENT, LOSS), alpha=0.75)
+    reach = [1.96 * found.error for found in evaluation.against_normal_by_step] / normal
+    right.errorbar(steps, less, reach, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2.5)
     right.axhline(0, color=NEUTRAL, lw=1)
     right.set_title("This network less the normal band")
     right.yaxis.set_major_formatter(_percent)
@@ -104,8 +107,8 @@ def quantile_loss(evaluation: Evaluation) -> Figure:
     found = evaluation.against_normal
     _note(
         figure,
-        f"Below 0 the network's bands are the better ones. Mean over days {found.mean:+.3f} bp "
-        f"(t {found.t:+.1f}).",
+        f"Below 0 the network's bands are the better ones; lines: 95 % over days. All steps: "
+        f"{found.mean:+.3f} bp (t {found.t:+.1f}).",
     )
     return figure
 
@@ -122,7 +125,7 @@ def daily_rank_ic(evaluation: Evaluation) -> Figure:
         above.axhline(daily.mean(), color=INK, lw=1.2, ls=(0, (4, 3)))
         above.set_title(f"Of each day; mean {daily.mean():+.4f}")
     so_far = [tested(daily[: k + 1]).t for k in range(len(daily))]
-    below.plot(place[LEAST_DAYS - 1 :], so_far[LEAST_DAYS - 1 :], color=ACCENT, lw=2.2)
+    below.plot(place[_FIRST_T - 1 :], so_far[_FIRST_T - 1 :], color=ACCENT, lw=2.2)
     for level, says in ((ON_AT_T, "skill on"), (OFF_BELOW_T, "off")):
         below.axhline(level, color=NEUTRAL, lw=1, ls=(0, (4, 3)))
         below.annotate(
@@ -130,7 +133,7 @@ def daily_rank_ic(evaluation: Evaluation) -> Figure:
             textcoords="offset points", ha="right", fontsize=8.5, color=NEUTRAL,
         )  # fmt: skip
     below.axhline(0, color=NEUTRAL, lw=1)
-    below.set_title(f"t of all days so far, from the {LEAST_DAYS}th on")
+    below.set_title(f"t of all days so far, from the {_FIRST_T}th on")
     shown = place[:: max(1, -(-len(place) // 8))]
     days = [dt.date.fromisoformat(day) for day in evaluation.daily_ic]
     below.set_xticks(shown, [f"{days[k].day} {days[k]:%b}" for k in shown])

@@ -89,7 +89,7 @@ class Evaluation:
         closes: compared, over tickers, steps and decision times.
         points: by name, ours (`OURS`) first.
         bands: ours and the EWMA x time-of-day normal (`NORMAL`).
-        against_normal: our daily quantile loss less that of the normal band, bp.
+        against_normal: our daily quantile loss less that of the normal band, bp; and of each step.
         close_ic: our rank IC counted from the last close, which has the bid-ask bounce in it.
         daily_ic: the days' tradable rank IC, by ISO date.
         daily_pinball: our mean quantile loss of each day, bp, by ISO date.
@@ -106,6 +106,7 @@ class Evaluation:
     points: dict[str, PointFigures]
     bands: dict[str, BandFigures]
     against_normal: Tested
+    against_normal_by_step: tuple[Tested, ...]
     close_ic: Tested
     daily_ic: dict[str, float]
     daily_pinball: dict[str, float]
@@ -185,6 +186,7 @@ class Evaluation:
                 for name, found in self.bands.items()
             },
             "against_normal_bp": asdict(self.against_normal),
+            "against_normal_by_step_bp": [asdict(found) for found in self.against_normal_by_step],
             "close_ic": asdict(self.close_ic),
             "spread_bp": asdict(self.spread_bp),
             "net_spread_bp": asdict(self.net_spread_bp),
@@ -267,6 +269,7 @@ def figures(bundle: Bundle, walked: Walked, baselines: Sequence[str], cost_bp: f
         },
         bands={name: _bandfigures(band, reach) for name, band in bands.items()},
         against_normal=tested(losses[OURS] - losses[NORMAL], reach),
+        against_normal_by_step=_by_step(bands[OURS], bands[NORMAL], reach),
         close_ic=tested(by_day(rank_ic(ours.score, walked.from_close), walked.day), reach),
         daily_ic={
             walked.dates[day].isoformat(): float(ic)
@@ -336,6 +339,16 @@ def _bandfigures(band: Band, reach: int) -> BandFigures:
         high=high.reshape(steps, levels),
         overall=band.inside.sum(axis=(0, 1)) / cases.sum(),
     )
+
+
+def _by_step(ours: Band, normal: Band, reach: int) -> tuple[Tested, ...]:
+    """Daily quantile loss of ours less the normal's at each step, bp."""
+    found = []
+    for step in range(ours.cases.shape[1]):
+        cases = ours.cases[:, step]
+        less = BP * (ours.loss - normal.loss)[:, step]
+        found.append(tested(less[cases > 0] / cases[cases > 0], reach))
+    return tuple(found)
 
 
 def _share(sums: Floats, cases: Floats) -> Floats:
