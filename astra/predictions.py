@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import io
 from collections.abc import Mapping
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from astra.errors import DataError
+
+if TYPE_CHECKING:  # who serves forecasts needs the names of the quantiles alone
+    import pandas as pd
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * q):02d}" for q in QUANTILES)
@@ -22,6 +24,8 @@ COLUMNS = ("ticker", "step", "ts", "close", *QUANTILE_COLUMNS)
 
 def build(frame: pd.DataFrame) -> bytes:
     """The file's content; `frame` has `COLUMNS`, ts in epoch seconds."""
+    import pandas as pd
+
     shown = frame[list(COLUMNS)].copy()
     shown["ts"] = pd.to_datetime(shown["ts"], unit="s", utc=True).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     text: str = shown.to_csv(index=False, float_format="%.6f", lineterminator="\n")
@@ -36,6 +40,8 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str]) -> pd.DataFram
     Raises:
         DataError: one sentence naming the object and what is wrong.
     """
+    import pandas as pd
+
     try:
         frame = pd.read_csv(io.BytesIO(content), dtype={"ticker": "str"}, keep_default_na=False)
         as_of = dt.datetime.fromisoformat(metadata["as_of"])

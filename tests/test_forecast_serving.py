@@ -80,7 +80,7 @@ def test_a_forecast_names_the_next_twelve_bars(forecaster: Forecaster, panel: Pa
     assert forecast.tickers == TICKERS
     assert forecast.counts()[Mark.FORECAST] >= 6
     assert_sound(forecast)
-    np.testing.assert_array_equal(forecast.close, forecast.closes[:, :, 2])
+    np.testing.assert_array_equal(forecast.close, forecast.closes[:, :, 3])
 
 
 def test_past_scores_are_what_the_forecast_was_then(forecaster: Forecaster, panel: Panel) -> None:

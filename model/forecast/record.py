@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -16,7 +16,7 @@ class Mark(StrEnum):
     """Where a ticker's numbers come from."""
 
     FORECAST = "forecast"  # the network
-    BASELINE = "baseline"  # too gappy a look-back: no expected return, bands from volatility alone
+    BASELINE = "baseline"  # no expected return, bands from volatility alone
     UNUSABLE = "unusable"  # no price or no volatility yet: its numbers are NaN
 
 
@@ -37,6 +37,7 @@ class Forecast:
             (N, horizon, Q), ascending along the last axis; NaN if unusable.
         volatility: of the whole log return over the horizon, shape (N,); NaN if unusable.
         marks: N of them.
+        reasons: why a ticker's mark is not `FORECAST`, N of them; "" where it is.
         gaps: unknown returns in each look-back, shape (N,).
     """
 
@@ -50,6 +51,7 @@ class Forecast:
     closes: Floats
     volatility: Floats
     marks: tuple[Mark, ...]
+    reasons: tuple[str, ...]
     gaps: NDArray[np.int64]
 
     @property
@@ -84,3 +86,10 @@ class ForecastRecord:
     tickers: tuple[str, ...]
     score: Floats
     volatility: Floats
+
+    def as_kept(self) -> ForecastRecord:
+        """With the precision in which a record is kept: a float32's."""
+        score, volatility = (
+            values.astype(np.float32).astype(np.float64) for values in (self.score, self.volatility)
+        )
+        return replace(self, score=score, volatility=volatility)

@@ -13,14 +13,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from astra.sessions import FULL_DAY_BARS
 from model.panel import Panel
 
 Floats = NDArray[np.float64]
+_BLOCK = 64  # rows at a time, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +72,30 @@ def normalise(panel: Panel, scaler: Scaler) -> Normalised:
     returns = panel.log_returns()
     profile = _profile(panel, returns, scaler)
     season = profile[panel.session, panel.slot][:, None]
-    level = returns / season
-    total_sigma = _volatility(level, scaler)
-    total_scale = _lag(total_sigma) * season
-    scaled = returns / total_scale
-    market = _row_mean(np.clip(scaled, -scaler.clip, scaler.clip), scaler.min_names)
-    residual = (scaled - _lag(_beta(scaled, market, scaler)) * market) * total_scale
-    sigma = _volatility(residual / season, scaler)
-    feature = np.clip(residual / (_lag(sigma) * season), -scaler.clip, scaler.clip)
-    return Normalised(feature, residual, sigma, total_sigma, profile)
+    shape = returns.shape
+    feature, residual = np.empty(shape), np.empty(shape)
+    # One row more at the top: row t of these is what was known before bar t.
+    total_sigma, sigma, beta = (np.full((shape[0] + 1, shape[1]), np.nan) for _ in range(3))
+    of_all, of_own, of_market = (
+        _DecayingSums(half_life, kinds, shape)
+        for half_life, kinds in (
+            (scaler.sigma_half_life, 1), (scaler.sigma_half_life, 1), (scaler.beta_half_life, 2)
+        )
+    )  # fmt: skip
+    for start in range(0, shape[0], _BLOCK):
+        rows = slice(start, min(start + _BLOCK, shape[0]))
+        after = slice(rows.start + 1, rows.stop + 1)
+        level = returns[rows] / season[rows]
+        total_sigma[after] = _volatility(of_all, level, scaler.warm_up)
+        scaled = level / total_sigma[rows]
+        bounded = np.clip(scaled, -scaler.clip, scaler.clip)
+        market = _row_mean(bounded, scaler.min_names)
+        beta[after] = _beta(of_market, bounded, market, scaler.warm_up)
+        own = (scaled - beta[rows] * market) * total_sigma[rows]
+        residual[rows] = own * season[rows]
+        sigma[after] = _volatility(of_own, own, scaler.warm_up)
+        feature[rows] = np.clip(own / sigma[rows], -scaler.clip, scaler.clip)
+    return Normalised(feature, residual, sigma[1:], total_sigma[1:], profile)
 
 
 def look_backs(
@@ -101,13 +115,13 @@ def look_backs(
     tickers = feature.shape[1]
     paths = np.full((len(rows), tickers, window), np.nan)
     gaps = np.full((len(rows), tickers), window, np.int64)
-    inside = rows >= window - 1
-    if inside.any():
-        views = sliding_window_view(feature, window, axis=0)
-        taken = views[rows[inside] - (window - 1)]
-        known = np.isfinite(taken)
-        gaps[inside] = window - known.sum(axis=-1)
-        paths[inside] = path(np.where(known, taken, 0.0))
+    for k, row in enumerate(rows):
+        if row >= window - 1:
+            taken = feature[row - window + 1 : row + 1]
+            known = np.isfinite(taken)
+            gaps[k] = window - known.sum(axis=0)
+            summed = np.cumsum(np.where(known, taken, 0.0)[::-1], axis=0)[::-1]
+            paths[k] = (summed / -math.sqrt(window)).T
     paths[gaps > allowed_gaps] = np.nan
     return paths, gaps
 
@@ -164,32 +178,58 @@ def _profile(panel: Panel, returns: Floats, scaler: Scaler) -> Floats:
     return out
 
 
-def _beta(scaled: Floats, market: Floats, scaler: Scaler) -> Floats:
-    """EWMA regression of each ticker on the market, 1 until it is known, (T, N)."""
-    bounded = np.clip(scaled, -scaler.clip, scaler.clip)
-    together = _ewm(bounded * market, scaler.beta_half_life, scaler.warm_up)
-    alone = _ewm(np.where(np.isfinite(bounded), market**2, np.nan), scaler.beta_half_life, 1)
-    known = alone > 0
-    ratio = np.divide(together, alone, out=np.ones_like(together), where=known)
-    return np.where(np.isfinite(ratio), ratio, 1.0)
+class _DecayingSums:
+    """Sums of each column's past values that halve every `half_life` values, block after block.
+
+    An unknown value adds nothing and makes nothing older. A row's sums depend on earlier rows only.
+    """
+
+    def __init__(self, half_life: float, kinds: int, shape: tuple[int, ...]) -> None:
+        rows, columns = shape
+        decay = 0.5 ** (1.0 / half_life)
+        self._powers = decay ** np.arange(_BLOCK + 1)
+        self._weights = (1.0 - decay ** np.arange(rows + 1)) / (1.0 - decay)
+        self._sums = np.zeros((kinds, columns))
+        self._count = np.zeros(columns, np.int64)
+
+    def add(self, *values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+        """The sums after each row of a block, (kinds, rows, N), and how many values they have.
+
+        All kinds must be unknown in the same places.
+        """
+        present = np.isfinite(values[0])
+        fresh = np.cumsum(present, axis=0)
+        powers = self._powers[fresh]
+        known = np.where(present, np.stack(values), 0.0)
+        sums = (self._sums[:, None] + np.cumsum(known / powers, axis=1)) * powers
+        count = self._count + fresh
+        self._sums, self._count = sums[:, -1], count[-1]
+        return sums, count
+
+    def weights(self, count: NDArray[np.int64]) -> Floats:
+        """What the sums of `count` ones would be."""
+        found: Floats = self._weights[count]
+        return found
 
 
-def _volatility(returns: Floats, scaler: Scaler) -> Floats:
+def _volatility(sums: _DecayingSums, returns: Floats, warm_up: int) -> Floats:
     """EWMA volatility down each column; NaN while too young, and where nothing ever moved."""
-    variance = _ewm(returns**2, scaler.sigma_half_life, scaler.warm_up)
-    return np.sqrt(np.where(variance > 0, variance, np.nan))
+    (squares,), count = sums.add(returns**2)
+    known = (squares > 0) & (count >= max(warm_up, 1))
+    variance: Floats = np.full_like(squares, np.nan)
+    np.divide(squares, sums.weights(count), out=variance, where=known)
+    np.sqrt(variance, out=variance)
+    return variance
 
 
-def _ewm(values: Floats, half_life: int, warm_up: int) -> Floats:
-    """Exponentially weighted mean down each column over the values present."""
-    frame = pd.DataFrame(values).ewm(halflife=half_life, ignore_na=True, min_periods=warm_up)
-    return frame.mean().to_numpy(np.float64)
-
-
-def _lag(values: Floats) -> Floats:
-    out = np.full_like(values, np.nan)
-    out[1:] = values[:-1]
-    return out
+def _beta(sums: _DecayingSums, bounded: Floats, market: Floats, warm_up: int) -> Floats:
+    """EWMA regression of each ticker on the market, 1 until it is known, (rows, N)."""
+    together = bounded * market
+    (product, square), count = sums.add(together, np.where(np.isfinite(together), market**2, 0.0))
+    known = (square > 0) & (count >= max(warm_up, 1))
+    beta: Floats = np.ones_like(product)
+    np.divide(product, square, out=beta, where=known)
+    return beta
 
 
 def _row_mean(values: Floats, least: int) -> Floats:
