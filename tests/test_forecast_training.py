@@ -1,159 +1,203 @@
-"""Training: what may be learned from, and a tiny run from bars to a served champion."""
+"""Fitting: the same seed, the same weights; the best check wins; a kill costs nothing."""
 
-import dataclasses
-import datetime as dt
-import json
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from safetensors.numpy import load as load_tensors
+from numpy.typing import NDArray
 
-from astra.errors import BundleError, InsufficientDataError
-from model.forecast.bundle import Bundle, load_bundle
-from model.evaluation import decision_times
-from model.forecast.export import verify
-from model.forecast.nbeats import NBeats
-from model.forecast.serving import Forecaster
-from model.forecast.spec import Architecture
-from model.forecast.target import Scaler, look_backs, normalise
-from model.forecast.training import Preset, fit, train
-from model.forecast.windows import Windows, complete_windows
-from model.panel import build
-from sandbox.market import simulated_bars
+from astra.errors import DataError
+from model.forecast.training import Device, Loss, Pinball, Plan, best_device, fit
 
-TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
-TINY = Preset(architecture=Architecture(stacks=2, width=16, expansion=4), steps=50, batch=64)
+LEVELS = (0.1, 0.5, 0.9)
+PLAN = Plan(steps=50, batch=32, learning_rate=1e-2, weight_decay=0.01, check_every=10, patience=9)
 
 
-@pytest.fixture(scope="module")
-def frame() -> pd.DataFrame:
-    first, last = dt.date(2023, 5, 1), dt.date(2023, 5, 12)
-    return simulated_bars(TICKERS, seed=7, edge=0.04, first=first, last=last)
+class Drawn:
+    """Made-up windows whose outcome is `slope` times the last input, and noise."""
+
+    def __init__(self, slope: float, seed: int, size: int = 400) -> None:
+        rng = np.random.default_rng(seed)
+        self.inputs = rng.normal(size=(size, 6)).astype(np.float32)
+        noise = rng.normal(scale=0.3, size=(size, 2))
+        self.outcomes = (slope * self.inputs[:, -1:] + noise).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batches(
+        self, size: int, steps: int, seed: int
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        rng = np.random.default_rng(seed)
+        for _ in range(steps):
+            which = rng.integers(len(self), size=size)
+            yield self.inputs[which], self.outcomes[which]
 
 
-@pytest.fixture(scope="module")
-def windows(frame: pd.DataFrame) -> Windows:
-    panel = build(frame)
-    return complete_windows(panel, normalise(panel, Scaler()), 60, 12, before=500)
+def network(seed: int) -> torch.nn.Module:
+    """With dropout, so that torch's own generator has a say."""
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(
+        torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Dropout(0.2),
+        torch.nn.Linear(16, 6), torch.nn.Unflatten(1, (2, 3)),
+    )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def losses() -> list[float]:
-    return []
+def weights(of: torch.nn.Module) -> NDArray[np.float32]:
+    return torch.cat([p.detach().flatten() for p in of.parameters()]).numpy()
 
 
-@pytest.fixture(scope="module")
-def bundle(
-    frame: pd.DataFrame, losses: list[float], tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
-    folder = tmp_path_factory.mktemp("bundles")
-    return train(
-        frame,
-        preset=TINY,
-        seed=7,
-        trained_on="simulated",
-        market="simulated:7",
-        folder=folder,
-        progress=lambda step, steps, loss: losses.append(loss) if step <= steps else None,
-    )
+def fitted(seed: int = 1, plan: Plan = PLAN, folder: Path | None = None) -> NDArray[np.float32]:
+    trained = network(seed)
+    fit(trained, Drawn(1, 1), Drawn(1, 2), plan, seed, loss=Pinball(LEVELS), resume=folder)
+    return weights(trained)
 
 
-def test_a_tiny_run_leaves_a_champion_that_serves(bundle: Bundle, frame: pd.DataFrame) -> None:
-    champion = load_bundle(bundle.folder.parent)
-    assert champion == bundle
-    panel = build(frame)
-    forecast = Forecaster(champion).forecast(panel.known_at(decision_times(panel)[-1]))
-    assert forecast.model_id == bundle.id
-    assert np.isfinite(forecast.closes[forecast.usable]).all()
+def killed_at(step_of_death: int, folder: Path) -> None:
+    """Runs in a process of its own, which ends by signal 9."""
+
+    def die(step: int, steps: int, loss: float) -> None:
+        if step == step_of_death:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fit(
+        network(1), Drawn(1, 1), Drawn(1, 2), PLAN, 1, loss=Pinball(LEVELS), progress=die,
+        resume=folder,
+    )  # fmt: skip
 
 
-def test_the_specification_says_how_it_was_trained(bundle: Bundle, frame: pd.DataFrame) -> None:
-    training, panel = bundle.spec.training, build(frame)
-    assert training.end == panel.sessions[-1].closes_at, "held-out sessions had a say in metrics"
-    assert training.start == panel.sessions[0].opens_at
-    assert (training.tickers, training.steps, training.seed) == (8, 50, 7)
-    assert bundle.spec.versions["torch"] == str(torch.__version__)
-    held_out = 2  # of ten sessions
-    assert 0 < bundle.spec.metrics["decisions"] <= 6 * held_out
-    written = json.loads((bundle.folder / "spec.json").read_bytes())
-    assert written["metrics"]["naive_mae_bp"] > 0
+def loss_of(trained: torch.nn.Module, windows: Drawn) -> float:
+    inputs, outcomes = torch.from_numpy(windows.inputs), torch.from_numpy(windows.outcomes)
+    with torch.no_grad():
+        return float(Pinball(LEVELS)(trained(inputs), outcomes, inputs))
 
 
-def test_every_step_reports_its_loss_and_it_falls(bundle: Bundle, losses: list[float]) -> None:
-    assert len(losses) == bundle.spec.training.steps
-    assert np.mean(losses[-10:]) < np.mean(losses[:10])
-
-
-def test_the_weights_of_record_are_the_served_ones(bundle: Bundle, windows: Windows) -> None:
-    spec = bundle.spec
-    network = NBeats(spec.architecture, spec.window, spec.horizon, len(spec.quantiles))
-    saved = load_tensors((bundle.folder / "weights.safetensors").read_bytes())
-    network.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in saved.items()})
-    verify(bundle.onnx, network.eval(), windows)
-
-
-def test_an_export_that_differs_from_its_network_is_refused(
-    bundle: Bundle, windows: Windows
-) -> None:
-    torch.manual_seed(1)
-    other = NBeats(TINY.architecture, 60, 12, 5).eval()
-    with pytest.raises(BundleError, match="nothing was registered"):
-        verify(bundle.onnx, other, windows)
-
-
-def test_the_export_holds_no_folder_of_this_machine(bundle: Bundle) -> None:
-    assert b"site-packages" not in bundle.onnx and b".py" not in bundle.onnx
-
-
-def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(windows: Windows) -> None:
-    preset = dataclasses.replace(TINY, steps=3)
+def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone() -> None:
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    first, again, other = (fit(windows, preset, seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
+    first = fitted()
+    np.testing.assert_array_equal(first, fitted())
+    assert not np.array_equal(first, fitted(seed=2))
+    torch.random.set_rng_state(state)
+    trained = network(1)
+    state = torch.random.get_rng_state()
+    fit(trained, Drawn(1, 1), None, PLAN, 1, loss=Pinball(LEVELS))
     assert torch.equal(state, torch.random.get_rng_state())
     assert threads == torch.get_num_threads()
+    assert not trained.training
 
 
-def test_windows_have_no_gap_and_end_before_the_limit(windows: Windows) -> None:
-    panel, normalised = windows.panel, windows.normalised
-    assert len(windows) > 500
-    for row, column in zip(windows.rows[::37], windows.columns[::37], strict=True):
-        assert np.isfinite(normalised.feature[row - 59 : row + 1, column]).all()
-        assert np.isfinite(normalised.residual[row + 1 : row + 13, column]).all()
-        assert panel.session[row] == panel.session[row + 12]
-    assert windows.rows.max() + 12 < 500
-    holes = np.isnan(panel.close[:500]).any(axis=0)
-    assert holes.any(), "the market must have gaps for this test to say anything"
+def test_it_learns_the_quantiles_of_what_is_there() -> None:
+    plan = Plan(400, 64, 1e-2, 0.0, 100, 9)
+    trained, unseen = network(1), Drawn(1, 3)
+    steps = fit(trained, Drawn(1, 1), Drawn(1, 2), plan, 1, loss=Pinball(LEVELS))
+    assert steps in (100, 200, 300, 400)
+    inside = trained(torch.from_numpy(unseen.inputs)).detach().numpy()
+    covered = (unseen.outcomes >= inside[..., 0]) & (unseen.outcomes <= inside[..., 2])
+    assert 0.7 < covered.mean() < 0.9
+    assert np.corrcoef(inside[:, 0, 1], unseen.outcomes[:, 0])[0, 1] > 0.9
 
 
-def test_training_and_serving_see_the_same_input(windows: Windows) -> None:
-    which = np.arange(0, len(windows), 101)
-    paths, outcome = windows.taken(which)
-    served, _ = look_backs(windows.normalised.feature, windows.rows[which], 60)
-    wanted = served[np.arange(len(which)), windows.columns[which]].astype(np.float32)
-    np.testing.assert_array_equal(paths, wanted)
-    assert np.isfinite(outcome).all()
+def test_the_quantile_loss_is_the_one_of_koenker_and_bassett() -> None:
+    prediction = torch.tensor([[[1.0, 2.0, 4.0]]])
+    found = float(Pinball(LEVELS)(prediction, torch.tensor([[3.0]]), torch.zeros(1, 6)))
+    assert found == pytest.approx((0.1 * 2 + 0.5 * 1 + 0.1 * 1) / 3)
 
 
-def test_batches_are_drawn_by_the_seed(windows: Windows) -> None:
-    once, again = (next(windows.batches(8, 1, seed=3))[0] for _ in range(2))
-    np.testing.assert_array_equal(once, again)
-    assert not np.array_equal(once, next(windows.batches(8, 1, seed=4))[0])
+def test_progress_is_told_now_and_then_and_last() -> None:
+    told: list[tuple[int, int, float]] = []
+    plan = Plan(25, 8, 1e-2, 0.0, 7, 9)
+    fit(
+        network(1), Drawn(1, 1), Drawn(1, 2), plan, 1, loss=Pinball(LEVELS),
+        progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    assert [step for step, _, _ in told] == [10, 20, 25]
+    assert all(steps == 25 and math.isfinite(loss) for _, steps, loss in told)
 
 
-def test_too_little_history_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
-    two_days = frame[frame["ts"] < frame["ts"].min() + 2 * 86400]
-    with pytest.raises(InsufficientDataError, match="give it more history"):
-        train(two_days, preset=TINY, seed=1, trained_on="real", market="real", folder=tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_the_weights_of_the_best_check_are_kept_and_training_stops_in_time() -> None:
+    plan = Plan(500, 32, 1e-2, 0.0, check_every=10, patience=3)
+    told: list[int] = []
+    opposite = Drawn(-1, 2)
+    stopped, went_on = network(1), network(1)
+    steps = fit(
+        stopped, Drawn(1, 1), opposite, plan, 1, loss=Pinball(LEVELS),
+        progress=lambda step, steps, loss: told.append(step),
+    )  # fmt: skip
+    assert told[-1] == steps + 3 * 10, "three checks that were no better"
+    assert fit(went_on, Drawn(1, 1), None, plan, 1, loss=Pinball(LEVELS)) == 500
+    assert loss_of(stopped, opposite) < loss_of(went_on, opposite)
 
 
-def test_a_market_of_unknown_kind_is_refused_before_training(
-    frame: pd.DataFrame, tmp_path: Path
+def test_a_killed_training_goes_on_to_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=killed_at, args=(40, tmp_path))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert (tmp_path / "last.ckpt").exists()
+    told: list[int] = []
+    trained = network(7)
+    fit(
+        trained, Drawn(1, 1), Drawn(1, 2), PLAN, 1, loss=Pinball(LEVELS), resume=tmp_path,
+        progress=lambda step, steps, loss: told.append(step),
+    )  # fmt: skip
+    assert told == [40, 50], "it went on from the check at step 30"
+    np.testing.assert_array_equal(weights(trained), fitted())
+
+
+def test_a_training_that_stopped_early_is_not_taken_up_again(tmp_path: Path) -> None:
+    plan = Plan(500, 32, 1e-2, 0.0, check_every=10, patience=2)
+    loss = Pinball(LEVELS)
+    told: list[tuple[int, int, float]] = []
+    first, again = network(1), network(5)
+    steps = fit(first, Drawn(1, 1), Drawn(-1, 2), plan, 1, loss=loss, resume=tmp_path)
+    taken = fit(
+        again, Drawn(1, 1), Drawn(-1, 2), plan, 1, loss=loss, resume=tmp_path,
+        progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    assert (taken, told) == (steps, [])
+    np.testing.assert_array_equal(weights(first), weights(again))
+
+
+def test_a_training_that_diverges_is_an_error() -> None:
+    broken = Drawn(1, 1)
+    broken.outcomes[:] = np.nan
+    with pytest.raises(DataError, match="found nan after 10 steps: lower the learning rate"):
+        fit(network(1), broken, Drawn(1, 2), PLAN, 1, loss=Pinball(LEVELS))
+
+
+def test_any_loss_of_prediction_outcome_and_inputs_will_do() -> None:
+    def scaled(
+        prediction: torch.Tensor, outcome: torch.Tensor, inputs: torch.Tensor
+    ) -> torch.Tensor:
+        return (
+            ((prediction[..., 1] - outcome) / (1 + inputs.abs().mean(1, keepdim=True)))
+            .pow(2)
+            .mean()
+        )
+
+    loss: Loss = scaled
+    trained, before = network(1), loss_of(network(1), Drawn(1, 3))
+    fit(trained, Drawn(1, 1), None, PLAN, 1, loss=loss)
+    assert loss_of(trained, Drawn(1, 3)) < before
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "has_bf16", "wanted"),
+    [
+        (False, False, Device("cpu", "32-true", "cpu")),
+        (True, True, Device("gpu", "bf16-mixed", "cuda")),
+        (True, False, Device("gpu", "16-mixed", "cuda")),
+    ],
+)
+def test_the_gpu_is_taken_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, has_gpu: bool, has_bf16: bool, wanted: Device
 ) -> None:
-    with pytest.raises(BundleError, match="trained_on must be in"):
-        train(frame, preset=TINY, seed=1, trained_on="dreams", market="x", folder=tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    assert best_device() == wanted

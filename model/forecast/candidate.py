@@ -48,16 +48,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """First sessions of the parts after the training part; one between two parts is in neither.
+class Parts:
+    """What each part of a panel is for; one session between two parts is in neither.
 
     Attributes:
-        checked: where the windows begin that say when to stop.
-        held_out: where the sessions begin that had no say, for the metrics.
+        learnt: rows (since, before) to learn from.
+        checked: rows (since, before) of the windows that say when to stop.
+        unseen_since: nothing after it had a say in the weights; UTC.
     """
 
-    checked: int
-    held_out: int
+    learnt: tuple[int, int]
+    checked: tuple[int, int]
+    unseen_since: dt.datetime
 
 
 def train(
@@ -86,9 +88,10 @@ def train(
             what the trained one says.
         DataError: the training diverged.
     """
-    split = _split(panel, preset)
+    part = parts(panel, preset)
     normalised = normalise(panel, preset.sight.scaler)
-    learnt, checked = (_windows(panel, normalised, preset, part) for part in _parts(panel, split))
+    learnt = _windows(panel, normalised, preset, part.learnt)
+    checked = _windows(panel, normalised, preset, part.checked)
     spec = check(_spec(panel, preset, seed, trained_on, market, len(learnt)))
     network, steps = _fitted(learnt, checked, preset, seed, progress, resume)
     onnx_bytes = export(network, preset.sight.window)
@@ -96,16 +99,44 @@ def train(
     spec = replace(spec, training=replace(spec.training, steps=steps))
     weights = save(network.state_dict())
     bundle = Bundle("candidate", spec, onnx_bytes, weights)
-    learned = panel.sessions[split.held_out - 1].closes_at
-    times = [t for t in decision_times(panel, spec.horizon) if t > learned]
+    unseen = part.unseen_since
+    times = [t for t in decision_times(panel, spec.horizon) if t > unseen]
     spec = replace(
         spec,
         metrics=evaluate(
-            bundle, panel, times, baselines=("last value",), unseen_since=learned
+            bundle, panel, times, baselines=("last value",), unseen_since=unseen
         ).metrics(),
         reference=_reference(bundle, panel, normalised, times),
     )
     return Candidate(check(spec), onnx_bytes, weights)
+
+
+def parts(panel: Panel, preset: Preset) -> Parts:
+    """The sessions to learn from, then those to check on, then those held out.
+
+    Raises:
+        InsufficientDataError: too few sessions, or too few tickers to tell the market from one.
+    """
+    sessions, tickers = len(panel.sessions), len(panel.tickers)
+    least_tickers = preset.sight.scaler.min_names
+    if tickers < least_tickers:
+        raise InsufficientDataError(
+            f"training needs {least_tickers} tickers to tell the market from a ticker, found "
+            f"{tickers}: give it more of them"
+        )
+    daily = preset.sight.frequency == "1d"
+    least = preset.sight.horizon + 1 if daily else 1  # of a night's other side, or of one session
+    held_out = sessions - max(least, round(HELD_OUT * sessions))
+    checked = held_out - 1 - max(least, round(CHECKED * sessions))
+    if checked < 4:
+        raise InsufficientDataError(
+            f"training needs 3 sessions, {CHECKED:.0%} more to know when to stop and "
+            f"{HELD_OUT:.0%} to hold out, found {sessions} in all: give it more history"
+        )
+    before, since, end = np.searchsorted(
+        panel.session, (checked - 1, checked, held_out - 1)
+    ).tolist()
+    return Parts((0, before), (since, end), panel.sessions[held_out - 1].closes_at)
 
 
 def workplace(var: Path, panel: Panel, preset: Preset, seed: int) -> Path:
@@ -151,38 +182,10 @@ def _over_members(progress: Progress | None, k: int, members: int) -> Progress |
     return lambda step, steps, loss: progress(k * steps + step, members * steps, loss)
 
 
-def _split(panel: Panel, preset: Preset) -> Split:
-    """By sessions; across the night a part must be longer than the horizon."""
-    sessions, tickers = len(panel.sessions), len(panel.tickers)
-    least_tickers = preset.sight.scaler.min_names
-    if tickers < least_tickers:
-        raise InsufficientDataError(
-            f"training needs {least_tickers} tickers to tell the market from a ticker, found "
-            f"{tickers}: give it more of them"
-        )
-    least = 1 if preset.sight.frequency == "5m" else preset.sight.horizon + 1
-    held_out = sessions - max(least, round(HELD_OUT * sessions))
-    checked = held_out - 1 - max(least, round(CHECKED * sessions))
-    if checked - 1 < 3:
-        raise InsufficientDataError(
-            f"training needs 3 sessions, {CHECKED:.0%} more to know when to stop and "
-            f"{HELD_OUT:.0%} to hold out, found {sessions} in all: give it more history"
-        )
-    return Split(checked, held_out)
-
-
-def _parts(panel: Panel, split: Split) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows (since, before) to learn from and to check on."""
-    ends, starts, finish = np.searchsorted(
-        panel.session, (split.checked - 1, split.checked, split.held_out - 1)
-    ).tolist()
-    return (0, ends), (starts, finish)
-
-
 def _windows(
-    panel: Panel, normalised: Normalised, preset: Preset, part: tuple[int, int]
+    panel: Panel, normalised: Normalised, preset: Preset, rows: tuple[int, int]
 ) -> Windows:
-    since, before = part
+    since, before = rows
     sight = preset.sight
     return complete_windows(panel, normalised, sight.window, sight.horizon, before, since)
 

@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -14,8 +15,10 @@ import onnxruntime
 import torch
 
 from astra.errors import BundleError
-from model.forecast.networks import Network
-from model.forecast.windows import Windows
+
+if TYPE_CHECKING:
+    from model.forecast.networks import Network
+    from model.forecast.windows import Windows
 
 TOLERANCE = 1e-5
 _TALKATIVE = ("pytorch_lightning.utilities.rank_zero", "torch.onnx")
@@ -83,6 +86,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
             # Lightning 2.6 and the exporter of torch 2.13 use each other's retired names.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             yield

@@ -85,7 +85,7 @@ class Preset:
     members: int = 1
     location: tuple[float, ...] = (0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0)
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=False)
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 def read(name_or_path: str | Path) -> Preset:
@@ -143,10 +143,10 @@ def seen_at(preset: Preset, frequency: str) -> Preset:
     return replace(preset, sight=read(BY_FREQUENCY[frequency]).sight)
 
 
-def _known(network: str) -> str:
+def _known(network: str, called: str = "a network") -> str:
     if network not in SIZES:
         raise ConfigError(
-            f"a network is one of {', '.join(SIZES)}, found {network!r}; LightGBM is no network, "
+            f"{called} is one of {', '.join(SIZES)}, found {network!r}; LightGBM is no network, "
             "astra evaluate holds it against one"
         )
     return network
@@ -163,7 +163,7 @@ def _checked(preset: Preset, path: Path) -> Preset:
     for key, value in positive.items():
         if value <= 0:
             raise ConfigError(f"the preset {path} needs a {key} above 0, found {value}")
-    _known(preset.network)
+    _known(preset.network, f"the network of the preset {path}")
     if sight.frequency not in BY_FREQUENCY:
         raise ConfigError(
             f"the preset {path} needs a sight.frequency of {', '.join(BY_FREQUENCY)}, "

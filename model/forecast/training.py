@@ -94,7 +94,7 @@ def fit(
             training that finds one goes on from it to the same weights as an unbroken one.
 
     Raises:
-        DataError: the loss on the validation windows is not finite.
+        DataError: the loss is not finite.
     """
     device = best_device()
     # Lightning 2.6 cannot clip a fused optimizer's gradients under float16's loss scaling.
@@ -169,22 +169,20 @@ class _Watch(pl.Callback):  # type: ignore[misc]  # as above
     def on_train_batch_end(
         self, trainer: pl.Trainer, learner: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        step = trainer.global_step
-        if self.progress is not None and (step % TOLD_EVERY == 0 or step == self.plan.steps):
-            self.progress(step, self.plan.steps, float(outputs["loss"]))
+        step = int(trainer.global_step)
+        if step % TOLD_EVERY == 0 or step == self.plan.steps:
+            loss = _finite(float(outputs["loss"]), step)
+            if self.progress is not None:
+                self.progress(step, self.plan.steps, loss)
 
     def on_validation_end(self, trainer: pl.Trainer, learner: _Learner) -> None:
-        score = float(trainer.callback_metrics["check"])
-        if not math.isfinite(score):
-            raise DataError(
-                f"training needs a finite loss on its validation windows, found {score} after "
-                f"{trainer.global_step} steps: lower the learning rate or look for absurd bars"
-            )
+        step = int(trainer.global_step)
+        score = _finite(float(trainer.callback_metrics["check"]), step)
         self.waited += 1
         if score < self.score:
             state = {k: v.cpu() for k, v in learner.network.state_dict().items()}
             self.best = copy.deepcopy(state)
-            self.best_step, self.score, self.waited = int(trainer.global_step), score, 0
+            self.best_step, self.score, self.waited = step, score, 0
         self._stop_in_time(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
@@ -205,6 +203,15 @@ class _Watch(pl.Callback):  # type: ignore[misc]  # as above
     def _stop_in_time(self, trainer: pl.Trainer) -> None:
         if self.waited >= self.plan.patience:
             trainer.should_stop = True
+
+
+def _finite(loss: float, step: int) -> float:
+    if not math.isfinite(loss):
+        raise DataError(
+            f"training needs a finite loss, found {loss} after {step} steps: lower the learning "
+            "rate or look for absurd bars"
+        )
+    return loss
 
 
 class _Stretches:
