@@ -99,24 +99,24 @@ def measure(folder: Path, seeds: Sequence[int], *, on_held_out: bool = False) ->
 
 def line(goal: Goal, tasks: dict[str, Series], found: Sequence[Trained]) -> Line:
     """A goal's line; several data sets are averaged by their points, seed by seed."""
-    points = [tasks[name].future.size for name in goal.names]
     by_seed: dict[int, dict[str, Errors]] = {one.seed: {} for one in found}
     for one in found:
         by_seed[one.seed][one.name] = one.errors
-    reached_by = [
-        weighted([_measure(goal, of_seed[name]) for name in goal.names], points)
-        for of_seed in by_seed.values()
-    ]
-    value = statistics.median(reached_by)
+
+    def overall(of_one: dict[str, Errors]) -> float:
+        points = [tasks[name].future.size for name in goal.names]
+        each = [float(getattr(of_one[name], goal.measure.lower())) for name in goal.names]
+        return round(weighted(each, points), 3)
+
+    seeds = tuple(overall(of_seed) for of_seed in by_seed.values())
+    value = statistics.median(seeds)
     return Line(
         title=goal.title,
         measure=goal.measure,
-        value=round(value, 3),
-        seeds=tuple(round(one, 3) for one in reached_by),
+        value=value,
+        seeds=seeds,
         naive={
-            method: round(
-                weighted([_measure(goal, _naive(method, tasks[n])) for n in goal.names], points), 3
-            )
+            method: overall({name: naive_errors_of(method, tasks[name]) for name in goal.names})
             for method in METHODS
         },
         most=goal.most,
@@ -158,7 +158,8 @@ def _folder() -> Path:
     return Path(given)
 
 
-def _naive(method: str, series: Series) -> Errors:
+def naive_errors_of(method: str, series: Series) -> Errors:
+    """What one of `METHODS` scores."""
     past, horizon, period = series.past, series.horizon, series.period
     forecast = {
         "naive": lambda: naive(past, horizon),
@@ -166,10 +167,6 @@ def _naive(method: str, series: Series) -> Errors:
         "Naive2": lambda: naive2(past, horizon, period),
     }[method]()
     return errors(forecast, series)
-
-
-def _measure(goal: Goal, found: Errors) -> float:
-    return float(getattr(found, goal.measure.lower()))
 
 
 def _rounded(one: Trained) -> dict[str, Any]:

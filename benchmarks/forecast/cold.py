@@ -70,7 +70,8 @@ def against_darts(tickers: int, rounds: int) -> list[Row]:
 def _astra(folder: Path, tickers: int, days: int) -> Callable[[], Timed]:
     panel, path = serving.panel_of(tickers, days), folder / "panel.npz"
     arrays = {name: getattr(panel, name) for name in ("ts", "session", "slot", "open", "close")}
-    np.savez(path, tickers=np.array(panel.tickers), days=days, **arrays)
+    bounds = [[int(t.timestamp()) for t in (s.opens_at, s.closes_at)] for s in panel.sessions]
+    np.savez(path, tickers=np.array(panel.tickers), days=np.array(bounds), **arrays)
     return lambda: _process("first_astra.py", str(path))
 
 

@@ -47,7 +47,7 @@ def against_darts(preset: str, tickers: int, days: int, rounds: int, target: flo
     """
     import torch
 
-    from model.forecast.export import one_thread
+    from model.forecast.export import one_thread, quiet
 
     spec, onnx, network = trained(preset)
     panel = panel_of(tickers, days)
@@ -66,7 +66,7 @@ def against_darts(preset: str, tickers: int, days: int, rounds: int, target: flo
         lambda: _predicted(model, series, spec),
         lambda: _predicted(model, as_series(paths), spec),
     )
-    with one_thread():
+    with one_thread(), quiet():
         ours, torchs, darts, anew = in_turns(rounds, *[_repeating(work) for work in works])
     for other, whose in ((torchs, "torch"), (darts, "darts")):
         apart = float(np.abs(ours.answer - other.answer).max())
@@ -138,14 +138,18 @@ def in_darts(spec: Spec, network: Any) -> Any:
 
     A model that was never fitted predicts nothing, so it takes one step on one series first.
     """
+    import torch
     from darts.models import NBEATSModel
     from darts.utils.likelihood_models.torch import QuantileRegression
+
+    from model.forecast.export import quiet
 
     model = NBEATSModel(
         spec.window, spec.horizon, likelihood=QuantileRegression(list(spec.quantiles)),
         n_epochs=1, pl_trainer_kwargs=quiet_trainer(), **spec.sizes,
     )  # fmt: skip
-    model.fit(as_series(np.zeros((1, spec.window + spec.horizon), np.float32)), verbose=False)
+    with quiet(), torch.random.fork_rng():
+        model.fit(as_series(np.zeros((1, spec.window + spec.horizon), np.float32)), verbose=False)
     (member,) = network.members
     model.model.load_state_dict(member.state_dict())
     return model
