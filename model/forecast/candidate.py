@@ -14,15 +14,15 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save
 
 from astra import __version__
-from astra.errors import InsufficientDataError
+from astra.errors import ConfigError, InsufficientDataError
 from astra.predictions import QUANTILES
 from model.evaluation import decision_times, evaluate
-from model.forecast.bundle import Bundle
+from model.forecast.bundle import FILES, Bundle
 from model.forecast.export import export, verify
 from model.forecast.networks import Network
 from model.forecast.presets import Preset
@@ -83,7 +83,7 @@ def train(
 
     Raises:
         InsufficientDataError: too few sessions or tickers, or no complete window.
-        ConfigError: darts refuses the network's sizes.
+        ConfigError: darts refuses the network's sizes, or no registry takes so many weights.
         BundleError: preset or `trained_on` make no sense, or the exported network does not say
             what the trained one says.
         DataError: the training diverged.
@@ -106,7 +106,7 @@ def train(
         metrics=evaluate(
             bundle, panel, times, baselines=("last value",), unseen_since=unseen
         ).metrics(),
-        reference=_reference(bundle, panel, normalised, times),
+        reference=_reference(bundle, panel, normalised, part, times),
     )
     return Candidate(check(spec), onnx_bytes, weights)
 
@@ -153,6 +153,7 @@ def _fitted(
     device, plan = best_device().torch, preset.plan
     learnt, checked = learnt.to(device), checked.to(device)
     together = _network(preset, preset.members, seed)
+    _check_size(together, preset)
     taken = []
     for k, own_seed in enumerate(np.random.SeedSequence(seed).generate_state(preset.members)):
         member = _network(preset, 1, int(own_seed))
@@ -176,6 +177,17 @@ def _network(preset: Preset, members: int, seed: int) -> Network:
         )  # fmt: skip
 
 
+def _check_size(network: Network, preset: Preset) -> None:
+    """Hours before a registry would refuse it."""
+    count = sum(p.numel() for p in network.parameters())
+    most = FILES["model.onnx"] // 4
+    if count > most:
+        raise ConfigError(
+            f"a bundle may have {most / 1e6:.0f} million weights, {preset.members} x "
+            f"{preset.network} have {count / 1e6:.0f}: take fewer members or smaller sizes"
+        )
+
+
 def _over_members(progress: Progress | None, k: int, members: int) -> Progress | None:
     if progress is None:
         return None
@@ -191,35 +203,28 @@ def _windows(
 
 
 def _reference(
-    bundle: Bundle, panel: Panel, normalised: Normalised, times: list[dt.datetime]
+    bundle: Bundle, panel: Panel, normalised: Normalised, part: Parts, times: list[dt.datetime]
 ) -> Reference:
-    """What `spec.Reference` says, of the panel's rows from the first of `times` on."""
+    """What `spec.Reference` says: returns of the sessions learnt from, errors of those held out."""
     horizon, middle = bundle.spec.horizon, QUANTILES.index(0.5)
     rows = np.searchsorted(panel.ends, [int(t.timestamp()) for t in times])
     scale = horizon_scale(normalised.profile, panel, rows, horizon)[:, -1]
-    errors = []
-    for forecast, row, unit in zip(
-        Forecaster(bundle).forecasts_at(panel, times), rows, scale, strict=True
-    ):
+    forecasts = Forecaster(bundle).forecasts_at(panel, times)
+    errors = np.full((len(rows), len(panel.tickers)), np.nan)
+    for k, (forecast, row) in enumerate(zip(forecasts, rows, strict=True)):
         served = np.array([mark is Mark.FORECAST for mark in forecast.marks])
         missed = np.log(panel.close[row + horizon] / forecast.closes[:, -1, middle])
-        error = np.abs(missed) / (normalised.total_sigma[row] * unit)
-        known = served & np.isfinite(error)
-        errors.append(error[known].mean() if known.any() else np.nan)
-    daily = _by_day(np.array(errors), panel.session[rows])
-    feature = normalised.feature[rows.min() :]
-    deciles = np.nanquantile(feature, np.arange(1, 10) / 10)
+        unit = normalised.total_sigma[row] * scale[k]
+        errors[k, served] = np.abs(missed / unit)[served]
+    by_day = pd.Series(errors.ravel()).groupby(np.repeat(panel.session[rows], errors.shape[1]))
+    daily = by_day.mean().dropna()
+    since, before = part.learnt
+    deciles = np.nanquantile(normalised.feature[since:before], np.arange(1, 10) / 10)
     return Reference(
         tuple(np.round(deciles, 6).tolist()),
         round(float(daily.mean()), 6),
-        round(float(daily.std(ddof=1)) if len(daily) > 1 else 0.0, 6),
+        round(float(daily.std()) if len(daily) > 1 else 0.0, 6),
     )
-
-
-def _by_day(values: NDArray[np.float64], day: NDArray[np.int64]) -> NDArray[np.float64]:
-    known = np.isfinite(values)
-    days = np.unique(day[known])
-    return np.array([values[known & (day == d)].mean() for d in days])
 
 
 def _versions() -> dict[str, str]:
