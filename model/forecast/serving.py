@@ -30,11 +30,11 @@ Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 _UNUSABLE = "no price or no volatility yet"
 
-# onnxruntime 1.31: its errors have no base of their own.
-_UNLOADABLE = tuple(
-    getattr(onnxruntime_pybind11_state, name)
-    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented",
-                 "RuntimeException")
+# onnxruntime 1.31: its errors have no base of their own, and names in a broken file may be no text.
+_FAILURES: tuple[type[Exception], ...] = (
+    UnicodeDecodeError,
+    *(kind for kind in vars(onnxruntime_pybind11_state).values()
+      if isinstance(kind, type) and issubclass(kind, Exception)),
 )  # fmt: skip
 
 
@@ -59,18 +59,19 @@ class Forecaster:
     """A bundle with its network loaded once.
 
     Raises:
-        BundleError: ONNX Runtime can't load the network, its shapes are not the specified ones, or
-            its answer to a path that never moved is not finite.
+        BundleError: ONNX Runtime can't load or run the network, its shapes are not the specified
+            ones, or its answer to a path that never moved is not finite.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._session = _session(bundle)
         spec = bundle.spec
-        self._input = self._session.get_inputs()[0].name
-        found = self._session.get_inputs()[0].shape[1:], self._session.get_outputs()[0].shape[1:]
-        if found != ([spec.window], [spec.horizon, len(spec.quantiles)]):
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        found = [[value.shape[1:] for value in values] for values in (inputs, outputs)]
+        if found != [[[spec.window]], [[spec.horizon, len(spec.quantiles)]]]:
             raise BundleError(f"{bundle.id}: the network's shapes {found} differ from spec.json")
+        self._input = inputs[0].name
         self._location = np.array(spec.location)
         quiet = _ascending(self._run(path(np.zeros((1, spec.window)))))
         if not np.isfinite(quiet).all():
@@ -219,23 +220,34 @@ class Forecaster:
         return answer
 
     def _run(self, paths: Floats) -> NDArray[np.float32]:
-        answer: NDArray[np.float32]
-        (answer,) = self._session.run(None, {self._input: paths.astype(np.float32)})
-        return answer
+        try:
+            (answer,) = self._session.run(None, {self._input: paths.astype(np.float32)})
+        except _FAILURES as error:
+            raise BundleError(_unusable(self.bundle, "run")) from error
+        if answer.shape[1:] != (self.bundle.spec.horizon, len(self.bundle.spec.quantiles)):
+            raise BundleError(_unusable(self.bundle, "run"))
+        found: NDArray[np.float32] = answer
+        return found
 
 
 def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised
     try:
         return onnxruntime.InferenceSession(
-            bundle.onnx, options, providers=["CPUExecutionProvider"]
+            bundle.onnx, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
-    except _UNLOADABLE as error:
-        raise BundleError(
-            f"ONNX Runtime {onnxruntime.__version__} can't load the network of {bundle.id}, "
-            f"exported for {bundle.spec.versions.get('onnxruntime', '?')}: run make train"
-        ) from error
+    except _FAILURES as error:
+        raise BundleError(_unusable(bundle, "load")) from error
+
+
+def _unusable(bundle: Bundle, what: str) -> str:
+    exported = bundle.spec.versions.get("onnxruntime", "?")
+    return (
+        f"ONNX Runtime {onnxruntime.__version__} can't {what} the network of {bundle.id}, exported "
+        f"for {exported}: run make train"
+    )
 
 
 def _mark(usable: bool, served: bool) -> Mark:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from astra.errors import BundleError
 from astra.predictions import QUANTILES
+from astra.sessions import FULL_DAY_BARS
 from model.forecast.target import Scaler
 
 VERSION = 2
@@ -47,12 +49,12 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What was normal on the held-out sessions; drift is measured against it.
+    """What was normal; drift is measured against it.
 
     Attributes:
-        deciles: the nine of the network's normalised returns.
-        error: mean over days of the day's mean absolute error of the median over the whole
-            horizon, in units of the ticker's total volatility over it.
+        deciles: the nine of the network's normalised returns on the sessions learnt from.
+        error: mean over the held-out days of the day's mean absolute error of the median over the
+            whole horizon, in units of the ticker's total volatility over it.
         error_deviation: standard deviation of it over days.
     """
 
@@ -134,6 +136,8 @@ def check(spec: Spec) -> Spec:
         (spec.network.isalnum() and spec.network.islower(), "network must be one small word"),
         (1 <= spec.members <= MOST_MEMBERS, f"members must be 1 to {MOST_MEMBERS}"),
         (min(spec.window, spec.horizon) >= 1, "window and horizon must be at least 1"),
+        (spec.frequency == "1d" or spec.horizon < FULL_DAY_BARS, "horizon must fit in a session"),
+        (_is_sane(spec.scaler), "the scaler's constants must be above 0"),
         (0 <= spec.allowed_gaps < spec.window, "allowed_gaps must be below the window"),
         (spec.quantiles == QUANTILES, f"quantiles must be {QUANTILES}, as the store keeps them"),
         (len(spec.location) == len(QUANTILES), "location must give each quantile a weight"),
@@ -146,6 +150,10 @@ def check(spec: Spec) -> Spec:
         if not holds:
             raise BundleError(f"a bundle's specification is inconsistent: {message}")
     return spec
+
+
+def _is_sane(scaler: Scaler) -> bool:
+    return all(0 < value < math.inf for value in asdict(scaler).values())
 
 
 def _spec(raw: dict[str, Any]) -> Spec:
