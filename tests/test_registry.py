@@ -182,6 +182,18 @@ def test_a_rollback_to_a_broken_bundle_is_refused_and_the_champion_stays(place: 
     assert registry.load().id == second
 
 
+def test_a_rollback_to_another_manifest_of_the_same_name_is_refused(place: Place) -> None:
+    registry = place.registry()
+    first, second = (registered(registry, seed) for seed in (1, 2))
+    for name in (first, second):
+        registry.promote(name, AT, "better")
+    pointer = json.loads(place.read("champion.json"))
+    pointer["before"][0]["manifest_sha256"] = first[-8:] + "0" * 56
+    place.write("champion.json", json.dumps(pointer).encode())
+    with pytest.raises(BundleError, match="not the one that was promoted"):
+        registry.rollback(LATER)
+
+
 def test_promoting_the_champion_again_changes_nothing(place: Place) -> None:
     registry = place.registry()
     name = registered(registry)
@@ -308,6 +320,24 @@ def test_of_two_who_promote_at_once_one_wins_and_the_other_is_told(place: Place)
     assert winners == [registry.load().id]
     found = registry.succession()
     assert found is not None and [r.id for r in found.before] == [champion]
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    home, seen = Folder(tmp_path), None
+    with ThreadPoolExecutor(8) as pool:
+        for round_ in range(40):
+            start = threading.Barrier(8)
+
+            def write(
+                content: bytes, seen: bytes | None = seen, start: threading.Barrier = start
+            ) -> bool:
+                start.wait()
+                return home.replace("champion.json", content, seen)
+
+            contents = [f"{round_} {writer}".encode() for writer in range(8)]
+            won = [c for c, has in zip(contents, pool.map(write, contents), strict=True) if has]
+            seen = (tmp_path / "champion.json").read_bytes()
+            assert won == [seen]
 
 
 def test_a_challenger_measured_against_another_champion_is_not_promoted(place: Place) -> None:
