@@ -1,12 +1,7 @@
-"""One decision: from a panel and what is held to weights with their reasons. Pure.
-
-`foresee` says what can be known at a decision time, `choose` what follows from it. No clock, no
-network: `as_of` is an argument, and the panel holds closed bars only.
-"""
+"""One decision: from what can be known and what is held to weights with their reasons. Pure."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,14 +9,9 @@ from typing import Any
 import numpy as np
 
 from astra.errors import InsufficientDataError
-from astra.sessions import BAR, BAR_SECONDS, HORIZON_BARS
 from astra.settings import Settings
-from model.coverage import Coverage, judge
-from model.forecast.record import Forecast, ForecastRecord
-from model.forecast.serving import Forecaster
-from model.forecast.skill import Skill, measure
-from model.forecast.target import Scaler, normalise
-from model.panel import Floats, Panel
+from model.outlook import Outlook
+from model.panel import Floats
 from model.portfolio.covariance import ledoit_wolf, sigma, until_next_decision
 from model.portfolio.decision import decide
 from model.portfolio.limits import Limits, trim
@@ -29,7 +19,6 @@ from model.portfolio.policies import POLICIES
 from model.portfolio.records import Decision, Inputs, Policy
 
 DUST = 1e-6  # of equity: a smaller weight is none
-HISTORY = dt.timedelta(days=60)  # how far back the bars of a decision reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +32,7 @@ class Terms:
     holding_sessions: float
     alpha_half_life_hours: float
     drift_band: float = 0.0  # of equity: a smaller change of a weight makes no order
+    model_max_age_days: int = 0  # of a network whose forecast is used; 0 = any
 
     @classmethod
     def from_settings(
@@ -58,23 +48,12 @@ class Terms:
             holding_sessions=s.holding_sessions,
             alpha_half_life_hours=s.alpha_half_life_hours,
             drift_band=s.drift_band,
+            model_max_age_days=s.model_max_age_days,
         )
 
     def as_choices(self) -> dict[str, object]:
         """For the decision's tag."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What can be known at `as_of`: the usable part of the panel, its forecast, the skill."""
-
-    as_of: dt.datetime
-    panel: Panel
-    coverage: Coverage
-    forecast: Forecast
-    skill: Skill
-    scaler: Scaler
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,48 +87,6 @@ def held_weights(values: Mapping[str, float], equity: float, capital: float) -> 
     return {ticker: value / managed for ticker, value in values.items()} if managed > 0 else {}
 
 
-def foresee(
-    as_of: dt.datetime,
-    panel: Panel,
-    candidates: tuple[str, ...],
-    forecaster: Forecaster,
-    record: ForecastRecord | None = None,
-) -> Outlook:
-    """Coverage, forecast and skill at `as_of`, which must be a decision time.
-
-    Args:
-        record: scores of past decision times if they are at hand; made from `panel` if not.
-
-    Raises:
-        InsufficientDataError: the panel doesn't reach `as_of`, or too few tickers are usable.
-    """
-    known = panel.known_at(as_of)
-    if not len(known.ts) or known.ts[-1] + BAR_SECONDS != as_of.timestamp():
-        raise InsufficientDataError(
-            f"bars that close at {as_of:%Y-%m-%d %H:%M} UTC are required, found none: load them"
-        )
-    coverage = judge(known, candidates)
-    usable = known.only(coverage.usable)
-    if record is None:
-        record = past_scores(usable, forecaster, as_of)
-    trained_until = forecaster.bundle.spec.training.end
-    skill = measure(record, usable, trained_until=trained_until, as_of=as_of)
-    forecast = forecaster.forecast(usable)
-    return Outlook(as_of, usable, coverage, forecast, skill, forecaster.bundle.spec.scaler)
-
-
-def past_scores(panel: Panel, forecaster: Forecaster, until: dt.datetime) -> ForecastRecord:
-    """Scores at the panel's decision times after the training whose hour is over at `until`."""
-    trained_until = forecaster.bundle.spec.training.end
-    past = [
-        t
-        for session in panel.sessions
-        for t in session.decision_times()
-        if t > trained_until and t + HORIZON_BARS * BAR <= until
-    ]
-    return forecaster.scores_at(panel, past)
-
-
 def choose(
     outlook: Outlook,
     sectors: Mapping[str, str],
@@ -176,7 +113,8 @@ def settle(
     Raises:
         DataError: the inputs cannot be optimised or the policy's weights break a limit.
     """
-    kept = {t: w for t, w in held.items() if t in outlook.coverage.left_out and w > DUST}
+    left_out = outlook.sight.coverage.left_out
+    kept = {t: w for t, w in held.items() if t in left_out and w > DUST}
     current = np.array([max(0.0, held.get(t, 0.0)) for t in inputs.tickers])
     own = replace(inputs, current=current, limits=_beside(inputs.limits, kept))
     made = _worth_an_order(decide(own, terms.policy, policy), own, terms.drift_band)
@@ -206,10 +144,11 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
     Raises:
         InsufficientDataError: too little history for a covariance or a volatility.
     """
-    panel, forecast = outlook.panel, outlook.forecast
+    sight = outlook.sight
+    panel, forecast = sight.panel, sight.forecast
     risk = ledoit_wolf(panel)
-    horizon = until_next_decision(outlook.as_of)
-    volatility = sigma(panel, normalise(panel, outlook.scaler), risk, horizon)
+    horizon = until_next_decision(sight.as_of)
+    volatility = sigma(panel, sight.normalised, risk, horizon)
     wanting = [
         t
         for t, ok, v in zip(panel.tickers, forecast.usable, volatility, strict=True)
@@ -244,23 +183,35 @@ def _named(tickers: tuple[str, ...], weights: Floats) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
 def _document(outlook: Outlook, settled: Settled) -> dict[str, Any]:
     inputs, made, kept = settled.inputs, settled.decision, settled.kept
-    skill, target, trade = outlook.skill, made.target, made.trade
-    left_out = dict(outlook.coverage.left_out)
+    sight, skill, health = outlook.sight, outlook.skill, outlook.health
+    target, trade = made.target, made.trade
+    left_out = dict(sight.coverage.left_out)
     left_out |= {t: f"{left_out[t]}: kept at {w:.2%}" for t, w in kept.items()}
     return {
-        "as_of": outlook.as_of.isoformat(),
+        "as_of": sight.as_of.isoformat(),
         "policy": made.policy,
-        "model_id": outlook.forecast.model_id,
+        "model_id": sight.forecast.model_id,
         "skill": {
             "ic": round(skill.ic, 6),
             "t": round(skill.t, 4),
             "days": skill.days,
+            "decisions": skill.decisions,
             "on": skill.on,
             "used": round(skill.used, 6),
             "suspect": skill.suspect,
             "reason": skill.reason,
+        },
+        "health": {
+            "psi": _rounded(health.psi),
+            "cusum": _rounded(health.cusum),
+            "age_days": health.age_days,
+            "alarms": list(health.alarms),
         },
         "method": target.method,
         "reason": trade.reason,
@@ -276,5 +227,5 @@ def _document(outlook: Outlook, settled: Settled) -> dict[str, Any]:
             name: _named(inputs.tickers, rule(inputs).weights) for name, rule in POLICIES.items()
         },
         "left_out": left_out,
-        "coverage": round(outlook.coverage.share, 4),
+        "coverage": round(sight.coverage.share, 4),
     }

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -19,7 +21,7 @@ from flask import Flask, Response, jsonify, request
 
 from astra import allocation, bars, predictions
 from astra import settings as astra_settings
-from astra.errors import DataError, InsufficientDataError
+from astra.errors import DataError, InsufficientDataError, TemporaryError
 from astra.gcs import Bucket
 from astra.services import Services
 from astra.sessions import last_sessions
@@ -27,10 +29,14 @@ from astra.settings import Settings
 from astra.universe import identity
 from astra.web import configure_logging, create_service
 from model.asked import CHOICES, Asked, read_asked
-from model.decision import HISTORY, Answer, Terms, choose, foresee, held_weights
-from model.forecast.bundle import load_bundle
-from model.forecast.record import Forecast
+from model.decision import Answer, Terms, choose, held_weights
+from model.forecast.keeper import Keeper
+from model.forecast.record import Forecast, ForecastRecord
+from model.forecast.registry import open_registry
+from model.forecast.scorebook import Scorebook
 from model.forecast.serving import Forecaster
+from model.forecast.spec import Training
+from model.outlook import HISTORY, Sight, assess, foresee, missing_scores, own_scores
 from model.own_policy import find
 from model.panel import Panel, build
 from model.portfolio.policies import POLICIES
@@ -38,6 +44,7 @@ from model.portfolio.records import Policy
 from model.replay import compare
 
 FRESH = allocation.LIFETIME
+log = logging.getLogger("model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +83,16 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 class Allocator:
-    """Decides and drops. The network is loaded once."""
+    """Decides and drops. The network is loaded once, and again when another is champion."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._services = Services(settings)
         self._bucket = Bucket.from_settings(settings)
         self._policy = find(settings.policy)
-        self._forecaster = Forecaster(load_bundle(settings.bundles))
+        self._keeper = Keeper(self._bucket)
+        self._registry = open_registry(settings)
+        self._forecaster = Forecaster(self._registry.load())
 
     def allocate(self, asked: Asked) -> dict[str, Any]:
         """The decision for a decision time, made now or read back.
@@ -102,24 +111,30 @@ class Allocator:
                 f"{now:%Y-%m-%d %H:%M} UTC: load them first"
             )
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
-        tag = self._tag(as_of, terms)
+        forecaster = self._champion()
+        tag = self._tag(as_of, terms, forecaster)
         decided = self._decided(as_of, tag)
         if decided is not None:
             self._drop_target(as_of, tag, decided)
             return decided
-        began = time.monotonic()
+        marks = [time.monotonic()]
         gathered = self._gather(as_of, now, self._held())
-        loaded = time.monotonic()
-        outlook = foresee(as_of, gathered.panel, tuple(gathered.sectors), self._forecaster)
-        seen = time.monotonic()
+        marks.append(time.monotonic())
+        sight = foresee(as_of, gathered.panel, tuple(gathered.sectors), forecaster)
+        marks.append(time.monotonic())
+        record = self._record(sight, gathered, forecaster, is_kept=True)
+        outlook = assess(sight, record, terms.model_max_age_days)
+        marks.append(time.monotonic())
         answer = choose(outlook, gathered.sectors, gathered.held, terms, self._named(terms))
-        seconds = {
-            "read": round(loaded - began, 3),
-            "forecast": round(seen - loaded, 3),
-            "optimize": round(time.monotonic() - seen, 3),
-        }
-        document = self._document(answer, gathered, as_of, tag, seconds)
-        return self._drop(as_of, tag, document, outlook.forecast)
+        marks.append(time.monotonic())
+        steps = ("read", "forecast", "skill", "optimize")
+        taken = (round(end - start, 3) for start, end in pairwise(marks))
+        seconds = dict(zip(steps, taken, strict=True))
+        training = sight.spec.training
+        document = self._document(answer, gathered, training, as_of, tag, seconds)
+        decided = self._drop(as_of, tag, document, sight.forecast)
+        self._remember(sight, gathered)
+        return decided
 
     def replay(self, asked: Asked) -> dict[str, Any]:
         """Make a past decision again, on what was known then or at `known_at`; nothing is dropped.
@@ -133,7 +148,8 @@ class Allocator:
         if asked.as_of is None:
             raise DataError('a replay needs the "as_of" of a past decision')
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
-        tag = self._tag(asked.as_of, terms)
+        forecaster = self._champion()
+        tag = self._tag(asked.as_of, terms, forecaster)
         decided = self._decided(asked.as_of, tag)
         if decided is None:
             raise DataError(
@@ -149,13 +165,47 @@ class Allocator:
             )
         known_at = asked.known_at or dt.datetime.fromisoformat(decided["known_at"])
         gathered = self._gather(asked.as_of, known_at, decided["held_weights"])
-        outlook = foresee(asked.as_of, gathered.panel, tuple(gathered.sectors), self._forecaster)
+        sight = foresee(asked.as_of, gathered.panel, tuple(gathered.sectors), forecaster)
+        record = self._record(sight, gathered, forecaster, is_kept=False)
+        outlook = assess(sight, record, terms.model_max_age_days)
         answer = choose(outlook, gathered.sectors, gathered.held, terms, self._named(terms))
         return compare(decided, answer.weights, gathered.panel.digest(), known_at)
 
-    def _tag(self, as_of: dt.datetime, terms: Terms) -> str:
+    def _champion(self) -> Forecaster:
+        """The network in use; a promotion takes effect at the next decision."""
+        bundle = self._registry.newest(self._forecaster.bundle)
+        if bundle is not self._forecaster.bundle:
+            self._forecaster = Forecaster(bundle)
+        return self._forecaster
+
+    def _record(
+        self, sight: Sight, gathered: Gathered, forecaster: Forecaster, *, is_kept: bool
+    ) -> ForecastRecord:
+        """What was known of past forecasts, with what the record lacks made from the bars at hand.
+
+        Kept is what was made before anything is decided from it: of two decisions that find the
+        same hole, both go by the rows that were written first.
+        """
+        book = self._keeper.read(forecaster.bundle.id).known(gathered.known_at)
+        made = missing_scores(sight, book, forecaster)
+        if made is not None:
+            fresh = Scorebook.of(made, gathered.known_at)
+            if is_kept:
+                book = self._keeper.add(fresh).known(gathered.known_at)
+            book = book.joined(fresh)
+        return book.of_tickers(sight.names, int(sight.known.ts[0]))
+
+    def _remember(self, sight: Sight, gathered: Gathered) -> None:
+        """Add what was forecast now to the record. The decision stands already: what can't be
+        added is a hole that a later decision fills."""
+        try:
+            self._keeper.add(Scorebook.of(own_scores(sight), gathered.known_at))
+        except TemporaryError as error:
+            log.warning("as_of=%s record=not extended reason=%s", sight.as_of.isoformat(), error)
+
+    def _tag(self, as_of: dt.datetime, terms: Terms, forecaster: Forecaster) -> str:
         choices = {**terms.as_choices(), "candidates": identity(self._settings.tickers)}
-        return allocation.tag(as_of, self._forecaster.bundle.id, choices)
+        return allocation.tag(as_of, forecaster.bundle.id, choices)
 
     def _decided(self, as_of: dt.datetime, tag: str) -> dict[str, Any] | None:
         """The decision as it stands in the bucket."""
@@ -199,9 +249,14 @@ class Allocator:
         return held_weights(own, float(last["equity"]), self._settings.capital)
 
     def _document(
-        self, answer: Answer, gathered: Gathered, as_of: dt.datetime, tag: str, seconds: object
+        self,
+        answer: Answer,
+        gathered: Gathered,
+        training: Training,
+        as_of: dt.datetime,
+        tag: str,
+        seconds: object,
     ) -> dict[str, Any]:
-        training = self._forecaster.bundle.spec.training
         held = sorted(ticker for ticker, weight in gathered.held.items() if weight > 0)
         is_empty = not answer.weights and not held
         return {

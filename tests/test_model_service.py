@@ -93,7 +93,9 @@ def test_a_decision_is_made_explained_and_dropped(house: House) -> None:
     found = parse(target.name, target.content, target.metadata, max_names=20)
     assert found.weights == pytest.approx(decision["weights"], abs=1e-9)
     assert (found.as_of, found.policy) == (TEN, "measured")
-    assert {n.split("_")[0] for n in house.dropped()} == {"predictions", "decision", "target"}
+    assert {n.split("_")[0] for n in house.dropped()} == {
+        "predictions", "decision", "record", "target",
+    }  # fmt: skip
 
 
 def test_the_second_call_answers_with_the_first_decision(house: House) -> None:

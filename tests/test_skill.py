@@ -72,31 +72,31 @@ def test_fewer_than_five_names_or_nothing_but_ties_have_no_rank_ic() -> None:
 
 
 def test_skill_goes_on_at_two_and_stays_until_t_falls_below_one() -> None:
-    good, dull = days(0.08, 16), days(0.0, 24)
+    good, dull = days(0.05, 30), days(0.0, 24)
     assert skill.t_statistic(good) > 2
     between = np.concatenate([good, dull])
     assert 1 < skill.t_statistic(between) < 2
-    assert skill.judge(good, 96).on
-    assert skill.judge(between, 240).on, "hysteresis: still above 1"
+    assert skill.judge(good, 180).on
+    assert skill.judge(between, 324).on, "hysteresis: still above 1"
     lost = np.concatenate([between, days(-0.05, 20)])
     assert skill.t_statistic(lost) < 1
-    assert not skill.judge(lost, 360).on
+    assert not skill.judge(lost, 444).on
     back = np.concatenate([lost, days(0.02, 20)])
     assert 0 < skill.t_statistic(back) < 2
-    assert not skill.judge(back, 480).on, "hysteresis: below 2 it does not come back"
+    assert not skill.judge(back, 564).on, "hysteresis: below 2 it does not come back"
 
 
 def test_t_between_one_and_two_never_turns_skill_on() -> None:
-    judged = skill.judge(days(0.04, 16), 96)
+    judged = skill.judge(days(0.025, 30), 180)
     assert 1 < judged.t < 2
     assert not judged.on and judged.used == 0
     assert "has not reached 2" in judged.reason
 
 
-def test_nine_days_are_too_few_however_good() -> None:
-    judged = skill.judge(days(0.5, 9), 54)
+def test_twenty_nine_days_are_too_few_however_good() -> None:
+    judged = skill.judge(days(0.5, 29), 174)
     assert judged.t > 10 and not judged.on
-    assert judged.reason == "9 days measured after training, 10 needed"
+    assert judged.reason == "29 days measured after training, 30 needed"
 
 
 def test_nothing_measured_is_off_and_finite() -> None:
@@ -143,13 +143,22 @@ def test_returns_count_from_the_first_open_after_the_decision(panel: Panel) -> N
     assert found[0] == pytest.approx(wanted, nan_ok=True)
 
 
-def test_a_clairvoyant_has_a_perfect_suspect_skill(panel: Panel) -> None:
-    found = skill.measure(
-        clairvoyant(panel, 1e-3), panel, trained_until=LONG_AGO, as_of=end_of(panel)
-    )
+def test_a_clairvoyant_has_a_perfect_suspect_skill() -> None:
+    first, last = dt.date(2026, 4, 1), dt.date(2026, 5, 21)
+    long = build(simulated_bars(TICKERS, seed=3, edge=0.0, first=first, last=last))
+    found = skill.measure(clairvoyant(long, 1e-3), long, trained_until=LONG_AGO, as_of=end_of(long))
     assert found.on and found.suspect and found.ic > 0.5
-    assert found.days == len(panel.sessions)
+    assert found.days == len(long.sessions) >= 30
     assert found.decisions == 6 * found.days
+
+
+def test_returns_are_those_of_one_decision_after_the_other(panel: Panel) -> None:
+    stamps = np.concatenate([decisions(panel), decisions(panel) + 301, [0, 2**40]])
+    together = skill.realised_returns(panel, stamps)
+    for k, t in enumerate(stamps):
+        alone = skill.realised_returns(panel, np.array([t]))[0]
+        np.testing.assert_array_equal(together[k], alone)
+    assert np.isnan(together[-2:]).all()
 
 
 def test_decisions_in_the_training_window_do_not_count(panel: Panel) -> None:

@@ -37,7 +37,6 @@ class Asked:
     tickers: int
     edge: float
     seed: int
-    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,6 @@ def run(asked: Asked, settings: Settings) -> Found:
         _times(panel, asked),
         capital=settings.capital or CAPITAL,
         costs=Costs(settings.half_spread_bp, settings.fee_bp, settings.drift_band),
-        exact=asked.exact,
     )
     outside = sum(t not in members for t in panel.tickers)
     return Found(market, None if asked.bars else asked.edge, candidates, outside, backtest)

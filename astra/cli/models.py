@@ -29,7 +29,8 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="as astra models list name
 Frequency = Annotated[str, typer.Option(metavar="5m|1d", help="whose champion")]
 SEED, EDGE = 1, 0.04  # of the simulated market that simulated networks contend on
 _LIST_NOTE = (
-    "Loss (mean over the quantiles) and rank IC are of each network's own held-out sessions: to "
+    "* in use. Loss (mean over the quantiles) and rank IC are of each network's own held-out "
+    "sessions: to "
     "compare two of them, astra evaluate --bundle ID on the same bars, or astra models promote."
 )
 _NEW_SKILL = (
@@ -55,18 +56,18 @@ def list_all(as_json: AsJson = False) -> None:
     if not found:
         out.print("there is no trained network yet: run astra train")
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "id", "trained on", "until", "members", "loss bp", "rank IC (t)"):
-        is_figure = name in ("members", "loss bp", "rank IC (t)")
-        table.add_column(name, justify="right" if is_figure else "left", no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "id", "trained on", "until", "loss bp", "rank IC (t)"):
+        is_figure = name in ("loss bp", "rank IC (t)")
+        table.add_column(name, justify="right" if is_figure else "left", overflow="fold")
     for bundle in found:
-        mark = "in use" if bundle.is_champion else ""
+        mark = "*" if bundle.is_champion else ""
         table.add_row(mark, bundle.id, *_row(bundle.spec), style="bold" if mark else None)
     out.print(table)
     for bundle in found:
         if bundle.fault:
             out.print(f"[red]{bundle.id} cannot be used:[/] {escape(bundle.fault)}", soft_wrap=True)
-    out.print(_LIST_NOTE, style="dim")
+    out.print(_LIST_NOTE, style="dim", soft_wrap=True)
 
 
 @app.command()
@@ -201,7 +202,7 @@ def _panel(spec: Spec, bars: Path | None, since: dt.datetime, settings: Settings
         )[0]  # fmt: skip
     from astra.bars import from_arrow
     from astra.services import Services
-    from model.decision import HISTORY
+    from model.outlook import HISTORY
     from model.panel import build, daily_of
 
     stored = Services(settings).dump("price_history", start=(since - HISTORY).isoformat())
@@ -212,12 +213,11 @@ def _panel(spec: Spec, bars: Path | None, since: dt.datetime, settings: Settings
 def _row(spec: Spec | None) -> tuple[str, ...]:
     """The columns of the list after the id."""
     if spec is None:
-        return ("?",) * 5
+        return ("?",) * 4
     metrics, training = spec.metrics, spec.training
     return (
         training.market,
         f"{training.end:%Y-%m-%d}",
-        str(spec.members),
         _figure(metrics, "pinball_bp", ".3f"),
         f"{_figure(metrics, 'ic', '+.4f')} ({_figure(metrics, 't', '+.1f')})",
     )

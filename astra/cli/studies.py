@@ -43,17 +43,13 @@ def backtest(
     tickers: Tickers = DEFAULT_TICKERS,
     edge: Edge = 0.04,
     seed: Seed = 1,
-    exact: Annotated[
-        bool,
-        typer.Option("--exact", help="measure skill anew each hour, as the service does: slower"),
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make every decision of the past again by each policy, in a book of its own, costs paid."""
     from astra.cli import backtest as walking
 
     first, last = (day.date() if day else None for day in (start, end))
-    asked = walking.Asked(bars, first, last, tuple(policy or ()), tickers, edge, seed, exact)
+    asked = walking.Asked(bars, first, last, tuple(policy or ()), tickers, edge, seed)
     found = walking.run(asked, read_settings())
     if as_json:
         print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself

@@ -1,10 +1,8 @@
 """A backtest: the service's own decisions, hour after hour, each policy in a book of its own.
 
 A decision sees the panel cut at its time and no more; it trades at the first price after it. The
-scores behind the measured skill are made once for the whole walk, as no score depends on later
-bars. The service makes them anew from each decision's own bars: its oldest scores then come from
-volatilities that have just begun, so its skill differs a little, and near the gate's edge the
-weights may differ a lot. An `exact` walk does the same, for twice the time.
+record of forecasts behind the measured skill is made once for the whole walk, as no score depends
+on later bars; its first sessions are left out, as in the service.
 """
 
 from __future__ import annotations
@@ -21,10 +19,11 @@ from astra.ledger import Book
 from astra.sessions import BAR, HORIZON_BARS
 from model.backtest.fills import Costs, Tape, held_weights, move
 from model.backtest.records import Backtest, Curve, Refusal, Step
-from model.decision import HISTORY, Outlook, Terms, foresee, gather, past_scores, settle
+from model.decision import Terms, gather, settle
 from model.forecast.bundle import Bundle
 from model.forecast.record import Floats
 from model.forecast.serving import Forecaster
+from model.outlook import HISTORY, Outlook, assess, foresee, past_scores, scorable
 from model.panel import Panel
 from model.portfolio.records import Inputs, Policy
 
@@ -44,14 +43,12 @@ def walk(
     *,
     capital: float,
     costs: Costs,
-    exact: bool = False,
 ) -> Backtest:
     """Decide and trade at each of `times`, from cash of `capital` USD in each policy's book.
 
     Args:
         terms: as the service's, for every policy; their cost is what a move is weighed against.
         times: decision times, ascending, each with its hour inside the panel.
-        exact: make the scores behind the skill anew at each time, as the service does.
 
     Raises:
         DataError: no times, times outside of the panel or that the bundle was trained on, or a
@@ -62,10 +59,8 @@ def walk(
     opens = {t: tape.opens(t) for t in times}
     benchmark = _benchmark(tape, times, capital)
     known = since(panel, times[0] - HISTORY)
-    listed = tuple(t for t in candidates if t in panel.tickers)
-    record = None
-    if not exact:
-        record = past_scores(known.known_at(times[-1]).only(listed), forecaster, times[-1])
+    past = scorable(known, forecaster.bundle.spec, times[-1])
+    record = past_scores(known.known_at(times[-1]), candidates, forecaster, past)
     accounts = {
         name: Account(replace(terms, policy=name), policy, capital)
         for name, policy in policies.items()
@@ -74,7 +69,8 @@ def walk(
     outlook: Outlook | None = None
     for t in times:
         try:
-            outlook = foresee(t, window(known, t), candidates, forecaster, record)
+            sight = foresee(t, window(known, t), candidates, forecaster)
+            outlook = assess(sight, record, terms.model_max_age_days)
             inputs = gather(outlook, sectors, terms)
         except InsufficientDataError as error:
             refusals.append(Refusal(t, str(error)))
@@ -115,7 +111,7 @@ class Account:
         self._book = moved.book
         self._steps.append(
             Step(
-                as_of=outlook.as_of,
+                as_of=outlook.sight.as_of,
                 weights=settled.weights,
                 tau=trade.tau,
                 reason=trade.reason,

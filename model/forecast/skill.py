@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astra.sessions import BAR_SECONDS, HORIZON_BARS, next_bar_start
+from astra.sessions import BAR_SECONDS, HORIZON_BARS
 from model.forecast.record import Floats, ForecastRecord
 from model.panel import Panel
 
 ON_AT_T, OFF_BELOW_T = 2.0, 1.0
-LEAST_DAYS, LEAST_NAMES = 10, 5
+LEAST_DAYS, LEAST_NAMES = 30, 5
 SUSPECT_IC = 0.05
 _ROUNDING = 1e-12  # ICs that differ by less are one number
 
@@ -73,9 +73,10 @@ def measure(
     stamps = record.as_of[counted]
     if not counted.any() or not len(known.ts):
         return judge(np.empty(0), 0)
-    columns = [record.tickers.index(t) for t in known.tickers if t in record.tickers]
-    names = tuple(record.tickers[c] for c in columns)
-    ics = rank_ic(record.score[counted][:, columns], realised_returns(known.only(names), stamps))
+    names = tuple(t for t in record.tickers if t in known.tickers)
+    score = record.score[counted][:, [record.tickers.index(t) for t in names]]
+    returns = realised_returns(known, stamps)[:, [known.tickers.index(t) for t in names]]
+    ics = rank_ic(score, returns)
     rows = np.clip(np.searchsorted(known.ts, stamps), 0, len(known.ts) - 1)
     return judge(by_day(ics, known.session[rows]), int(np.isfinite(ics).sum()))
 
@@ -83,7 +84,8 @@ def measure(
 def judge(daily: Floats, decisions: int) -> Skill:
     """Skill from the ICs of days, oldest first: on once t reaches 2, off once it falls below 1.
 
-    The walk starts off and looks at t of all days so far, from the 10th day on.
+    The walk starts off and looks at t of all days so far, from the 30th day on: who looks daily
+    from the 10th on lets more noise in than a t of 2 stands for (docs/decisions/0013).
     """
     is_on = False
     for days in range(LEAST_DAYS, len(daily) + 1):
@@ -117,13 +119,13 @@ def realised_returns(panel: Panel, stamps: NDArray[np.int64]) -> Floats:
     From the open of the first bar that starts strictly after the decision to the close of the
     horizon's 12th bar. NaN where one of the two is missing or outside of the panel.
     """
-    entries = [
-        int(next_bar_start(dt.datetime.fromtimestamp(int(t), dt.UTC)).timestamp()) for t in stamps
-    ]
-    first, first_known = _rows(panel, np.array(entries, np.int64))
-    last, last_known = _rows(panel, stamps + (HORIZON_BARS - 1) * BAR_SECONDS)
-    returns = np.log(panel.close[last]) - np.log(panel.open[first])
-    returns[~(first_known & last_known)] = np.nan
+    if not len(panel.ts):
+        return np.full((len(stamps), len(panel.tickers)), np.nan)
+    first = np.minimum(np.searchsorted(panel.ts, stamps, side="right"), len(panel.ts) - 1)
+    ends = stamps + (HORIZON_BARS - 1) * BAR_SECONDS
+    last = np.minimum(np.searchsorted(panel.ts, ends), len(panel.ts) - 1)
+    returns: Floats = np.log(panel.close[last]) - np.log(panel.open[first])
+    returns[(stamps < panel.ts[0]) | (panel.ts[last] != ends)] = np.nan
     return returns
 
 
@@ -166,11 +168,6 @@ def _centred_ranks(values: Floats) -> Floats:
     present = np.isfinite(ranks)
     mean = (present.sum(axis=1, keepdims=True) + 1) / 2
     return np.where(present, ranks - mean, 0.0)
-
-
-def _rows(panel: Panel, starts: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    rows = np.minimum(np.searchsorted(panel.ts, starts), len(panel.ts) - 1)
-    return rows, panel.ts[rows] == starts
 
 
 def _reason(days: int, t: float, is_on: bool) -> str:
