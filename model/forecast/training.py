@@ -97,8 +97,8 @@ def fit(
         DataError: the loss is not finite.
     """
     device = best_device()
-    # Lightning 2.6 cannot clip a fused optimizer's gradients under float16's loss scaling.
-    learner = _Learner(network, loss, plan, fused=device.precision != "16-mixed")
+    # Lightning 2.6 refuses to clip a fused optimizer's gradients in mixed precision.
+    learner = _Learner(network, loss, plan, fused=device.precision == "32-true")
     learner.train()  # darts 0.48 shares one loss module, in eval mode after a first training
     watch = _Watch(plan, progress, resume)
     with one_thread(), torch.random.fork_rng(), quiet():
