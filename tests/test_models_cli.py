@@ -73,10 +73,10 @@ def test_the_list_marks_the_network_in_use_and_tells_of_broken_ones(folder: Path
     assert f"promoted {first}, the first of 5m bars" in astra("promote", first)
     lines = astra("list").splitlines()
     (row,) = (line for line in lines if first in line)
-    assert row.split()[:5] == ["in", "use", first, "simulated:7", "2023-01-31"]
+    assert row.split()[:4] == ["*", first, "simulated:7", "2023-01-31"]
     assert "9.500" in row and "+0.0100" in row
     (row,) = (line for line in lines if second in line)
-    assert "in use" not in row
+    assert row.split()[0] == second, "no mark"
     assert any(f"{broken} cannot be used: spec.json of {broken}" in line for line in lines)
     found = json.loads(astra("list", "--json"))["models"]
     assert {m["id"]: (m["champion"], bool(m["fault"])) for m in found} == {
