@@ -209,24 +209,8 @@ def _spec(bundle_id: str, content: bytes) -> Spec:
     return spec
 
 
-def load_bundle(folder: Path = BUNDLES, bundle_id: str | None = None) -> Bundle:
-    from model.forecast.homes import Folder
-    from model.forecast.registry import Registry
+def load_bundle() -> Bundle:
+    """The champion that comes with the program: `registry.shipped().load()`."""
+    from model.forecast.registry import shipped
 
-    return Registry(Folder(folder)).load(bundle_id)
-
-
-def register(folder: Path, spec: Spec, onnx: bytes, weights: bytes) -> Bundle:
-    from model.forecast.homes import Folder
-    from model.forecast.registry import Registry
-
-    return Registry(Folder(folder)).register(spec, onnx, weights)
-
-
-def promote(folder: Path, bundle: Bundle) -> None:
-    import datetime as dt
-
-    from model.forecast.homes import Folder
-    from model.forecast.registry import Registry
-
-    Registry(Folder(folder)).promote(bundle.id, dt.datetime.now(dt.UTC), "forced")
+    return shipped().load()
