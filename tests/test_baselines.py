@@ -97,7 +97,7 @@ def test_the_ridge_is_scikit_learns(panel: Panel, rows: np.ndarray) -> None:
     seen = np.nan_to_num(normalised.feature[rows[0] - 59 : rows[0] + 1, 4])
     season = normalised.profile[panel.session[rows[0]], panel.slot[rows[0]] + 1 :][:12]
     expected = theirs.predict(seen[None])[0] * np.sqrt(np.cumsum(season**2))
-    found = simple.ridge(panel, normalised, rows, SPEC)
+    found = simple.ridge((lags, outcome), panel, normalised, rows)
     np.testing.assert_allclose(found[0, 4], expected * normalised.sigma[rows[0], 4], rtol=1e-6)
 
 
@@ -115,16 +115,18 @@ def test_examples_are_at_most_as_many_as_asked_for_and_end_before_the_row(
 
 def test_where_nothing_came_before_nothing_is_fitted(panel: Panel) -> None:
     normalised, first = normalise(panel, SPEC.scaler), np.array([5])
-    assert simple.ridge(panel, normalised, first, SPEC) is None
-    assert simple.lightgbm(panel, normalised, first, SPEC) is None
+    none = simple.examples(panel, normalised, SPEC, before=5)
+    assert simple.ridge(none, panel, normalised, first) is None
+    assert simple.lightgbm(none, panel, normalised, first) is None
 
 
 def all_of(panel: Panel, normalised: Normalised, rows: np.ndarray, spec: Spec) -> list[np.ndarray]:
+    seen = simple.examples(panel, normalised, spec, before=int(rows[0]))
     return [
         simple.drift(panel, rows, spec.window, spec.horizon),
         simple.seasonal(panel, rows, spec.horizon),
-        simple.ridge(panel, normalised, rows, spec),
-        simple.lightgbm(panel, normalised, rows, spec),
+        simple.ridge(seen, panel, normalised, rows),
+        simple.lightgbm(seen, panel, normalised, rows),
         simple.normal_band(panel, normalised, rows, spec.horizon, np.array(spec.quantiles)),
         simple.look_back_move(panel, rows, spec.window),
     ]

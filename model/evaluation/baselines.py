@@ -7,7 +7,7 @@ nothing.
 
 Last value, drift and the seasonal mean have nothing to fit. Ridge and LightGBM look at the lags the
 network sees, predict the market-free return in units of its volatility, as the network does, and
-are fitted on windows that end before the first of the rows.
+are fitted on `examples` that end before the first of the rows.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from model.panel import Panel
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Examples = tuple[Floats, Floats]
 SEASON_SESSIONS = 20
 WEEK_SESSIONS = 5
 MOST_WINDOWS = 100_000
@@ -65,41 +66,41 @@ def seasonal(panel: Panel, rows: Rows, horizon: int, sessions: int = SEASON_SESS
     return moves
 
 
-def ridge(panel: Panel, normalised: Normalised, rows: Rows, spec: Spec) -> Floats | None:
-    """Ridge regression of each step on the lags; None where nothing is there to fit it on.
+def ridge(seen: Examples, panel: Panel, normalised: Normalised, rows: Rows) -> Floats | None:
+    """Ridge regression of each step on the lags; None where there are no examples to fit it on.
 
     The penalty is the ratio of the noise's variance, 1, to that of a coefficient of which `window`
     together explain `EXPECTED_R2`: the posterior mean under that prior (Hoerl and Kennard 1970).
     """
-    lags, outcome = examples(panel, normalised, spec, before=int(rows[0]))
+    lags, outcome = seen
     if not len(lags):
         return None
-    gram = lags.T @ lags + spec.window / EXPECTED_R2 * np.eye(spec.window)
+    window = lags.shape[1]
+    gram = lags.T @ lags + window / EXPECTED_R2 * np.eye(window)
     coefficients = np.linalg.solve(gram, lags.T @ outcome)
-    seen = _lags(normalised, rows, spec.window)
-    return _moves(seen @ coefficients, panel, normalised, rows)
+    return _moves(_lags(normalised, rows, window) @ coefficients, panel, normalised, rows)
 
 
-def lightgbm(panel: Panel, normalised: Normalised, rows: Rows, spec: Spec) -> Floats | None:
-    """Boosted trees on the lags; None where nothing is there to fit them on.
+def lightgbm(seen: Examples, panel: Panel, normalised: Normalised, rows: Rows) -> Floats | None:
+    """Boosted trees on the lags; None where there are no examples to fit them on.
 
     One model of the whole horizon's return; its expectation is spread over the steps as the
     variance is.
     """
     import lightgbm as library
 
-    lags, outcome = examples(panel, normalised, spec, before=int(rows[0]))
+    lags, outcome = seen
     if not len(lags):
         return None
     settings = {
         "objective": "regression", "learning_rate": 0.05, "num_leaves": 15, "max_bin": 63,
         "min_data_in_leaf": 200, "feature_fraction": 0.5, "seed": 0, "deterministic": True,
-        "force_row_wise": True, "verbosity": -1,
+        "force_row_wise": True, "bin_construct_sample_cnt": 20_000, "verbosity": -1,
     }  # fmt: skip
     trees = library.train(settings, library.Dataset(lags, outcome[:, -1]), TREES)
-    seen = _lags(normalised, rows, spec.window)
-    whole = np.asarray(trees.predict(seen.reshape(-1, spec.window))).reshape(seen.shape[:2])
-    scale = horizon_scale(normalised.profile, panel, rows, spec.horizon)
+    asked = _lags(normalised, rows, lags.shape[1])
+    whole = np.asarray(trees.predict(asked.reshape(-1, lags.shape[1]))).reshape(asked.shape[:2])
+    scale = horizon_scale(normalised.profile, panel, rows, outcome.shape[1])
     steps = whole[..., None] * (scale / scale[:, -1:])[:, None, :]
     return _moves(steps, panel, normalised, rows)
 
@@ -143,7 +144,7 @@ def look_back_move(panel: Panel, rows: Rows, window: int) -> Floats:
 
 def examples(
     panel: Panel, normalised: Normalised, spec: Spec, before: int, most: int = MOST_WINDOWS
-) -> tuple[Floats, Floats]:
+) -> Examples:
     """Lags (M, window) and outcomes (M, horizon) of complete windows that end before row `before`.
 
     Of at most `most` places, drawn with a seed of their own. Empty where there are none.

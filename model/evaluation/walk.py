@@ -134,12 +134,15 @@ def _baselines(
     names: Sequence[str],
 ) -> dict[str, Floats]:
     """Moves of the baselines of `names`, (rows, N, horizon); NaN where one could not be fitted."""
+    fitted = {"ridge", "LightGBM"} & set(names)
+    before = int(rows[0]) if fitted else 0
+    seen = simple.examples(panel, normalised, spec, before)
     made: dict[str, Callable[[], Floats | None]] = {
         "last value": lambda: simple.last_value(panel, rows, spec.horizon),
         "drift": lambda: simple.drift(panel, rows, spec.window, spec.horizon),
         "seasonal": lambda: simple.seasonal(panel, rows, spec.horizon),
-        "ridge": lambda: simple.ridge(panel, normalised, rows, spec),
-        "LightGBM": lambda: simple.lightgbm(panel, normalised, rows, spec),
+        "ridge": lambda: simple.ridge(seen, panel, normalised, rows),
+        "LightGBM": lambda: simple.lightgbm(seen, panel, normalised, rows),
     }
     found = {name: made[name]() for name in names}
     unfitted = np.full((len(rows), len(panel.tickers), spec.horizon), np.nan)
