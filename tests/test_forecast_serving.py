@@ -5,6 +5,7 @@ import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,11 +21,12 @@ from model.forecast import skill
 from model.forecast.bundle import load_bundle
 from model.forecast.record import Forecast, Mark
 from model.forecast.serving import Forecaster
+from model.forecast.spec import Spec, check
 from model.forecast.target import Scaler
 from model.panel import Panel, build, daily_of
 from sandbox.listing import default_tickers
 from sandbox.market import simulated_bars
-from tests.bundles import a_bundle, a_network
+from tests.bundles import a_bundle, a_network, a_spec
 
 NAIVE = ("last value",)
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
@@ -386,6 +388,23 @@ def test_times_before_the_panel_have_no_score(forecaster: Forecaster, panel: Pan
     record = forecaster.scores_at(panel, [decision_times(panel)[-1], early])
     assert record.as_of.tolist() == sorted(record.as_of.tolist())
     assert np.isnan(record.score[0]).all() and np.isfinite(record.score[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"horizon": 78}, "horizon must fit in a session"),
+        ({"scaler": Scaler(sigma_half_life=0)}, "constants must be above 0"),
+        ({"scaler": Scaler(clip=float("nan"))}, "constants must be above 0"),
+    ],
+)
+def test_a_specification_that_cannot_be_served_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    spec = a_spec()
+    assert Spec.from_json(spec.to_json().encode()) == check(spec) == spec
+    with pytest.raises(BundleError, match=message):
+        Spec.from_json(dataclasses.replace(spec, **changes).to_json().encode())
 
 
 def test_a_network_of_other_shapes_than_its_specification_is_refused() -> None:

@@ -163,3 +163,17 @@ def test_a_cut_knows_exactly_the_bars_that_have_closed(seconds: int) -> None:
     cut = daily.known_at(as_of)
     assert (cut.ends <= as_of.timestamp()).all()
     assert len(cut.ts) == sum(s.closes_at <= as_of for s in SESSIONS)
+
+
+def test_the_last_close_is_the_last_one_printed(panel: Panel) -> None:
+    close = panel.close.copy()
+    close[100:110, 0] = np.nan
+    close[:200, 1] = np.nan
+    gappy = dataclasses.replace(panel, close=close)
+    assert gappy.last_close(109)[0] == gappy.last_close(99)[0] == close[99, 0]
+    assert gappy.last_close(110)[0] == close[110, 0]
+    assert np.isnan(gappy.last_close(199)[1]) and gappy.last_close(200)[1] == close[200, 1]
+    filled = pd.DataFrame(close).ffill().to_numpy()
+    for row in (0, 77, 105, 300, len(close) - 1):
+        np.testing.assert_array_equal(gappy.last_close(row), filled[row])
+    np.testing.assert_array_equal(gappy.last_close(), filled[-1])

@@ -19,7 +19,7 @@ from astra.sessions import FULL_DAY_BARS
 from model.panel import Panel
 
 Floats = NDArray[np.float64]
-_BLOCK = 64  # rows at a time, so that they stay in the processor's cache
+_BLOCK = 64  # rows at a time, so that they stay in the processor's cache; at most 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class _DecayingSums:
         All kinds must be unknown in the same places.
         """
         present = np.isfinite(values[0])
-        fresh = np.cumsum(present, axis=0)
+        fresh = np.cumsum(present, axis=0, dtype=np.uint8).astype(np.intp)  # thrice as fast so
         powers = self._powers[fresh]
         known = np.where(present, np.stack(values), 0.0)
         sums = (self._sums[:, None] + np.cumsum(known / powers, axis=1)) * powers
