@@ -2,14 +2,17 @@
 
 import dataclasses
 import datetime as dt
+import io
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from astra.cli import evaluating
 from astra.cli.commands import app
 from astra.errors import DataError, InsufficientDataError
 from model.evaluation import BASELINES, Evaluation, decision_times, evaluate
@@ -231,6 +234,18 @@ def test_the_command_shows_what_a_person_asks_for() -> None:
                  "80% band", "bid-ask bounce", "open and close both legs"):  # fmt: skip
         assert said in shown
     assert max(map(len, shown.split("Quantile loss below")[0].split("\n"))) < 120
+
+
+def test_a_leak_is_said_in_red(walked: Walked) -> None:
+    points = dataclasses.replace(walked.points[OURS], score=walked.tradable)
+    knowing = dataclasses.replace(walked, points={**walked.points, OURS: points})
+    found = figures(normal(), knowing, NAIVE, cost_bp=2.3)
+    said = io.StringIO()
+    evaluating.show(
+        evaluating.Found(found, "simulated:3", None, "trained on nothing", 8, ()),
+        Console(file=said, force_terminal=True, color_system="standard", highlight=False),
+    )
+    assert "\x1b[1;31mLEAK ALARM: a rank IC of 1.000 is above 0.05" in said.getvalue()
 
 
 def test_charts_without_matplotlib_say_what_to_install(

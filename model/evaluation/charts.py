@@ -90,7 +90,8 @@ def quantile_loss(evaluation: Evaluation) -> Figure:
     steps = np.arange(1, len(ours) + 1)
     figure = _figure(_WIDE, evaluation, "Quantile loss of the forecast closes")
     left, right = figure.subplots(1, 2)
-    left.plot(steps, normal, color=NEUTRAL, lw=6, alpha=0.4, label="EWMA x time-of-day normal")
+    by_hour = "" if evaluation.frequency == "1d" else "x time-of-day "
+    left.plot(steps, normal, color=NEUTRAL, lw=6, alpha=0.4, label=f"EWMA {by_hour}normal")
     left.plot(steps, ours, color=ACCENT, lw=2, label="this network")
     left.set_ylim(bottom=0)
     left.set_title("Basis points of the price")
@@ -124,7 +125,8 @@ def daily_rank_ic(evaluation: Evaluation) -> Figure:
     if len(daily):
         above.axhline(daily.mean(), color=INK, lw=1.2, ls=(0, (4, 3)))
         above.set_title(f"Of each day; mean {daily.mean():+.4f}")
-    so_far = [tested(daily[: k + 1]).t for k in range(len(daily))]
+    reach = evaluation.horizon_days
+    so_far = [tested(daily[: k + 1], reach).t for k in range(len(daily))]
     below.plot(place[_FIRST_T - 1 :], so_far[_FIRST_T - 1 :], color=ACCENT, lw=2.2)
     for level, says in ((ON_AT_T, "skill on"), (OFF_BELOW_T, "off")):
         below.axhline(level, color=NEUTRAL, lw=1, ls=(0, (4, 3)))

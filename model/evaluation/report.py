@@ -85,7 +85,9 @@ class Evaluation:
     """What a bundle was worth on sessions it had not seen.
 
     Attributes:
-        dates: the days compared, ascending; `decisions` of them had an IC.
+        horizon_days: sessions that one forecast reaches over; tests over days know of it.
+        dates: the days compared, ascending.
+        decisions: with a rank IC.
         closes: compared, over tickers, steps and decision times.
         points: by name, ours (`OURS`) first.
         bands: ours and the EWMA x time-of-day normal (`NORMAL`).
@@ -100,6 +102,7 @@ class Evaluation:
 
     bundle: str
     frequency: str
+    horizon_days: int
     dates: tuple[dt.date, ...]
     decisions: int
     closes: int
@@ -168,6 +171,7 @@ class Evaluation:
         return {
             "bundle": self.bundle,
             "frequency": self.frequency,
+            "horizon_days": self.horizon_days,
             "first_day": self.dates[0].isoformat(),
             "last_day": self.dates[-1].isoformat(),
             "metrics": self.metrics(),
@@ -259,6 +263,7 @@ def figures(bundle: Bundle, walked: Walked, baselines: Sequence[str], cost_bp: f
     return Evaluation(
         bundle=bundle.id,
         frequency=bundle.spec.frequency,
+        horizon_days=reach,
         dates=dates,
         decisions=int(np.isfinite(ics).sum()),
         closes=int(ours.cases.sum()),
