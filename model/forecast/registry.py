@@ -300,7 +300,10 @@ class Registry:
         content = self._home.read(f"{bundle_id}/{name}", most)
         if content is None:
             place = self._home.place(f"{bundle_id}/{name}")
-            raise BundleError(f"a model bundle needs {place}, which cannot be read: {REMEDY}")
+            others = " (astra models list shows which there are)" if name == MANIFEST else ""
+            raise BundleError(
+                f"a model bundle needs {place}, which cannot be read: {REMEDY}{others}"
+            )
         return content
 
 
@@ -349,7 +352,9 @@ def _time(text: str | None) -> dt.datetime | None:
 
 def _as_document(reign: Reign) -> dict[str, Any]:
     raw = asdict(reign)
-    times = {k: raw[k].isoformat() if raw[k] else None for k in ("since", "until")}
+    times = {
+        k: raw[k].isoformat(timespec="seconds") if raw[k] else None for k in ("since", "until")
+    }
     return {k: v for k, v in (raw | times).items() if v is not None}
 
 
