@@ -104,7 +104,13 @@ def evaluate(
     bundle: Annotated[
         str | None, typer.Option(metavar="ID", help="a trained network; default: the one in use")
     ] = None,
-    bars: BarsFile = None,
+    bars: Annotated[
+        Path | None,
+        typer.Option(
+            help="a Parquet file of 5-minute or daily bars; default: a simulated market",
+            metavar="FILE",
+        ),
+    ] = None,
     last_sessions: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="the last sessions alone; earlier ones are history"),

@@ -244,7 +244,8 @@ def evaluate(
             return figures(bundle, walked, baselines, cost_bp)
     raise InsufficientDataError(
         f"an evaluation needs forecasts with known outcomes, {len(asked)} decision times after "
-        f"{end.date()} in {len(panel.sessions)} sessions gave none: load more history"
+        f"{end.date()} in {len(panel.sessions)} sessions of {len(panel.tickers)} tickers gave "
+        "none: load more history, or more tickers"
     )
 
 
