@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from model.forecast.target import Scaler
 
 FOLDER = Path(__file__).resolve().parent / "presets"
 BY_FREQUENCY = {"5m": "small", "1d": "daily"}
+LEAST_STEPS = 3  # up and down again
 Sizes = Mapping[str, int | float | str | bool]  # arguments of darts' class
 
 # darts' networks as small as that of the preset `small`, for those who name one and no sizes.
@@ -40,7 +42,7 @@ class Plan:
     """How long and how fast to train.
 
     Attributes:
-        steps: at most; one batch each.
+        steps: at most, 3 or more; one batch each.
         learning_rate: the highest of a one-cycle schedule (Smith and Topin, 2017).
         weight_decay: of AdamW. Strong for returns, as what can be learned of them is a thousandth
             of the variance: on the same bars 1.0 found a drift in half the steps of 0.01, 3.0 lost
@@ -155,14 +157,19 @@ def _known(network: str, called: str = "a network") -> str:
 def _checked(preset: Preset, path: Path) -> Preset:
     """The same preset, if its numbers can be trained with."""
     plan, sight = preset.plan, preset.sight
-    positive = {
-        "plan.steps": plan.steps, "plan.batch": plan.batch, "plan.patience": plan.patience,
-        "plan.check_every": plan.check_every, "plan.learning_rate": plan.learning_rate,
-        "sight.window": sight.window, "sight.horizon": sight.horizon, "members": preset.members,
+    least = {
+        "plan.steps": (plan.steps, LEAST_STEPS), "plan.batch": (plan.batch, 1),
+        "plan.check_every": (plan.check_every, 1), "plan.patience": (plan.patience, 1),
+        "sight.window": (sight.window, 1), "sight.horizon": (sight.horizon, 1),
+        "members": (preset.members, 1),
     }  # fmt: skip
-    for key, value in positive.items():
-        if value <= 0:
-            raise ConfigError(f"the preset {path} needs a {key} above 0, found {value}")
+    for key, (value, lowest) in least.items():
+        if value < lowest:
+            raise ConfigError(f"the preset {path} needs a {key} of {lowest} or more, found {value}")
+    if not 0 < plan.learning_rate < math.inf:
+        raise ConfigError(
+            f"the preset {path} needs a plan.learning_rate above 0, found {plan.learning_rate}"
+        )
     _known(preset.network, f"the network of the preset {path}")
     if sight.frequency not in BY_FREQUENCY:
         raise ConfigError(
