@@ -169,7 +169,8 @@ class Allocator:
         record = self._record(sight, gathered, forecaster, is_kept=False)
         outlook = assess(sight, record, terms.model_max_age_days)
         answer = choose(outlook, gathered.sectors, gathered.held, terms, self._named(terms))
-        return compare(decided, answer.weights, gathered.panel.digest(), known_at)
+        skill, digest = answer.document["skill"], gathered.panel.digest()
+        return compare(decided, answer.weights, skill, digest, known_at)
 
     def _champion(self) -> Forecaster:
         """The network in use; a promotion takes effect at the next decision."""

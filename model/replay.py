@@ -12,6 +12,7 @@ SAME = 1e-9  # of equity: two weights that differ by less make the same orders
 def compare(
     decided: Mapping[str, Any],
     weights: Mapping[str, float],
+    skill: Mapping[str, Any],
     bars: Mapping[str, Any],
     known_at: dt.datetime,
 ) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def compare(
 
     Args:
         decided: the decision's document, with its `weights` and the digest of its `bars`.
-        weights, bars: of the replay, which saw what was known at `known_at`.
+        weights, skill, bars: of the replay, which saw what was known at `known_at`.
     """
     names = sorted({*decided["weights"], *weights})
     moves = {t: weights.get(t, 0.0) - decided["weights"].get(t, 0.0) for t in names}
@@ -33,6 +34,7 @@ def compare(
         "known_at": known_at.isoformat(),
         "same_weights": not differing,
         "same_bars": same_bars,
+        "same_skill": dict(decided["skill"]) == dict(skill),
         "message": _message(differing, same_bars),
         "decided": decided["weights"],
         "weights": dict(weights),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
@@ -19,10 +21,16 @@ from astra.errors import BundleError, ConfigError
 from astra.gcs import Bucket, connect
 from astra.rebalance import Holdings, Rules, plan_orders
 from astra.records import Account, Asset, PlannedOrder, Position
+from astra.sessions import sessions_between
 from astra.settings import HOUSE, Settings
 from astra.store import open_store
 from etl_service.main import create_app as create_etl
 from model.decision import held_weights
+from model.forecast.bundle import load_bundle
+from model.forecast.homes import Folder
+from model.forecast.keeper import Keeper
+from model.forecast.registry import Registry
+from model.forecast.scorebook import Scorebook
 from model.main import create_app
 from sandbox.main import Sandbox
 from sandbox.market import default_tickers, simulated_market
@@ -442,3 +450,120 @@ def test_what_is_held_counts_of_the_equity_that_is_managed(
 ) -> None:
     assert held_weights({"A": 100.0}, equity, capital) == {"A": weight}
     assert held_weights({"A": 100.0}, 0.0, capital) == {}
+
+
+def record_of(house: House) -> Scorebook:
+    (name,) = house.dropped("record_")
+    model_id = name.removeprefix("record_").removesuffix(".parquet")
+    return Keeper(Bucket.from_settings(house.settings)).read(model_id)
+
+
+def an_hour_later(house: House, hours: int = 1) -> None:
+    house.sandbox.market.clock.step_to(TEN + dt.timedelta(hours=hours))
+    house.load()
+
+
+def test_the_record_is_made_once_and_grows_by_each_decision(house: House) -> None:
+    house.load()
+    client = house.client()
+    first = client.post("/allocate").get_json()
+    made = record_of(house)
+    assert made.record.tickers == tuple(sorted(NAMES))
+    sessions = sessions_between(made_at(made.record.as_of[0]), TEN + dt.timedelta(hours=1))
+    wanted = [int(t.timestamp()) for s in sessions for t in s.decision_times() if t <= TEN]
+    assert made.record.as_of.tolist() == wanted
+    assert first["skill"]["decisions"] == len(wanted) - 1
+    assert first["seconds"]["skill"] > 0
+    an_hour_later(house)
+    second = client.post("/allocate").get_json()
+    grown = record_of(house)
+    assert grown.record.as_of.tolist() == [*wanted, int(TEN.timestamp()) + 3600]
+    np.testing.assert_array_equal(grown.record.score[:-1], made.record.score)
+    assert np.isfinite(grown.record.volatility[-1]).any()
+    assert second["skill"]["decisions"] == first["skill"]["decisions"] + 1
+
+
+def made_at(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(int(seconds), dt.UTC)
+
+
+def test_a_decision_that_was_never_made_leaves_a_hole_that_the_next_one_fills(
+    house: House,
+) -> None:
+    house.load()
+    client = house.client()
+    client.post("/allocate")
+    an_hour_later(house, 2)
+    client.post("/allocate")
+    stamps = record_of(house).record.as_of[-3:]
+    assert (stamps - int(TEN.timestamp())).tolist() == [0, 3600, 7200]
+
+
+def test_a_replay_finds_the_skill_of_then_whatever_was_added_or_lost_since(house: House) -> None:
+    house.load()
+    client = house.client()
+    first = client.post("/allocate").get_json()
+    assert first["skill"]["t"] != 0
+    later = TEN + dt.timedelta(hours=2)
+    store = open_store(house.settings.database_url)
+    frame = bars.from_arrow(store.prices.read([NAMES[0]], TEN - dt.timedelta(days=14), TEN))
+    frame.loc[:, list(bars.PRICES)] *= np.linspace(0.9, 1.1, len(frame))[:, None]
+    store.prices.upsert(frame, later)
+    store.close()
+    an_hour_later(house, 2)
+    now = client.post("/allocate").get_json()
+    early = (TEN - dt.timedelta(days=1)).isoformat()
+    assert client.post("/allocate", json={"as_of": early}).status_code == 200
+    assert now["skill"]["t"] != first["skill"]["t"]
+    asked = {"as_of": TEN.isoformat()}
+    assert client.post("/replay", json=asked).get_json()["same_skill"]
+    bucket = connect(house.settings).bucket(house.settings.bucket)
+    bucket.blob(house.dropped("record_")[0]).delete()
+    again = house.client().post("/replay", json=asked).get_json()
+    assert again["same_skill"] and again["same_weights"]
+    assert house.dropped("record_") == (), "a replay writes nothing"
+
+
+def registry_with(tmp_path: Path, **changes: object) -> tuple[Registry, str]:
+    """A registry whose champion is the house's, with other words in its specification."""
+    bundle = load_bundle()
+    training = dataclasses.replace(bundle.spec.training, **changes)
+    spec = dataclasses.replace(bundle.spec, training=training)
+    registry = Registry(Folder(tmp_path / "bundles"))
+    made = registry.register(spec, bundle.onnx, bundle.weights)
+    registry.promote(made.id, TEN, "a test")
+    return registry, made.id
+
+
+def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
+    house: House, tmp_path: Path
+) -> None:
+    house.load()
+    registry_with(tmp_path, trained_on="real")
+    folder = tmp_path / "bundles"
+    old = house.client(bundles=folder).post("/allocate").get_json()
+    age = (TEN - load_bundle().spec.training.end).days
+    sentence = f"the network is {age} days old (limit 365): retrain with astra train"
+    assert old["health"]["alarms"] == [sentence]
+    assert old["health"]["age_days"] == age
+    assert (old["skill"]["on"], old["skill"]["used"]) == (False, 0)
+    assert old["skill"]["reason"] == sentence
+    assert old["target"] == old["targets"]["min_variance"]
+    young = house.client(bundles=folder, model_max_age_days=0).post("/allocate").get_json()
+    assert young["health"]["alarms"] == []
+    assert young["object"] != old["object"], "another setting is another decision"
+
+
+def test_a_promotion_takes_effect_at_the_next_decision_and_starts_without_skill_of_the_other(
+    house: House, tmp_path: Path
+) -> None:
+    house.load()
+    registry, first = registry_with(tmp_path)
+    client = house.client(bundles=tmp_path / "bundles")
+    assert client.post("/allocate").get_json()["model_id"] == first
+    _, second = registry_with(tmp_path, end=TEN - dt.timedelta(days=4))
+    assert registry.champion_id() == second != first
+    after = client.post("/allocate").get_json()
+    assert after["model_id"] == second
+    assert after["skill"]["days"] < 5
+    assert len(house.dropped("record_")) == 2
