@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from flask import Flask
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -26,19 +27,22 @@ from astra.cli import notebook as called
 from astra.errors import DataError, InsufficientDataError
 from astra.settings import HOUSE, Settings
 from astra.store import open_store
-from etl_service.main import create_app
+from etl_service.main import create_app as create_etl
 from model.evaluation.fan import fans
 from model.forecast.homes import Folder
 from model.forecast.record import Forecast, Mark
-from model.forecast.registry import Registry
+from model.forecast.registry import Registry, open_registry
 from model.panel import Panel, build, daily_of
-from sandbox.market import default_tickers, simulated_bars
+from sandbox.faults import Faults
+from sandbox.market import default_tickers, simulated_bars, simulated_market
 from sandbox.serving import Servers
+from sandbox.storage import create_app as create_storage
 
 FOLDER = HOUSE / "notebooks"
 NAMES = ("daily_forecaster", "train_on_gpu")
 TICKERS = default_tickers(8)[:8]
 TOKEN = "of this test alone"
+NOW = dt.datetime(2026, 7, 10, 21, tzinfo=dt.UTC)
 MOST_STATEMENTS = 8  # of a cell, the parameters aside
 LOGIC = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try,
@@ -124,39 +128,44 @@ def preset(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_gpu_notebook_goes_from_a_service_to_a_bundle(
-    tmp_path: Path, preset: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def etl(tmp_path: Path) -> Flask:
+    """A deployed ETL service with six weeks of bars, that asks for a token."""
+    url = f"sqlite:///{tmp_path}/astra.db"
+    days = {"first": dt.date(2026, 6, 1), "last": dt.date(2026, 7, 10)}
+    store = open_store(url)
+    store.prices.upsert(simulated_bars(TICKERS, seed=3, edge=0.04, **days), NOW)
+    store.claim_market("simulated:3")
+    store.record_now(NOW)
+    store.close()
+    names = "|".join(TICKERS)
+    return create_etl(
+        Settings(_env_file=None, var=tmp_path, database_url=url, token=TOKEN, tickers=names)  # type: ignore[call-arg]
+    )
+
+
+def test_the_gpu_notebook_goes_from_a_service_to_a_bundle_in_a_bucket(
+    tmp_path: Path, preset: Path, etl: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preset.write_text(PRESET + FIVE_MINUTES)
-    days = {"first": dt.date(2026, 6, 1), "last": dt.date(2026, 7, 10)}
-    url = f"sqlite:///{tmp_path}/astra.db"
-    store = open_store(url)
-    now = dt.datetime(2026, 7, 10, 21, tzinfo=dt.UTC)
-    store.prices.upsert(simulated_bars(TICKERS, seed=3, edge=0.04, **days), now)
-    store.claim_market("simulated:3")
-    store.record_now(now)
-    store.close()
-    settings = Settings(
-        _env_file=None,  # type: ignore[call-arg]
-        var=tmp_path, database_url=url, token=TOKEN, tickers="|".join(TICKERS),
-    )  # fmt: skip
+    market = simulated_market(("AAPL",), start=NOW.date(), at=NOW)
+    storage = create_storage(market, Faults(), function_url=None, buckets=("models",))
     monkeypatch.setenv("ASTRA_TOKEN", TOKEN)
-    with Servers({"etl": create_app(settings)}) as urls:
+    with Servers({"etl": etl, "storage": storage}) as urls:
+        monkeypatch.setenv("ASTRA_STORAGE_URL", urls["storage"])
         book = executed(
             "train_on_gpu", tmp_path,
-            {"SERVICE": urls["etl"], "PRESET": str(preset), "UNSEEN": 8, "BUNDLES": "kept"},
+            {"SERVICE": urls["etl"], "PRESET": str(preset), "UNSEEN": 8,
+             "BUNDLES": "gs://models/kept"},
         )  # fmt: skip
+        kept = open_registry(called.settings_here(bundles="gs://models/kept")).load()
     assert "8 tickers, 28 sessions of simulated:3, 2026-06-01 to 2026-07-10" in said(book, "bars")
     assert "rank IC" in said(book, "evaluate")
     require_drawn(pictures(book, "evaluate"), 3)
-    (kept,) = Registry(Folder(tmp_path / "kept")).list()
-    assert kept.is_champion
-    assert kept.spec is not None
-    assert (kept.spec.training.trained_on, kept.spec.training.market) == (
-        "simulated", "simulated:3",
-    )  # fmt: skip
-    assert kept.spec.training.end.date() == dt.date(2026, 6, 29)  # eight sessions before the last
-    assert kept.id in said(book, "push")
+    training = kept.spec.training
+    assert (training.trained_on, training.market) == ("simulated", "simulated:3")
+    assert training.end.date() == dt.date(2026, 6, 29)  # eight sessions before the last
+    assert f"{kept.id} is registered and in use" in said(book, "push")
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +308,7 @@ def a_forecast(panel: Panel, marks: tuple[Mark, ...]) -> Forecast:
         model_id="nbeats-1d-00000000", as_of=end, tickers=panel.tickers, score=moves[:, -1, 3],
         last_close=last, step_ts=int(end.timestamp()) + 86_400 * np.arange(1, 6),
         quantiles=levels, closes=last[:, None, None] * np.exp(moves), volatility=moves[:, -1, -1],
-        marks=marks, gaps=np.zeros(len(last), np.int64),
+        marks=marks, reasons=("",) * len(last), gaps=np.zeros(len(last), np.int64),
     )  # fmt: skip
 
 
