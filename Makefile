@@ -8,7 +8,7 @@ LOCK   := --constraint requirements.lock
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test soak setup train bench bench-accuracy rivals lint format check all clean
+.PHONY: help run up test soak setup train bench bench-accuracy rivals null-test lint format check all clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -58,6 +58,9 @@ $(VENV)-rivals/.done: benchmarks/rivals/requirements.txt
 	@touch $@
 
 rivals: $(VENV)-rivals/.done ## install what the training benchmark compares with
+
+null-test: $(VENV)/.full ## how often skill is on where nothing is planted, and where something is
+	@$(BIN)/python -m benchmarks.null_test $(ARGS)
 
 lint: $(VENV)/.full ## ruff, mypy --strict, the import contracts
 	@$(BIN)/ruff check .
