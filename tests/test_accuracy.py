@@ -196,6 +196,17 @@ def test_a_short_seeded_training_beats_the_naive_methods_and_repeats() -> None:
     assert reached(case, series, seed=1).errors == found.errors
 
 
+def test_an_anchored_network_starts_from_the_last_value() -> None:
+    rng = np.random.default_rng(3)
+    walks = np.cumsum(rng.standard_normal((30, 80)), axis=1) + 100
+    series = Series("walks", 1, tuple(walks[:, :72]), walks[:, 72:])
+    free, anchored = (
+        reached(Case("walks", 5, 1e-3, width=16, anchored=anchored), series, seed=1).errors.smape
+        for anchored in (False, True)
+    )
+    assert anchored < 0.2 * free
+
+
 def test_a_line_is_the_median_of_its_seeds_each_averaged_by_points() -> None:
     tasks = {"a": seasonal(count=10, horizon=2), "b": seasonal(count=10, horizon=6)}
     found = [

@@ -19,6 +19,7 @@ class Case:
     Attributes:
         window: look-back, in horizons.
         history: training origins lie within the last so many horizons of a series.
+        anchored: the network says the change from the last value, not the value.
         width, rank: of the layers, and of what a block can say (darts' expansion coefficients).
     """
 
@@ -29,13 +30,14 @@ class Case:
     history: int = 20
     width: int = 256
     rank: int = 32
+    anchored: bool = False
 
 
 CASES = (
     Case("m4_hourly", 1900, 2e-3, window=5, history=10, rank=64),
-    Case("m4_weekly", 500, 1e-3, history=10, rank=8),
+    Case("m4_weekly", 500, 1e-3, history=40, rank=8, anchored=True),
     Case("m3_monthly", 600, 1e-3),
-    Case("m3_quarterly", 500, 1e-3),
+    Case("m3_quarterly", 500, 1e-3, window=2),
     Case("m3_yearly", 300, 1e-3, window=3),
     Case("m3_other", 300, 1e-3, window=3),
     Case("tourism_monthly", 600, 1e-3),

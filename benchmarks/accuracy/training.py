@@ -45,7 +45,9 @@ def _forecast(case: Case, series: Series, seed: int) -> Floats:
     sizes = SHAPE | {"layer_widths": case.width, "expansion_coefficient_dim": case.rank}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Network("nbeats", sizes, 1, window, horizon, (0.5,))
+        network: torch.nn.Module = Network("nbeats", sizes, 1, window, horizon, (0.5,))
+    if case.anchored:
+        network = _Anchored(network)
     windows = ragged(series.past, window, horizon, case.history * horizon)
     plan = Plan(
         steps=case.steps, batch=BATCH, learning_rate=case.learning_rate, weight_decay=0.0,
@@ -57,6 +59,18 @@ def _forecast(case: Case, series: Series, seed: int) -> Floats:
         answer = network(torch.from_numpy(paths))[..., 0].numpy()
     found: Floats = (answer * level).astype(np.float64)
     return found
+
+
+class _Anchored(torch.nn.Module):  # type: ignore[misc]  # torch is not typed for mypy here
+    """A network that sees and says differences from the last value, where there is a value."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, paths: torch.Tensor) -> torch.Tensor:
+        last = paths[:, -1:]
+        return self.network(torch.where(paths == 0, 0, paths - last)) + last[..., None]
 
 
 def _smape(prediction: torch.Tensor, outcome: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
