@@ -171,6 +171,13 @@ def test_a_training_that_stopped_early_is_not_taken_up_again(tmp_path: Path) -> 
     np.testing.assert_array_equal(weights(first), weights(again))
 
 
+def test_half_a_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
+    whole = fitted(folder=tmp_path)
+    last = tmp_path / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:2000])
+    np.testing.assert_array_equal(fitted(folder=tmp_path), whole)
+
+
 def test_a_training_that_diverges_is_an_error() -> None:
     broken = Drawn(1, 1)
     broken.outcomes[:] = np.nan

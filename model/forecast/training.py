@@ -6,8 +6,8 @@ same windows, plan and seed give the same weights on the CPU of the same machine
 
 from __future__ import annotations
 
-import copy
 import math
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,8 @@ def fit(
     learner = _Learner(network, loss, plan, fused=device.precision == "32-true")
     learner.train()  # darts 0.48 shares one loss module, in eval mode after a first training
     watch = _Watch(plan, progress, resume)
-    with one_thread(), torch.random.fork_rng(), quiet():
+    gpus = range(torch.cuda.device_count())
+    with one_thread(), torch.random.fork_rng(gpus), quiet():
         trainer = pl.Trainer(
             max_steps=plan.steps, accelerator=device.accelerator, devices=1,
             precision=device.precision, gradient_clip_val=1.0, num_sanity_val_steps=0,
@@ -159,8 +160,8 @@ class _Watch(pl.Callback):  # type: ignore[misc]  # as above
 
     @property
     def checkpoint(self) -> Path | None:
-        """The last one that is whole."""
-        if self.folder is None or not (path := self.folder / "last.ckpt").exists():
+        """The last one, unless a power cut left half of it."""
+        if self.folder is None or not zipfile.is_zipfile(path := self.folder / "last.ckpt"):
             return None
         return path
 
@@ -181,8 +182,8 @@ class _Watch(pl.Callback):  # type: ignore[misc]  # as above
         score = _finite(float(trainer.callback_metrics["check"]), step)
         self.waited += 1
         if score < self.score:
-            state = {k: v.cpu() for k, v in learner.network.state_dict().items()}
-            self.best = copy.deepcopy(state)
+            state = learner.network.state_dict()
+            self.best = {name: value.cpu().clone() for name, value in state.items()}
             self.best_step, self.score, self.waited = step, score, 0
         self._stop_in_time(trainer)
 
