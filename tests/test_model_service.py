@@ -524,25 +524,17 @@ def test_a_replay_finds_the_skill_of_then_whatever_was_added_or_lost_since(house
     assert house.dropped("record_") == (), "a replay writes nothing"
 
 
-def registry_with(tmp_path: Path, **changes: object) -> tuple[Registry, str]:
-    """A registry whose champion is the house's, with other words in its specification."""
-    bundle = load_bundle()
-    training = dataclasses.replace(bundle.spec.training, **changes)
-    spec = dataclasses.replace(bundle.spec, training=training)
-    registry = Registry(Folder(tmp_path / "bundles"))
-    made = registry.register(spec, bundle.onnx, bundle.weights)
-    registry.promote(made.id, TEN, "a test")
-    return registry, made.id
-
-
 def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
     house: House, tmp_path: Path
 ) -> None:
     house.load()
-    registry_with(tmp_path, trained_on="real")
-    folder = tmp_path / "bundles"
+    bundle, folder = load_bundle(), tmp_path / "bundles"
+    training = dataclasses.replace(bundle.spec.training, trained_on="real")
+    spec = dataclasses.replace(bundle.spec, training=training)
+    registry = Registry(Folder(folder))
+    registry.promote(registry.register(spec, bundle.onnx, bundle.weights).id, TEN, "a test")
     old = house.client(bundles=folder).post("/allocate").get_json()
-    age = (TEN - load_bundle().spec.training.end).days
+    age = (TEN - training.end).days
     sentence = f"the network is {age} days old (limit 365): retrain with astra train"
     assert old["health"]["alarms"] == [sentence]
     assert old["health"]["age_days"] == age
@@ -552,18 +544,3 @@ def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
     young = house.client(bundles=folder, model_max_age_days=0).post("/allocate").get_json()
     assert young["health"]["alarms"] == []
     assert young["object"] != old["object"], "another setting is another decision"
-
-
-def test_a_promotion_takes_effect_at_the_next_decision_and_starts_without_skill_of_the_other(
-    house: House, tmp_path: Path
-) -> None:
-    house.load()
-    registry, first = registry_with(tmp_path)
-    client = house.client(bundles=tmp_path / "bundles")
-    assert client.post("/allocate").get_json()["model_id"] == first
-    _, second = registry_with(tmp_path, end=TEN - dt.timedelta(days=4))
-    assert registry.champion_id() == second != first
-    after = client.post("/allocate").get_json()
-    assert after["model_id"] == second
-    assert after["skill"]["days"] < 5
-    assert len(house.dropped("record_")) == 2

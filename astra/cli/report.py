@@ -123,8 +123,8 @@ def _outcome(report: RunReport) -> Iterator[str]:
 
 
 def _seconds(decisions: Sequence[dict[str, Any]]) -> str:
-    names = {"load": "load", "read": "read", "forecast": "forecast", "optimize": "optimize",
-             "drop_to_first_order": "drop to first order"}  # fmt: skip
+    names = {"load": "load", "read": "read", "forecast": "forecast", "skill": "skill",
+             "optimize": "optimize", "drop_to_first_order": "drop to first order"}  # fmt: skip
     sums = {n: sum(d["seconds"].get(n) or 0.0 for d in decisions) for n in names}
     return ", ".join(f"{label} {sums[name]:.1f}" for name, label in names.items())
 
