@@ -22,7 +22,7 @@ from model.evaluation.walk import BANDS, NORMAL, OURS
 from model.forecast.skill import OFF_BELOW_T, ON_AT_T
 
 ACCENT, NEUTRAL, LOSS, INK = "#3b7ddd", "#8b95a5", "#cf5a60", "#2b3340"
-_STYLE = {
+STYLE = {
     "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.titlesize": 11,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.edgecolor": NEUTRAL,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
@@ -47,7 +47,7 @@ def write(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
     }
     paths = []
     for name, draw in drawn.items():
-        with rc_context(_STYLE):
+        with rc_context(STYLE):
             figure = draw(evaluation)
             try:
                 folder.mkdir(parents=True, exist_ok=True)

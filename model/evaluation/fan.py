@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from astra.errors import DataError
 from astra.sessions import NEW_YORK
-from model.evaluation.charts import _STYLE, ACCENT, INK, NEUTRAL
+from model.evaluation.charts import STYLE, ACCENT, INK, NEUTRAL
 from model.forecast.record import Forecast, Mark
 from model.panel import Panel
 
@@ -43,7 +43,7 @@ def fans(forecast: Forecast, panel: Panel, tickers: Sequence[str]) -> Figure:
             f"choose among {', '.join(forecast.tickers[:5])}, ..."
         )
     rows = -(-len(tickers) // _COLUMNS)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         layout = ConstrainedLayoutEngine(h_pad=0.1, hspace=0.06, wspace=0.04)
         figure = Figure(figsize=(_WIDTH, 0.8 + _ROW * rows), layout=layout)
         figure.suptitle(
