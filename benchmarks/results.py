@@ -118,7 +118,7 @@ def commit() -> str:
     """The commit measured, with "-dirty" if code had been changed since; "unknown" outside git."""
     try:
         head = _git("rev-parse", "--short", "HEAD")
-        ours = f":(exclude){LATEST.relative_to(HOUSE)}"  # written group by group
+        ours = f":(exclude){LATEST.parent.relative_to(HOUSE)}"  # written group by group
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ours)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

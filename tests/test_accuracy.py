@@ -10,7 +10,7 @@ import pytest
 
 from astra.errors import ConfigError, DataError, InsufficientDataError
 from benchmarks.accuracy import cases, metrics, run
-from benchmarks.accuracy.cases import CASES, GOALS, Case, Goal
+from benchmarks.accuracy.cases import CASES, GOALS, Case, Goal, Variant
 from benchmarks.accuracy.data import PERIODS, Floats, Series, held_out, read
 from benchmarks.accuracy.naive import is_seasonal, naive, naive2, seasonal_factors, seasonal_naive
 from benchmarks.accuracy.sampler import look_backs, ragged
@@ -188,7 +188,7 @@ def test_series_too_short_to_learn_from_are_refused() -> None:
 
 def test_a_short_seeded_training_beats_the_naive_methods_and_repeats() -> None:
     series = seasonal()
-    case = Case("made up", steps=150, learning_rate=2e-3, window=3, width=64)
+    case = Case("made up", 120, 2e-3, (Variant(3), Variant(2, "mae", anchored=True)), width=64)
     found = reached(case, series, seed=1)
     for method in run.METHODS:
         assert found.errors.smape < run.naive_errors_of(method, series).smape
@@ -201,8 +201,8 @@ def test_an_anchored_network_starts_from_the_last_value() -> None:
     walks = np.cumsum(rng.standard_normal((30, 80)), axis=1) + 100
     series = Series("walks", 1, tuple(walks[:, :72]), walks[:, 72:])
     free, anchored = (
-        reached(Case("walks", 5, 1e-3, width=16, anchored=anchored), series, seed=1).errors.smape
-        for anchored in (False, True)
+        reached(Case("walks", 5, 1e-3, (variant,), width=16), series, seed=1).errors.smape
+        for variant in (Variant(4), Variant(4, anchored=True))
     )
     assert anchored < 0.2 * free
 

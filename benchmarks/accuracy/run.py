@@ -79,7 +79,7 @@ def measure(folder: Path, seeds: Sequence[int], *, on_held_out: bool = False) ->
     tasks = {case.name: read(folder, case.name) for case in CASES}
     if on_held_out:
         tasks = {name: held_out(series) for name, series in tasks.items()}
-    longest_first = sorted(CASES, key=lambda case: -case.steps)
+    longest_first = sorted(CASES, key=lambda case: -case.steps * len(case.variants))
     jobs = [(case, tasks[case.name], seed) for case in longest_first for seed in seeds]
     cores = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
