@@ -59,7 +59,7 @@ class Case:
 CASES = (
     Case("m4_hourly", 1900, 2e-3, (Variant(5),), history=10, rank=64),
     Case("m4_weekly", 500, 1e-3, (Variant(4, anchored=True),), history=40, rank=8),
-    Case("m3_monthly", 400, 1e-3, DIVERSE),
+    Case("m3_monthly", 600, 1e-3, DIVERSE),
     Case("m3_quarterly", 300, 1e-3, DIVERSE),
     Case("m3_yearly", 200, 1e-3, DIVERSE),
     Case("m3_other", 200, 1e-3, DIVERSE),
