@@ -26,8 +26,8 @@ from scipy.stats import binomtest
 from astra.sessions import sessions_between
 from astra.settings import HOUSE
 from benchmarks.results import commit, machine, versions
-from model.forecast.bundle import load_bundle
 from model.forecast.record import Floats
+from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
 from model.forecast.skill import LEAST_DAYS, by_day, judge, rank_ic, realised_returns
 from model.outlook import HISTORY, WARM_UP_SESSIONS, past_scores
@@ -166,7 +166,7 @@ def _told(rate: Rate) -> str:
 
 @lru_cache(maxsize=1)
 def _forecaster() -> Forecaster:
-    return Forecaster(load_bundle())
+    return Forecaster(shipped().load())
 
 
 def _midnight(day: dt.date) -> dt.datetime:

@@ -17,7 +17,7 @@ from frontend.words import percent
 class Skill:
     """Measured skill: `ic` is a mean rank correlation, `t` its t-value over `days` sessions.
 
-    A `suspect` one is too good to be true.
+    A `suspect` one is too good to be true; `alarms` (drift, age) end the forecast's use.
     """
 
     ic: float
@@ -25,6 +25,7 @@ class Skill:
     days: int
     on: bool
     suspect: bool
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def parse(document: str) -> Decision:
             int(skill.get("days") or 0),
             bool(skill.get("on", False)),
             bool(skill.get("suspect", False)),
+            tuple(str(alarm) for alarm in (found.get("health") or {}).get("alarms") or ()),
         ),
         sharpe=_number(found, "sharpe"),
         bound_gap=_number(found, "bound_gap"),
@@ -110,6 +112,8 @@ def verdict(decision: Decision) -> str:
 
 def skill_sentence(skill: Skill) -> str:
     """What the measured skill means for the weights."""
+    if skill.alarms:
+        return f"The forecast is not used: {'; '.join(skill.alarms)}."
     if skill.days == 0 or not math.isfinite(skill.t):
         return "The forecast has no record yet, so it does not move the weights."
     record = f"t = {skill.t:.1f} over {skill.days} days"

@@ -111,12 +111,12 @@ class Allocator:
                 f"{now:%Y-%m-%d %H:%M} UTC: load them first"
             )
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
+        found = self._decided(as_of, terms)
+        if found is not None:
+            self._drop_target(as_of, *found)
+            return found[1]
         forecaster = self._champion()
-        tag = self._tag(as_of, terms, forecaster)
-        decided = self._decided(as_of, tag)
-        if decided is not None:
-            self._drop_target(as_of, tag, decided)
-            return decided
+        tag = self._tag(as_of, terms, forecaster.bundle.id)
         marks = [time.monotonic()]
         gathered = self._gather(as_of, now, self._held())
         marks.append(time.monotonic())
@@ -148,14 +148,14 @@ class Allocator:
         if asked.as_of is None:
             raise DataError('a replay needs the "as_of" of a past decision')
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
-        forecaster = self._champion()
-        tag = self._tag(asked.as_of, terms, forecaster)
-        decided = self._decided(asked.as_of, tag)
-        if decided is None:
+        found = self._decided(asked.as_of, terms)
+        if found is None:
             raise DataError(
                 f"a decision of {asked.as_of:%Y-%m-%d %H:%M} UTC under these settings is required, "
-                f"found no decision_{allocation.stamp(asked.as_of)}_{tag}.json in the bucket"
+                "found none of the champion or an earlier one in the bucket: replay with the "
+                "policy, k, limits, costs and candidates of then"
             )
+        decided = found[1]
         lacking = [name for name in ("known_at", "held_weights", "bars") if name not in decided]
         if lacking:
             raise DataError(
@@ -165,6 +165,9 @@ class Allocator:
             )
         known_at = asked.known_at or dt.datetime.fromisoformat(decided["known_at"])
         gathered = self._gather(asked.as_of, known_at, decided["held_weights"])
+        forecaster = self._champion()
+        if forecaster.bundle.id != decided["model_id"]:
+            forecaster = Forecaster(self._registry.load(decided["model_id"]))
         sight = foresee(asked.as_of, gathered.panel, tuple(gathered.sectors), forecaster)
         record = self._record(sight, gathered, forecaster, is_kept=False)
         outlook = assess(sight, record, terms.model_max_age_days)
@@ -204,17 +207,21 @@ class Allocator:
         except TemporaryError as error:
             log.warning("as_of=%s record=not extended reason=%s", sight.as_of.isoformat(), error)
 
-    def _tag(self, as_of: dt.datetime, terms: Terms, forecaster: Forecaster) -> str:
+    def _tag(self, as_of: dt.datetime, terms: Terms, model_id: str) -> str:
         choices = {**terms.as_choices(), "candidates": identity(self._settings.tickers)}
-        return allocation.tag(as_of, forecaster.bundle.id, choices)
+        return allocation.tag(as_of, model_id, choices)
 
-    def _decided(self, as_of: dt.datetime, tag: str) -> dict[str, Any] | None:
-        """The decision as it stands in the bucket."""
-        found = self._bucket.read_or_none(f"decision_{allocation.stamp(as_of)}_{tag}.json")
-        if found is None:
-            return None
-        document: dict[str, Any] = json.loads(found.content)
-        return document
+    def _decided(self, as_of: dt.datetime, terms: Terms) -> tuple[str, dict[str, Any]] | None:
+        """The decision as it stands in the bucket, with its tag: the champion's, or an earlier
+        one's, so that a promotion does not make anybody decide twice."""
+        stamp = allocation.stamp(as_of)
+        standing = set(self._bucket.names(f"decision_{stamp}_"))
+        for model_id in self._registry.champions():
+            tag = self._tag(as_of, terms, model_id)
+            if (name := f"decision_{stamp}_{tag}.json") in standing:
+                document: dict[str, Any] = json.loads(self._bucket.read(name).content)
+                return tag, document
+        return None
 
     def _named(self, terms: Terms) -> Policy:
         return self._policy if terms.policy == self._settings.policy else POLICIES[terms.policy]

@@ -25,7 +25,7 @@ from model.backtest.records import Backtest
 from model.backtest.shadow import shadow_equity
 from model.backtest.walk import HOUR, check_times, since, walk, window
 from model.decision import Terms, choose
-from model.forecast.bundle import load_bundle
+from model.forecast.registry import shipped
 from model.forecast.scorebook import Scorebook, empty
 from model.forecast.serving import Forecaster
 from model.outlook import (
@@ -55,7 +55,7 @@ D = Decimal
 
 @pytest.fixture(scope="module")
 def forecaster() -> Forecaster:
-    return Forecaster(load_bundle())
+    return Forecaster(shipped().load())
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.forecast import drift
-from model.forecast.bundle import load_bundle
 from model.forecast.record import ForecastRecord
+from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
 from model.forecast.spec import Reference, Spec
 from model.forecast.target import normalise
@@ -35,7 +35,7 @@ def panel() -> Panel:
 
 @pytest.fixture(scope="module")
 def forecaster() -> Forecaster:
-    return Forecaster(load_bundle())
+    return Forecaster(shipped().load())
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from astra.bars import read_parquet
 from astra.errors import BundleError, DataError, InsufficientDataError
 from model.evaluation import decision_times, evaluate
 from model.forecast import skill
-from model.forecast.bundle import load_bundle
 from model.forecast.record import Forecast, Mark
+from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
 from model.forecast.spec import Spec, check
 from model.forecast.target import Scaler
@@ -34,7 +34,7 @@ TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
 
 @pytest.fixture(scope="module")
 def forecaster() -> Forecaster:
-    return Forecaster(load_bundle())
+    return Forecaster(shipped().load())
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +408,7 @@ def test_a_specification_that_cannot_be_served_is_refused(
 
 
 def test_a_network_of_other_shapes_than_its_specification_is_refused() -> None:
-    bundle = load_bundle()
+    bundle = shipped().load()
     other = dataclasses.replace(bundle, spec=dataclasses.replace(bundle.spec, horizon=6))
     with pytest.raises(BundleError, match="differ from spec"):
         Forecaster(other)
@@ -417,7 +417,7 @@ def test_a_network_of_other_shapes_than_its_specification_is_refused() -> None:
 @settings(max_examples=40, deadline=None)
 @given(cut=st.floats(0, 1, exclude_max=True), turned=st.booleans(), data=st.data())
 def test_a_network_that_is_none_is_refused(cut: float, turned: bool, data: st.DataObject) -> None:
-    bundle = load_bundle()
+    bundle = shipped().load()
     part = bundle.onnx[: int(cut * len(bundle.onnx))]
     content = data.draw(st.binary(max_size=300)) if turned else part
     with pytest.raises(BundleError, match="can't load the network of"):
@@ -429,7 +429,7 @@ def test_a_network_that_is_none_is_refused(cut: float, turned: bool, data: st.Da
 def test_a_bit_of_the_file_turned_over_is_borne_or_refused(
     panel: Panel, place: float, bit: int
 ) -> None:
-    bundle = load_bundle()
+    bundle = shipped().load()
     content = bytearray(bundle.onnx)
     content[int(place**4 * len(content))] ^= 1 << bit  # most of the structure stands in front
     try:
@@ -470,7 +470,7 @@ FRESH_PROCESS = """
 import sys, time
 import numpy as np
 from astra.sessions import Session
-from model.forecast.bundle import load_bundle
+from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
 from model.panel import Panel
 import datetime as dt
@@ -479,7 +479,7 @@ opens = [dt.datetime.fromtimestamp(t, dt.UTC) for t in held["opens"].tolist()]
 sessions = tuple(Session(t.date(), t, t + dt.timedelta(hours=6.5)) for t in opens)
 arrays = [held[name] for name in ("ts", "session", "slot", "open", "close")]
 panel = Panel(tuple(held["tickers"].tolist()), *arrays, sessions)
-forecast = Forecaster(load_bundle()).forecast(panel)
+forecast = Forecaster(shipped().load()).forecast(panel)
 assert forecast.usable.all() and len(forecast.tickers) == 500
 training = {"torch", "darts", "pytorch_lightning", "onnx", "lightgbm"}
 heavy = {"pandas", "pyarrow", "scipy", "sklearn", "plotly", "matplotlib", "exchange_calendars"}

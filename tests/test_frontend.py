@@ -195,6 +195,14 @@ def test_skill_is_said_in_words(skill: object, said: str) -> None:
     assert said in decision.skill_sentence(decision.parse(document(skill=skill)).skill)
 
 
+def test_an_alarm_says_why_the_forecast_is_not_used() -> None:
+    health = {"psi": 0.4, "alarms": ["inputs have drifted (PSI 0.40, limit 0.25): retrain"]}
+    found = decision.parse(document(health=health)).skill
+    assert decision.skill_sentence(found) == (
+        "The forecast is not used: inputs have drifted (PSI 0.40, limit 0.25): retrain."
+    )
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"as_of": "yesterday", "weights": {}}'])
 def test_a_document_without_time_and_weights_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="as_of"):

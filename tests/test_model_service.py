@@ -26,10 +26,9 @@ from astra.settings import HOUSE, Settings
 from astra.store import open_store
 from etl_service.main import create_app as create_etl
 from model.decision import held_weights
-from model.forecast.bundle import load_bundle
 from model.forecast.homes import Folder
 from model.forecast.keeper import Keeper
-from model.forecast.registry import Registry
+from model.forecast.registry import Registry, shipped
 from model.forecast.scorebook import Scorebook
 from model.main import create_app
 from sandbox.main import Sandbox
@@ -271,7 +270,7 @@ def test_a_decision_that_did_not_say_what_it_knew_is_not_made_again(house: House
     ("body", "sentence"),
     [
         ({}, 'needs the "as_of"'),
-        ({"as_of": TEN.isoformat()}, "found no decision_"),
+        ({"as_of": TEN.isoformat()}, "found none of the champion"),
         ({"as_of": TEN.isoformat(), "known_at": "then"}, "known_at must be an ISO time"),
     ],
 )
@@ -528,7 +527,7 @@ def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
     house: House, tmp_path: Path
 ) -> None:
     house.load()
-    bundle, folder = load_bundle(), tmp_path / "bundles"
+    bundle, folder = shipped().load(), tmp_path / "bundles"
     training = dataclasses.replace(bundle.spec.training, trained_on="real")
     spec = dataclasses.replace(bundle.spec, training=training)
     registry = Registry(Folder(folder))

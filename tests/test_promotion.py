@@ -49,11 +49,15 @@ def test_a_promoted_network_decides_next_and_starts_without_skill(
     assert first["skill"]["days"] > 10, "it has a past to be measured on"
 
     registry.promote(new, TEN, "better", over=old)
+    assert service.post("/allocate").json == first, "a promotion makes nobody decide twice"
     second = decided(house, service, TEN + HOUR)
     assert second["model_id"] == new
     skill = second["skill"]
     assert (skill["days"], skill["ic"], skill["on"]) == (0, 0.0, False)
     assert service.post("/allocate").json == second
+
+    replayed = service.post("/replay", json={"as_of": first["as_of"]}).json
+    assert replayed["same_bars"] and replayed["same_weights"], "by the network that decided"
 
     registry.rollback(TEN)
     third = decided(house, service, TEN + 2 * HOUR)

@@ -89,9 +89,9 @@ class Goal:
 
 
 GOALS = (
-    Goal("M4 Hourly", ("m4_hourly",), "sMAPE", 11.0, "9.33 M4's winner", "10.8 to 11.0"),
-    Goal("M4 Hourly", ("m4_hourly",), "OWA", 0.56, "0.440 M4's winner", "0.51 by darts alone"),
-    Goal("M4 Weekly", ("m4_weekly",), "sMAPE", 8.2, "7.82 M4's winner", "7.7 to 8.2"),
+    Goal("M4 Hourly", ("m4_hourly",), "sMAPE", 11.0, "", "10.8 to 11.0"),
+    Goal("M4 Hourly", ("m4_hourly",), "OWA", 0.56, "", "0.51 by darts alone"),
+    Goal("M4 Weekly", ("m4_weekly",), "sMAPE", 8.2, "", "7.7 to 8.2"),
     Goal(
         "M3", ("m3_yearly", "m3_quarterly", "m3_monthly", "m3_other"), "sMAPE", 13.1,
         "12.37 N-BEATS, 180 networks", "13.0",

@@ -207,10 +207,3 @@ def _spec(bundle_id: str, content: bytes) -> Spec:
             f"name: {REMEDY}"
         )
     return spec
-
-
-def load_bundle() -> Bundle:
-    """The champion that comes with the program: `registry.shipped().load()`."""
-    from model.forecast.registry import shipped
-
-    return shipped().load()
