@@ -97,9 +97,18 @@ def test_without_a_reference_or_values_there_is_no_psi(
 
 
 def test_cusum_by_hand() -> None:
-    daily = np.array([0.8, 1.0, 0.7, 1.0, 1.1])  # z: 0, 2, -1, 2, 3
-    assert drift.cusum(daily, QUIET) == pytest.approx(1.5 + 2.5)  # 0, 1.5, 0, 1.5, 4
+    daily = np.array([0.8, 0.95, 0.75, 0.9, 0.95])  # z: 0, 1.5, -0.5, 1, 1.5
+    assert drift.cusum(daily, QUIET) == pytest.approx(1.5)  # 0, 1, 0, 0.5, 1.5
     assert drift.cusum(np.full(30, 0.8), QUIET) == 0
+
+
+def test_days_that_vary_more_than_the_reference_are_measured_by_their_own_deviation() -> None:
+    daily = np.array([0.6, 1.0] * 20)  # few tickers: wide, and no change
+    found = drift.cusum(daily, QUIET)
+    assert found is not None and found < 1
+    grown = np.concatenate([daily, daily[:20] + 0.4])
+    found = drift.cusum(grown, QUIET)
+    assert found is not None and found > drift.CUSUM_LIMIT
 
 
 def test_without_a_reference_or_days_there_is_no_cusum() -> None:
@@ -183,7 +192,7 @@ def test_an_alarm_takes_the_forecast_out_of_use_and_leaves_what_was_measured(
     sight = foresee(t, panel, NAMES, forecaster)
     clairvoyant = dataclasses.replace(record, score=seen_ahead(panel, record))
     trusted = assess(sight, clairvoyant)
-    assert trusted.skill.on and trusted.skill.used > 0 and trusted.health.psi is None
+    assert trusted.skill.on and trusted.skill.used > 0
     narrow = dataclasses.replace(
         sight.spec, reference=Reference(tuple(np.linspace(-0.01, 0.01, 9).tolist()), 0.0, 0.0)
     )

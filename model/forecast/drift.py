@@ -119,13 +119,15 @@ def daily_errors(record: ForecastRecord, panel: Panel, as_of: dt.datetime) -> Fl
 def cusum(daily: Floats, reference: Reference) -> float | None:
     """Page's (1954) one-sided sum max(0, S + z - 0.5) of the days' errors, after the last one.
 
-    z is the day's error less the reference's mean, over its standard deviation. None without days
-    or without a reference.
+    z is the day's error less the reference's mean, over the larger of the two standard deviations,
+    the reference's and that of the days: the mean of ten tickers errs more from day to day than
+    that of the hundreds that were trained on. None without two days or without a reference.
     """
-    if not len(daily) or reference.error_deviation <= 0:
+    if len(daily) < 2 or reference.error_deviation <= 0:
         return None
     total = 0.0
-    for z in (daily - reference.error) / reference.error_deviation:
+    deviation = max(reference.error_deviation, float(daily.std(ddof=1)))
+    for z in (daily - reference.error) / deviation:
         total = max(0.0, total + float(z) - CUSUM_SLACK)
     return total
 
