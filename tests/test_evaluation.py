@@ -233,8 +233,7 @@ def test_the_command_shows_what_a_person_asks_for() -> None:
     for said in ("SIMULATED, edge planted", "this network", "last value", "LightGBM", "rank IC",
                  "80% band", "bid-ask bounce", "open and close both legs"):  # fmt: skip
         assert said in shown
-    table = shown.split("Quantile loss below")[0].split("\n")
-    assert max(len(line) for line in table if "ALARM" not in line) < 120
+    assert max(map(len, shown.split("drawn in blocks")[0].split("\n"))) < 100
 
 
 def test_a_leak_is_said_in_red(walked: Walked) -> None:
