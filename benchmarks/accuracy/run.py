@@ -20,7 +20,7 @@ from rich.table import Table
 
 from astra.errors import AstraError, ConfigError
 from benchmarks import results
-from benchmarks.accuracy.cases import CASES, GOALS, SEEDS, Goal
+from benchmarks.accuracy.cases import CASES, GOALS, NOTE, SEEDS, Goal
 from benchmarks.accuracy.data import Series, held_out, read
 from benchmarks.accuracy.metrics import Errors, errors, weighted
 from benchmarks.accuracy.naive import naive, naive2, seasonal_naive
@@ -47,7 +47,6 @@ class Line:
     most: float | None
     holds: bool | None
     published: str
-    before: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +91,7 @@ def measure(folder: Path, seeds: Sequence[int], *, on_held_out: bool = False) ->
         "seeds": list(seeds),
         "seconds": round(time.perf_counter() - began),
         "scored_on": "held-out horizon of the training part" if on_held_out else "test part",
+        "note": NOTE,
         "goals": [asdict(one) for one in lines],
         "trainings": [_rounded(one) for one in found],
     }
@@ -122,7 +122,6 @@ def line(goal: Goal, tasks: dict[str, Series], found: Sequence[Trained]) -> Line
         most=goal.most,
         holds=None if goal.most is None else value <= goal.most,
         published=goal.published,
-        before=goal.before,
     )
 
 
@@ -132,8 +131,10 @@ def show(measured: dict[str, Any]) -> None:
         f"{measured['machine']}; commit {measured['commit']}; {measured['scored_on']}; median of "
         f"seeds {', '.join(map(str, measured['seeds']))}; {measured['seconds']} s"
     )
-    table = Table(title=title, title_justify="left")
-    for name in ("series", "measure", "ours", "each seed", *METHODS, "published", "before", "goal"):
+    table = Table(
+        title=title, title_justify="left", caption=measured["note"], caption_justify="left"
+    )
+    for name in ("series", "measure", "ours", "each seed", *METHODS, "published", "goal"):
         table.add_column(name)
     table.add_column("holds")
     for one in measured["goals"]:
@@ -141,7 +142,7 @@ def show(measured: dict[str, Any]) -> None:
             one["title"], one["measure"], f"{one['value']:g}",
             " ".join(f"{seed:g}" for seed in one["seeds"]),
             *(f"{one['naive'][method]:g}" for method in METHODS),
-            one["published"], one["before"],
+            one["published"] or "-",
             "stated" if one["most"] is None else f"<= {one['most']:g}",
             {None: "-", True: "yes", False: "NO"}[one["holds"]],
         )  # fmt: skip
