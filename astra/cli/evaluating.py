@@ -16,7 +16,9 @@ from astra.settings import Settings
 
 if TYPE_CHECKING:
     from model.evaluation import Evaluation
+    from model.evaluation.baselines import Pretrained
     from model.evaluation.metrics import Tested
+    from model.forecast.spec import Spec
     from model.panel import Panel
 
 POINTS = 100.0
@@ -35,8 +37,6 @@ SIMULATED_DAYS = {
     "5m": (dt.date(2026, 3, 2), dt.date(2026, 5, 29)),
     "1d": (dt.date(2025, 3, 3), dt.date(2026, 5, 29)),
 }
-_NAMES = {"forecast": "this network", "last value": "last value", "drift": "drift",
-          "seasonal": "seasonal", "ridge": "ridge", "LightGBM": "LightGBM"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Asked:
     edge: float
     seed: int
     charts: Path | None
+    foundation: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def run(asked: Asked, settings: Settings) -> Found:
     """Evaluate on a file's bars or on the simulated market of other days than the training's.
 
     Raises:
-        ConfigError: charts are asked for and matplotlib is not installed.
+        ConfigError: charts are asked for and matplotlib is not installed, or the foundation model
+            cannot be used.
         BundleError: there is no such bundle.
         DataError: the bars cannot be used, or the bundle has seen all of them.
     """
@@ -88,13 +90,14 @@ def run(asked: Asked, settings: Settings) -> Found:
     write_charts = _charts() if asked.charts else None
     bundle = open_registry(settings).load(asked.bundle, asked.frequency)
     spec = bundle.spec
+    pretrained = _pretrained(asked.foundation, spec) if asked.foundation else None
     panel, market = _panel(asked, spec.frequency)
     times = [t for t in decision_times(panel, spec.horizon) if t > spec.training.end]
     if asked.last_sessions is not None:
         first = panel.sessions[-min(asked.last_sessions, len(panel.sessions))].opens_at
         times = [t for t in times if t >= first]
     cost = settings.half_spread_bp + settings.fee_bp
-    evaluation = evaluate(bundle, panel, times, cost_bp=cost)
+    evaluation = evaluate(bundle, panel, times, cost_bp=cost, pretrained=pretrained)
     return Found(
         evaluation,
         market,
@@ -107,6 +110,8 @@ def run(asked: Asked, settings: Settings) -> Found:
 
 def show(found: Found, console: Console) -> None:
     """Print it: what was compared, point forecasts, bands, and what follows."""
+    from model.evaluation import BASELINES
+
     e = found.evaluation
     if found.planted_edge is not None:
         console.print(
@@ -125,6 +130,10 @@ def show(found: Found, console: Console) -> None:
     for name, reason in e.missing.items():
         console.print(f"[yellow]{name} is missing: {reason}[/]", soft_wrap=True)
     console.print(_POINTS_NOTE, style="dim")
+    for name in e.points.keys() - {"forecast", *BASELINES}:
+        console.print(
+            f"{name}, zero-shot: what others trained it on may hold these very days.", style="dim"
+        )
     console.print()
     console.print(_bands(e))
     console.print(_BANDS_NOTE, style="dim")
@@ -141,7 +150,7 @@ def _points(e: Evaluation) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, p in e.points.items():
         table.add_row(
-            _NAMES[name],
+            "this network" if name == "forecast" else name,
             f"{p.mae_bp:.2f}",
             f"{p.mase:.3f}",
             f"{p.smape:.3f}",
@@ -234,6 +243,16 @@ def _findings(e: Evaluation) -> Iterator[str]:
 
 def _test(found: Tested) -> str:
     return f"(t {found.t:+.1f})"
+
+
+def _pretrained(folder: Path, spec: Spec) -> Pretrained:
+    try:
+        from model.evaluation.foundation import load
+    except ImportError as error:
+        raise ConfigError(
+            f"a foundation model needs the extra packages ({error.name} is missing): run make setup"
+        ) from error
+    return load(folder, spec.window, spec.horizon)
 
 
 def _charts() -> Callable[[Evaluation, Path], tuple[Path, ...]]:

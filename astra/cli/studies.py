@@ -124,12 +124,22 @@ def evaluate(
     charts: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="write PNG charts there")
     ] = None,
+    foundation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="a Chronos-2 or TimesFM 2.5 you have downloaded, as one more row; takes long on a "
+            "CPU, use it with --last-sessions",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold a network's forecasts against simple ones and what came, on sessions it has not seen."""
     from astra.cli import evaluating
 
-    asked = evaluating.Asked(bundle, bars, last_sessions, frequency, tickers, edge, seed, charts)
+    asked = evaluating.Asked(
+        bundle, bars, last_sessions, frequency, tickers, edge, seed, charts, foundation
+    )
     found = evaluating.run(asked, read_settings())
     if as_json:
         print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 SEEDS = (1, 2, 3)
 NOTE = (
     "Settings were compared on the last horizon of the training parts. The test parts were scored "
-    "twice while this was built, and M4 Weekly and M3 were changed after the first time: a check of "
-    "the implementation, not an untouched test."
+    "twice while this was built, and M4 Weekly and M3 were changed after the first time: a check "
+    "of the implementation, not an untouched test."
 )
 BATCH = 256
 

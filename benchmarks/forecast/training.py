@@ -1,8 +1,8 @@
 """Training windows a second on one thread: ours against darts `fit` and neuralforecast.
 
-Same depth, width, batch, steps and quantiles, same series; neuralforecast's heads are larger, as its
-row says. The first steps are left out: each library
-builds its data set and wakes its trainer there.
+Same depth, width, batch, steps and quantiles, same series; neuralforecast's heads are larger, as
+its row says. The first steps are left out: each library builds its data set and wakes its trainer
+there.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def measure(tickers: int, days: int, steps: int) -> list[Row]:
     ratio = None
     if neural:
         ratio = rate / statistics.median(one["windows_per_second"] for one in neural)
-        note = f"neuralforecast {neural[0]['version']}, {neural[0]['parameters']:,} parameters, ours {_size(preset):,}"
+        size = f"{neural[0]['parameters']:,} parameters, ours {_size(preset):,}"
+        note = f"neuralforecast {neural[0]['version']}, {size}"
     return [
         Row("forecast", case, rate, "windows/s", 20_000, "higher"),
         Row("forecast", f"{case}, speed-up over darts", rate / against_darts, "ratio", 1.5,

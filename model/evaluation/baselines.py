@@ -7,19 +7,23 @@ nothing.
 
 Last value, drift and the seasonal mean have nothing to fit. Ridge and LightGBM look at the lags the
 network sees, predict the market-free return in units of its volatility, as the network does, and
-are fitted on `examples` that end before the first of the rows.
+are fitted on `examples` that end before the first of the rows. A pretrained model that the user
+has brought goes on with the network's own look-back.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from astra.errors import DataError
 from model.forecast.spec import Spec
-from model.forecast.target import Normalised, horizon_scale, outcomes
+from model.forecast.target import Normalised, horizon_scale, look_backs, outcomes
 from model.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -31,6 +35,19 @@ MOST_WINDOWS = 100_000
 # What all lags together may explain of the variance: an information coefficient of 0.045.
 EXPECTED_R2 = 0.002
 TREES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """A model that others have trained: medians of the next levels of paths.
+
+    Attributes:
+        name: of its row.
+        medians: paths (M, window + 1) to levels (M, horizon), each path on its own.
+    """
+
+    name: str
+    medians: Callable[[Floats], Floats]
 
 
 def last_value(panel: Panel, rows: Rows, horizon: int) -> Floats:
@@ -103,6 +120,33 @@ def lightgbm(seen: Examples, panel: Panel, normalised: Normalised, rows: Rows) -
     scale = horizon_scale(normalised.profile, panel, rows, outcome.shape[1])
     steps = whole[..., None] * (scale / scale[:, -1:])[:, None, :]
     return _moves(steps, panel, normalised, rows)
+
+
+def pretrained(
+    model: Pretrained, panel: Panel, normalised: Normalised, rows: Rows, spec: Spec
+) -> Floats:
+    """How `model` goes on, zero-shot, with the look-back paths that the network sees.
+
+    A path leaves out its end, which is 0 by construction: a model that does not know so is told.
+    It is in units of the look-back's volatility, the network's answer in those of each step's: the
+    root of window over steps lies between.
+
+    Raises:
+        DataError: it gave a number that is not finite.
+    """
+    paths, _ = look_backs(normalised.feature, rows, spec.window, spec.allowed_gaps)
+    known = np.isfinite(paths).all(axis=-1)
+    levels = np.full((*known.shape, spec.horizon), np.nan)
+    if known.any():
+        levels[known] = model.medians(np.pad(paths[known], ((0, 0), (0, 1))))
+    broken = known & ~np.isfinite(levels).all(axis=-1)
+    if broken.any():
+        raise DataError(
+            f"a forecast must be finite, {model.name} gave {int(broken.sum())} of "
+            f"{int(known.sum())} that are not: download its weights anew"
+        )
+    units = np.sqrt(spec.window / np.arange(1, spec.horizon + 1))
+    return _moves(levels * units, panel, normalised, rows)
 
 
 def has_lightgbm() -> bool:

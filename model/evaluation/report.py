@@ -211,6 +211,7 @@ def evaluate(
     baselines: Sequence[str] = BASELINES,
     cost_bp: float = HALF_SPREAD_AND_FEE_BP,
     unseen_since: dt.datetime | None = None,
+    pretrained: simple.Pretrained | None = None,
 ) -> Evaluation:
     """Forecast at each of `times` and hold it against what came.
 
@@ -221,6 +222,7 @@ def evaluate(
         cost_bp: half spread and fee of one purchase or sale.
         unseen_since: what the bundle has learned from ends here; default: its training's end. A
             training measures its own held-out sessions by it.
+        pretrained: a foundation model that stands beside the baselines.
 
     Raises:
         DataError: a time lies before that end, or is no decision time of the panel.
@@ -239,7 +241,7 @@ def evaluate(
         )
     names = [n for n in baselines if n != "LightGBM" or simple.has_lightgbm()]
     if asked:
-        walked = walk(Forecaster(bundle), panel, asked, names)
+        walked = walk(Forecaster(bundle), panel, asked, names, pretrained)
         if walked.points[OURS].cases.any():
             return figures(bundle, walked, baselines, cost_bp)
     raise InsufficientDataError(

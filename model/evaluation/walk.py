@@ -104,12 +104,16 @@ def decision_times(panel: Panel, horizon: int | None = None) -> list[dt.datetime
 
 
 def walk(
-    forecaster: Forecaster, panel: Panel, times: Sequence[dt.datetime], names: Sequence[str]
+    forecaster: Forecaster,
+    panel: Panel,
+    times: Sequence[dt.datetime],
+    names: Sequence[str],
+    pretrained: simple.Pretrained | None = None,
 ) -> Walked:
     """Forecast at each of `times` (ascending, not empty) and at once by the baselines of `names`.
 
     Raises:
-        DataError: as `Forecaster.forecasts_at`.
+        DataError: as `Forecaster.forecasts_at` and `baselines.pretrained`.
     """
     spec = forecaster.bundle.spec
     normalised = normalise(panel, spec.scaler)
@@ -122,6 +126,9 @@ def walk(
         forecasts = list(forecaster.forecasts_at(panel, asked))
         rows = np.searchsorted(panel.ends, stamps[block == number])
         simple_moves = _baselines(panel, normalised, rows, spec, names)
+        if pretrained:
+            moves = simple.pretrained(pretrained, panel, normalised, rows, spec)
+            simple_moves[pretrained.name] = moves
         parts.append(_compared(forecasts, simple_moves, panel, normalised, rows, spec))
     return reduce(_joined, parts)
 
