@@ -128,8 +128,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="a Chronos-2 or TimesFM 2.5 you have downloaded, as one more row; takes long on a "
-            "CPU, use it with --last-sessions",
+            help="of a Chronos-2 or TimesFM 2.5 you have downloaded, as one more row; it takes "
+            "long on a CPU, 20 ms a ticker and decision: ask for fewer --last-sessions",
         ),
     ] = None,
     as_json: AsJson = False,
