@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from astra.cli.commands import app
 from astra.errors import DataError, InsufficientDataError
 from model.evaluation import BASELINES, Evaluation, decision_times, evaluate
 from model.evaluation.report import figures
-from model.evaluation.walk import NORMAL, OURS, Walked, walk
+from model.evaluation.walk import NORMAL, OURS, Band, Walked, walk
 from model.forecast.bundle import Bundle
 from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
@@ -183,8 +184,16 @@ def test_sessions_the_bundle_has_learned_from_are_refused(panel: Panel) -> None:
 def test_an_evaluation_without_outcomes_is_refused(panel: Panel) -> None:
     with pytest.raises(InsufficientDataError, match="load more history"):
         evaluate(normal(), panel, [panel.sessions[0].decision_times()[0]])
-    with pytest.raises(InsufficientDataError, match="0 decision times after 2027"):
-        evaluate(normal(end=dt.datetime(2027, 1, 1, tzinfo=dt.UTC)), panel)
+
+
+def test_bars_that_the_bundle_has_all_learned_from_call_for_later_ones(panel: Panel) -> None:
+    learned = normal(end=dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
+    says = "until 2027-01-01, the last of these is of 2026-06-03: give it later ones, or train with"
+    for times in (None, []):
+        with pytest.raises(InsufficientDataError, match=says):
+            evaluate(learned, panel, times)
+    with pytest.raises(InsufficientDataError, match="load more history"):
+        evaluate(normal(), panel, [])
 
 
 def test_daily_forecasts_are_evaluated_at_every_close(daily: Panel) -> None:
@@ -236,16 +245,63 @@ def test_the_command_shows_what_a_person_asks_for() -> None:
     assert max(map(len, shown.split("drawn in blocks")[0].split("\n"))) < 100
 
 
-def test_a_leak_is_said_in_red(walked: Walked) -> None:
-    points = dataclasses.replace(walked.points[OURS], score=walked.tradable)
-    knowing = dataclasses.replace(walked, points={**walked.points, OURS: points})
-    found = figures(normal(), knowing, NAIVE, cost_bp=2.3)
+def test_intervals_of_overlapping_weeks_hold_the_truth(walked: Walked) -> None:
+    shocks = np.random.default_rng(7).normal(size=(124, 1000))
+    share = 0.5 + sum(shocks[k : k + 120] for k in range(5)) / 50
+    inside = np.repeat(share[..., None], 3, axis=2)
+    band = Band(cases=np.ones(share.shape), loss=np.zeros(share.shape), inside=inside)
+    weeks = dataclasses.replace(
+        walked,
+        dates=tuple(dt.date(2026, 1, 1) + dt.timedelta(days=d) for d in range(120)),
+        points={OURS: walked.points[OURS]},
+        bands={OURS: band, NORMAL: band},
+    )
+    found = figures(normal(horizon=5, frequency="1d"), weeks, (), cost_bp=2.3).bands[OURS]
+    assert ((found.low < 0.5) & (found.high > 0.5)).mean() > 0.865
+
+
+def test_the_interval_of_few_days_is_not_a_point(daily: Panel) -> None:
+    scaler = Scaler(sigma_half_life=10, beta_half_life=20, warm_up=10)
+    bundle = normal(horizon=5, frequency="1d", window=20, scaler=scaler)
+    found = evaluate(bundle, daily, decision_times(daily)[-8:], baselines=NAIVE)
+    band = found.bands[OURS]
+    assert len(found.dates) == 8 and (band.high > band.low).all()
+
+
+def said_of(score: np.ndarray, walked: Walked) -> tuple[Evaluation, str]:
+    points = dataclasses.replace(walked.points[OURS], score=score)
+    told = dataclasses.replace(walked, points={**walked.points, OURS: points})
+    found = figures(normal(), told, NAIVE, cost_bp=2.3)
     said = io.StringIO()
     evaluating.show(
         evaluating.Found(found, "simulated:3", None, "trained on nothing", 8, ()),
         Console(file=said, force_terminal=True, color_system="standard", highlight=False),
     )
-    assert "\x1b[1;31mLEAK ALARM: a rank IC of 1.000 is above 0.05" in said.getvalue()
+    return found, said.getvalue()
+
+
+def test_a_leak_is_said_in_red_with_the_days_it_was_seen_on(walked: Walked) -> None:
+    noise = np.random.default_rng(1).normal(0, 1, walked.tradable.shape)
+    noisy = walked.tradable + np.nanstd(walked.tradable) * noise
+    found, said = said_of(noisy, walked)
+    assert found.t > 3
+    told = f"LEAK ALARM: a rank IC of {found.ic:.3f} (t {found.t:+.1f} over 22 days) is above 0.05"
+    assert f"\x1b[1;31m{told}, too good" in said
+    _, certain = said_of(walked.tradable, walked)  # every day is 1, there is no t
+    assert "a rank IC of 1.000 (over 22 days) is above 0.05, too good" in certain
+
+
+@pytest.mark.parametrize(
+    ("first", "seed", "told"), [(0, 0, r"t \+[12]\.\d over 22 days"), (22, 3, "over 1 day")]
+)
+def test_an_alarm_that_noise_could_ring_says_so(
+    walked: Walked, first: int, seed: int, told: str
+) -> None:
+    noise = np.random.default_rng(seed).normal(size=walked.tradable.shape)
+    noise[walked.day < first] = np.nan
+    found, said = said_of(noise, walked)
+    assert found.leak
+    assert re.search(rf"\({told}\) is above 0\.05, which noise reaches too on so few days", said)
 
 
 def test_charts_without_matplotlib_say_what_to_install(

@@ -234,10 +234,16 @@ def _findings(e: Evaluation) -> Iterator[str]:
             f"{_test(e.spread_bp)}, {e.net_spread_bp.mean:+.1f} bp after {e.spread_cost_bp:.1f} bp "
             "to open and close both legs."
         )
-    if e.leak:
+    if ours and e.leak:
+        over = f"over {ours.days} day{'s' if ours.days > 1 else ''}"
+        seen = f"t {ours.t:+.1f} {over}" if ours.t else over
+        # Days that are all alike have no t either, but noise is not like that.
+        noise = ours.t < 2 if ours.t else ours.days < 2
+        doubt = "which noise reaches too on so few days, and " if noise else ""
         yield (
-            f"[bold red]LEAK ALARM: a rank IC of {e.ic:.3f} is above {SUSPECT_IC}, too good for "
-            "these returns: look for what the network could know of the future.[/]"
+            f"[bold red]LEAK ALARM: a rank IC of {e.ic:.3f} ({seen}) is above {SUSPECT_IC}, "
+            f"{doubt}too good for these returns: "
+            "look for what the network could know of the future.[/]"
         )
 
 

