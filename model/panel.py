@@ -57,6 +57,12 @@ class Panel:
         closes = [int(s.closes_at.timestamp()) for s in self.sessions]
         return np.array(closes, np.int64)[self.session]
 
+    def end(self, row: int) -> int:
+        """`ends` of one row, without working out the others."""
+        if self.frequency == "5m":
+            return int(self.ts[row]) + BAR_SECONDS
+        return int(self.sessions[self.session[row]].closes_at.timestamp())
+
     def room(self, horizon: int) -> NDArray[np.bool_]:
         """Which rows have `horizon` more rows after them, of 5-minute bars in the same session."""
         enough = np.arange(len(self.ts)) + horizon < len(self.ts)

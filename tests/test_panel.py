@@ -48,6 +48,8 @@ def test_a_session_ends_at_its_own_close(panel: Panel) -> None:
     daily = daily_of(panel)
     assert daily.frequency == "1d"
     assert daily.ends.tolist() == [int(s.closes_at.timestamp()) for s in SESSIONS]
+    assert [daily.end(row) for row in range(len(daily.ts))] == daily.ends.tolist()
+    assert [panel.end(row) for row in range(len(panel.ts))] == panel.ends.tolist()
     assert daily.ts.tolist() == [int(s.opens_at.timestamp()) for s in SESSIONS]
     lengths = (daily.ends - daily.ts) / 3600
     assert lengths.tolist() == [6.5, 6.5, 6.5, 3.5, 6.5, 6.5]
@@ -88,6 +90,20 @@ def test_a_session_that_has_not_closed_is_no_daily_bar(panel: Panel) -> None:
     np.testing.assert_array_equal(daily.close, daily_of(panel).close[:-1])
     with pytest.raises(InsufficientDataError, match="need a whole session"):
         daily_of(panel.known_at(panel.sessions[0].decision_times()[0]))
+
+
+def test_a_session_in_progress_is_no_daily_bar_though_its_grid_is_laid_to_the_close(
+    panel: Panel,
+) -> None:
+    frame = simulated_bars(TICKERS, seed=3, edge=0.0, first=FIRST, last=LAST)
+    afternoon = int(panel.sessions[-1].decision_times()[4].timestamp())
+    built = build(frame[frame["ts"] + 300 <= afternoon])
+    assert len(built.ts) == len(panel.ts)
+    assert daily_of(built).sessions == SESSIONS[:-1]
+    np.testing.assert_array_equal(daily_of(built).close, daily_of(panel).close[:-1])
+    one_known = panel.close.copy()
+    one_known[-1, 1:] = np.nan
+    assert daily_of(dataclasses.replace(panel, close=one_known)).sessions == SESSIONS
 
 
 def test_a_daily_bar_is_known_when_its_session_closes(panel: Panel) -> None:

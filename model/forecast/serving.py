@@ -97,7 +97,7 @@ class Forecaster:
         self._check_frequency(panel)
         if not len(panel.ts):
             raise InsufficientDataError("a forecast needs bars, the panel has none: load some")
-        end = dt.datetime.fromtimestamp(int(panel.ends[-1]), dt.UTC)
+        end = dt.datetime.fromtimestamp(panel.end(-1), dt.UTC)
         forecast = next(self.forecasts_at(panel, [end]))
         if not forecast.usable.any():
             raise InsufficientDataError(
@@ -175,7 +175,7 @@ class Forecaster:
         _require_finite(closes[usable], np.array(panel.tickers)[usable], self.bundle.id)
         return Forecast(
             model_id=self.bundle.id,
-            as_of=dt.datetime.fromtimestamp(int(panel.ends[row]), dt.UTC),
+            as_of=dt.datetime.fromtimestamp(panel.end(row), dt.UTC),
             tickers=panel.tickers,
             score=np.where(usable, location[:, -1], np.nan),
             last_close=last_close,
@@ -295,7 +295,7 @@ def _require_finite(numbers: NDArray[np.floating], tickers: NDArray[np.str_], bu
 
 def _starts_after(panel: Panel, row: int, horizon: int) -> Integers:
     """Starts of the `horizon` bars after `row`, epoch seconds: of daily ones, opens."""
-    end = int(panel.ends[row])
+    end = panel.end(row)
     if panel.frequency == "5m":
         return end + BAR_SECONDS * np.arange(horizon, dtype=np.int64)
     close = panel.sessions[panel.session[row]].closes_at
