@@ -121,7 +121,7 @@ def test_progress_is_told_now_and_then_and_last() -> None:
     assert all(steps == 25 and math.isfinite(loss) for _, steps, loss in told)
 
 
-@pytest.mark.parametrize("steps", [3, 4, 10, 11])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10, 11])
 def test_a_training_of_a_few_steps_takes_them(steps: int) -> None:
     plan = Plan(steps, 8, 1e-2, 0.0, 100, 9)
     assert fit(network(1), Drawn(1, 1), None, plan, 1, loss=Pinball(LEVELS)) == steps

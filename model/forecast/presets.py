@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from astra.errors import ConfigError
+from astra.predictions import QUANTILES
+from astra.sessions import FULL_DAY_BARS
 from model.forecast.target import Scaler
 
 FOLDER = Path(__file__).resolve().parent / "presets"
@@ -94,7 +96,8 @@ def read(name_or_path: str | Path) -> Preset:
     """The preset of that name, or the one in that file.
 
     Raises:
-        ConfigError: no such file, not TOML, or a key is missing, unknown or of the wrong type.
+        ConfigError: no such file, not TOML, or a key is missing, unknown, of the wrong type or
+            out of bounds.
     """
     named = FOLDER / f"{name_or_path}.toml"
     path = named if named.is_file() else Path(name_or_path)
@@ -163,17 +166,41 @@ def _checked(preset: Preset, path: Path) -> Preset:
         "sight.window": (sight.window, 1), "sight.horizon": (sight.horizon, 1),
         "members": (preset.members, 1),
     }  # fmt: skip
-    for key, (value, lowest) in least.items():
-        if value < lowest:
-            raise ConfigError(f"the preset {path} needs a {key} of {lowest} or more, found {value}")
-    if not 0 < plan.learning_rate < math.inf:
-        raise ConfigError(
-            f"the preset {path} needs a plan.learning_rate above 0, found {plan.learning_rate}"
-        )
+    rate, decay, gaps = plan.learning_rate, plan.weight_decay, sight.allowed_gaps
+    fits = sight.frequency != "5m" or 2 <= sight.horizon < FULL_DAY_BARS
+    adds_up = len(preset.location) == len(QUANTILES) and abs(sum(preset.location) - 1) < 1e-9
+    weights = ", ".join(f"{w:g}" for w in preset.location)
+    rules = (
+        *(
+            (value >= lowest, f"a {key} of {lowest} or more", value)
+            for key, (value, lowest) in least.items()
+        ),
+        (0 < rate < math.inf, "a plan.learning_rate above 0", rate),
+        (0 <= decay < math.inf, "a plan.weight_decay of 0 or more", decay),
+        (
+            sight.frequency in BY_FREQUENCY,
+            f"a sight.frequency of {', '.join(BY_FREQUENCY)}",
+            repr(sight.frequency),
+        ),
+        (
+            fits,
+            f"a sight.horizon of 2 to {FULL_DAY_BARS - 1} bars of 5 minutes",
+            sight.horizon,
+        ),
+        (
+            0 <= gaps < sight.window,
+            f"a sight.allowed_gaps of 0 to {sight.window - 1}, below the window",
+            gaps,
+        ),
+        *(
+            (0 < value < math.inf, f"a finite sight.scaler.{key} above 0", value)
+            for key, value in asdict(sight.scaler).items()
+        ),
+        (adds_up, f"a location of {len(QUANTILES)} weights that add up to 1", weights or "none"),
+    )
+    for holds, needed, found in rules:
+        if not holds:
+            shown = f"{found:g}" if isinstance(found, float) else found
+            raise ConfigError(f"the preset {path} needs {needed}, found {shown}")
     _known(preset.network, f"the network of the preset {path}")
-    if sight.frequency not in BY_FREQUENCY:
-        raise ConfigError(
-            f"the preset {path} needs a sight.frequency of {', '.join(BY_FREQUENCY)}, "
-            f"found {sight.frequency!r}"
-        )
     return preset

@@ -143,7 +143,7 @@ class _Learner(pl.LightningModule):  # type: ignore[misc]  # Lightning is not ty
             weight_decay=plan.weight_decay,
             fused=self.fused,
         )
-        rise = max(0.1, min(2 / plan.steps, 0.5))  # torch 2.13 divides by 0 if it is one step long
+        rise = max(0.1, min(2 / plan.steps, 0.6))  # torch 2.13 divides by 0 if it is one step long
         cycle = torch.optim.lr_scheduler.OneCycleLR(
             adam, plan.learning_rate, total_steps=plan.steps, pct_start=rise
         )
