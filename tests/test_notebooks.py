@@ -24,7 +24,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from astra.cli import notebook as called
-from astra.errors import DataError, InsufficientDataError
+from astra.errors import DataError
 from astra.settings import HOUSE, Settings
 from astra.store import open_store
 from etl_service.main import create_app as create_etl
@@ -193,6 +193,7 @@ def test_the_daily_notebook_goes_from_a_file_to_the_next_five_sessions_and_a_bun
     assert kept.spec is not None
     assert (kept.spec.frequency, kept.spec.horizon) == ("1d", 5)
     assert kept.id in said(book, "push")
+    assert not list(tmp_path.glob("**/member-*")), "no checkpoint outlives its training"
 
 
 def as_frame(panel: Panel) -> pd.DataFrame:
@@ -288,13 +289,6 @@ def test_a_secret_that_colab_keeps_from_the_notebook_is_left_to_the_environment(
     colab["ASTRA_TOKEN"] = UnseenError("ASTRA_TOKEN")
     monkeypatch.setenv("ASTRA_TOKEN", "environment")
     assert called.settings_here().token.get_secret_value() == "environment"
-
-
-def test_more_sessions_kept_back_than_there_are_is_an_error(daily: Panel) -> None:
-    count = len(daily.sessions)
-    assert called.without_last(daily, count - 1).sessions == daily.sessions[:1]
-    with pytest.raises(InsufficientDataError, match=rf"{count} sessions .* have {count} in all"):
-        called.without_last(daily, count)
 
 
 def a_forecast(panel: Panel, marks: tuple[Mark, ...]) -> Forecast:

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from astra import bars
-from astra.cli.panels import from_file, simulated
+from astra.cli.panels import from_file, simulated, without_last
 from astra.cli.training import Asked, run, show
-from astra.errors import ConfigError, DataError
+from astra.errors import ConfigError, DataError, InsufficientDataError
 from astra.settings import Settings, load
 from model.forecast.registry import open_registry
-from model.panel import build, daily_of
+from model.panel import Panel, build, daily_of
 from sandbox.market import replay_market, simulated_bars
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
@@ -131,6 +131,79 @@ def test_five_minute_bars_are_summed_up_for_a_daily_network(
     assert panel.digest() == daily_of(build(frame)).digest()
 
 
+def test_five_minute_bars_without_their_zone_are_refused(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "local.parquet"
+    new_york = pd.to_datetime(frame["ts"], unit="s", utc=True).dt.tz_convert("America/New_York")
+    frame.assign(ts=new_york).to_parquet(path)
+    assert from_file(path, "5m")[0].digest() == build(frame).digest()
+    frame.assign(ts=new_york.dt.tz_localize(None)).to_parquet(path)
+    with pytest.raises(DataError, match=rf"off the grid.* of {len(frame)}: give ts its zone"):
+        from_file(path, "5m")
+    frame.assign(high=0.0).to_parquet(path)
+    with pytest.raises(DataError, match=f"no valid 5-minute bar: {len(frame)} implausible"):
+        from_file(path, "5m")
+
+
+def test_times_in_milliseconds_are_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "integers.parquet"
+    frame.to_parquet(path)
+    assert from_file(path, "5m")[0].digest() == build(frame).digest()
+    frame.assign(ts=frame["ts"] * 1000).to_parquet(path)
+    with pytest.raises(DataError, match=r"times are epoch seconds or timestamps, .* 16"):
+        from_file(path, "5m")
+
+
+def test_a_double_bar_in_a_daily_file_is_named(frame: pd.DataFrame, tmp_path: Path) -> None:
+    daily = daily_of(build(frame))
+    path = tmp_path / "double.parquet"
+    one = pd.DataFrame(
+        {"ticker": "AAPL", "ts": daily.ts, "open": daily.open[:, 0], "close": daily.close[:, 0]}
+    )
+    pd.concat([one, one.tail(1)]).to_parquet(path)
+    with pytest.raises(DataError, match="AAPL"):
+        from_file(path, "1d")
+
+
+def test_more_sessions_kept_back_than_there_are_is_an_error(frame: pd.DataFrame) -> None:
+    panel = build(frame)
+    count = len(panel.sessions)
+    assert without_last(panel, 0).digest() == panel.digest()
+    assert without_last(panel, count - 1).sessions == panel.sessions[:1]
+    with pytest.raises(InsufficientDataError, match=rf"{count} sessions .* have {count} in all"):
+        without_last(panel, count)
+
+
+def test_the_last_sessions_of_a_file_can_be_kept_for_the_evaluation(
+    asked: Asked, frame: pd.DataFrame, settings: Settings
+) -> None:
+    trained = run(dataclasses.replace(asked, keep_back=2), settings, Console(file=io.StringIO()))
+    spec = open_registry(settings).spec(trained.bundle)
+    assert spec.training.end == build(frame).sessions[-3].closes_at
+
+
+def test_a_preset_of_ones_own_says_the_frequency_and_an_option_overrules_it(
+    asked: Asked, settings: Settings, tmp_path: Path
+) -> None:
+    days = tmp_path / "daily.parquet"
+    bars = simulated_bars(
+        TICKERS, seed=7, edge=0.0, first=dt.date(2023, 1, 3), last=dt.date(2023, 4, 28)
+    )
+    pq.write_table(daily_table(daily_of(build(bars))), days)
+    mine = tmp_path / "mine.toml"
+    sight = '[sight]\nfrequency = "1d"\nwindow = 15\nhorizon = 3\nallowed_gaps = 2\n'
+    scaler = "[sight.scaler]\nsigma_half_life = 10\nbeta_half_life = 20\nwarm_up = 5\n"
+    mine.write_text(QUICK.partition("[sight]")[0] + sight + scaler)
+    daily = dataclasses.replace(asked, bars=days, frequency=None, preset=str(mine))
+    console = Console(file=io.StringIO())
+    spec = open_registry(settings).spec(run(daily, settings, console).bundle)
+    assert (spec.frequency, spec.window, spec.horizon) == ("1d", 15, 3)
+    assert spec.scaler.sigma_half_life == 10
+    with pytest.raises(DataError, match="add --frequency 1d"):
+        run(dataclasses.replace(daily, frequency="5m"), settings, console)
+
+
 @pytest.mark.parametrize("named", ["ts", "date"])
 def test_daily_bars_are_read_with_times_or_dates(
     frame: pd.DataFrame, tmp_path: Path, named: str
@@ -150,6 +223,19 @@ def test_daily_bars_are_read_with_times_or_dates(
     assert from_file(path, "1d")[0].digest() == daily.digest()
     with pytest.raises(DataError, match="holds one bar a day: add --frequency 1d"):
         from_file(path, "5m")
+
+
+def daily_table(daily: Panel) -> pa.Table:
+    """As a vendor's file of daily bars."""
+    shape = daily.close.shape
+    return pa.table(
+        {
+            "ticker": list(daily.tickers) * shape[0],
+            "ts": daily.ts.repeat(shape[1]),
+            "open": daily.open.ravel(),
+            "close": daily.close.ravel(),
+        }
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,6 @@ from rich.console import Console
 from astra.bars import COLUMNS, from_arrow
 from astra.cli import evaluating
 from astra.cli.panels import from_file
-from astra.errors import InsufficientDataError
 from astra.services import Services
 from astra.settings import Settings, load
 from model.forecast.bundle import Bundle, pack
@@ -71,20 +71,6 @@ def about(panel: Panel, market: str) -> str:
     return f"{len(panel.tickers)} tickers, {len(panel.sessions)} sessions of {market}, {days}"
 
 
-def without_last(panel: Panel, sessions: int) -> Panel:
-    """What there was before the last `sessions` sessions, which stay unseen.
-
-    Raises:
-        InsufficientDataError: nothing was.
-    """
-    if sessions >= len(panel.sessions):
-        raise InsufficientDataError(
-            f"{sessions} sessions are to stay unseen, the bars have {len(panel.sessions)} in all: "
-            "load more history, or keep fewer back"
-        )
-    return panel.known_at(panel.sessions[-1 - sessions].closes_at)
-
-
 @contextmanager
 def progress() -> Iterator[Callable[[int, int, float], None]]:
     """A bar under the cell, and what a training calls to move it."""
@@ -126,13 +112,17 @@ def draw(figure: Figure) -> None:
     _display(png.getvalue())
 
 
-def push(registry: Registry, bundle: Bundle) -> str:
+def push(registry: Registry, bundle: Bundle, work: Path) -> str:
     """Register a bundle, as champion where there is none of its frequency; what became of it.
+
+    Args:
+        work: the folder of its training's checkpoints, which are of no use any more and deleted.
 
     Raises:
         ConfigError, BundleError, TemporaryError: as `Registry.register`.
     """
     registry.register(bundle.spec, bundle.onnx, bundle.weights)
+    shutil.rmtree(work, ignore_errors=True)
     if registry.promote_if_first(bundle.id, dt.datetime.now(dt.UTC)):
         return f"{bundle.id} is registered and in use, the first of its frequency"
     return f"{bundle.id} is registered as a challenger: astra models promote {bundle.id}"

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from astra.errors import ConfigError, DataError
+from astra.errors import ConfigError, DataError, InsufficientDataError
 
 if TYPE_CHECKING:
     from model.panel import Panel
 
 _DAY_SECONDS = 86400
 _FREQUENCIES = ("5m", "1d")
+_MOST_SECONDS = 10**11  # the year 5138; milliseconds have been above it since 1973
 
 
 def from_file(path: Path, frequency: str) -> tuple[Panel, str]:
@@ -28,8 +30,8 @@ def from_file(path: Path, frequency: str) -> tuple[Panel, str]:
 
     Raises:
         ConfigError: there is no such frequency.
-        DataError: the file cannot be read or lacks a column, or holds daily bars where 5-minute
-            ones are needed.
+        DataError: the file cannot be read or lacks a column, holds daily bars where 5-minute ones
+            are needed, or most of its 5-minute bars lie outside sessions.
     """
     from model.panel import daily_of
 
@@ -63,6 +65,20 @@ def simulated(
     return daily_of(panel) if frequency == "1d" else panel, f"simulated:{seed}"
 
 
+def without_last(panel: Panel, sessions: int) -> Panel:
+    """What there was before the last `sessions` sessions, which stay unseen.
+
+    Raises:
+        InsufficientDataError: nothing was.
+    """
+    if sessions >= len(panel.sessions):
+        raise InsufficientDataError(
+            f"{sessions} sessions are to stay unseen, the bars have {len(panel.sessions)} in all: "
+            "load more history, or keep fewer back"
+        )
+    return panel.known_at(panel.sessions[-1 - sessions].closes_at)
+
+
 def _known(frequency: str) -> None:
     if frequency not in _FREQUENCIES:
         raise ConfigError(f"a frequency is one of {', '.join(_FREQUENCIES)}, found {frequency!r}")
@@ -80,6 +96,13 @@ def _read(path: Path) -> pa.Table:
     lacking = [name for name in ("ticker", "ts", "open", "close") if name not in table.column_names]
     if lacking:
         raise DataError(f"bars need a column {lacking[0]}, {path} has none: check the file")
+    if pa.types.is_integer(table.schema.field("ts").type):
+        latest = pc.max(table["ts"]).as_py()
+        if latest is not None and latest > _MOST_SECONDS:
+            raise DataError(
+                f"times are epoch seconds or timestamps, {path} has {latest} in ts: divide it, or "
+                "store it as a timestamp"
+            )
     ts = table.column_names.index("ts")
     try:
         seconds = table["ts"].cast(pa.timestamp("s", "UTC"), safe=False)
@@ -89,14 +112,17 @@ def _read(path: Path) -> pa.Table:
 
 
 def _is_daily(table: pa.Table) -> bool:
-    """Whether no ticker has two bars of one UTC date; no regular session lies on two."""
+    """Whether a ticker has one bar of a UTC date, a doubled one here and there aside.
+
+    No regular session lies on two dates, and one of 5-minute bars has dozens.
+    """
     keys = pd.DataFrame(
         {
             "ticker": table["ticker"].to_pandas(),
             "day": table["ts"].cast(pa.int64()).to_numpy() // _DAY_SECONDS,
         }
     )
-    return bool(len(keys)) and not keys.duplicated().any()
+    return bool(len(keys)) and bool(keys.duplicated().mean() < 0.5)
 
 
 def _five_minutes(table: pa.Table, path: Path) -> Panel:
@@ -104,8 +130,14 @@ def _five_minutes(table: pa.Table, path: Path) -> Panel:
     from model.panel import build
 
     frame, rejected = validate(from_arrow(table), dt.datetime.now(dt.UTC))
+    if rejected.off_grid > len(frame):
+        raise DataError(
+            f"{path} must hold bars of regular sessions in UTC, {rejected.describe()} of "
+            f"{table.num_rows}: give ts its zone, or leave out the hours before and after sessions"
+        )
     if frame.empty:
-        raise DataError(f"{path} holds no valid 5-minute bar: {rejected}")
+        why = rejected.describe() or "it is empty"
+        raise DataError(f"{path} holds no valid 5-minute bar: {why}")
     return build(frame)
 
 

@@ -64,7 +64,13 @@ def train(
             "--bars", help="a Parquet file of 5-minute or daily bars to learn from", metavar="FILE"
         ),
     ] = None,
-    frequency: Annotated[str, typer.Option(metavar="5m|1d", help="of the bars")] = "5m",
+    frequency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5m|1d",
+            help="5m: the next hour; 1d: the next five sessions; default: the preset's",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +80,11 @@ def train(
         ),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(metavar="N", help="nbeats, nhits, tide, tsmixer or nlinear")
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="another network, at the size of small: nbeats, nhits, tide, tsmixer or nlinear",
+        ),
     ] = None,
     members: Annotated[
         int | None,
@@ -84,7 +94,15 @@ def train(
         int, typer.Option(min=0, metavar="S", help="of the weights and of the simulated market")
     ] = 7,
     edge: Edge = 0.04,
-    tickers: Tickers = 100,
+    tickers: Annotated[
+        int, typer.Option(min=2, max=503, metavar="N", help="stocks of the simulated market")
+    ] = 100,
+    keep_back: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="last sessions not learned from, kept for astra evaluate"
+        ),
+    ] = 0,
     promote: Annotated[
         bool, typer.Option("--promote", help="use it at once, measured against nothing")
     ] = False,
@@ -96,7 +114,9 @@ def train(
     """
     from astra.cli import training
 
-    asked = training.Asked(bars, frequency, preset, network, members, seed, edge, tickers, promote)
+    asked = training.Asked(
+        bars, frequency, preset, network, members, seed, edge, tickers, promote, keep_back
+    )
     training.show(training.run(asked, read_settings(), err), out)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from astra.cli.panels import from_file, simulated
+from astra.cli.panels import from_file, simulated, without_last
 from astra.errors import ConfigError
 from astra.settings import Settings
 
@@ -32,10 +32,16 @@ DAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The command's options; `preset` is a name or a file, by default the frequency's own."""
+    """The command's options.
+
+    Attributes:
+        frequency: by default the preset's.
+        preset: a name or a file, by default the frequency's own.
+        keep_back: sessions at the end of the bars that are not learned from.
+    """
 
     bars: Path | None
-    frequency: str
+    frequency: str | None
     preset: str | None
     network: str | None
     members: int | None
@@ -43,6 +49,7 @@ class Asked:
     edge: float
     tickers: int
     promote: bool
+    keep_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,12 @@ def run(asked: Asked, settings: Settings, console: Console) -> Trained:
     Raises:
         ConfigError: the training packages are not installed, or the preset makes no sense.
         DataError: the bars cannot be used.
+        InsufficientDataError: there are too few of them, or all are to be kept back.
     """
     from model.forecast.registry import open_registry
 
     preset = _preset(asked)
+    frequency = preset.sight.frequency
     registry = open_registry(settings)
     try:
         from model.forecast.candidate import train, workplace
@@ -75,12 +84,13 @@ def run(asked: Asked, settings: Settings, console: Console) -> Trained:
             f"training needs the extra packages ({error.name} is missing): run make setup"
         ) from error
     if asked.bars:
-        panel, market = from_file(asked.bars, asked.frequency)
+        panel, market = from_file(asked.bars, frequency)
     else:
         panel, market = simulated(
-            asked.frequency, seed=asked.seed, edge=asked.edge, tickers=asked.tickers,
-            days=DAYS[asked.frequency],
+            frequency, seed=asked.seed, edge=asked.edge, tickers=asked.tickers,
+            days=DAYS[frequency],
         )  # fmt: skip
+    panel = without_last(panel, asked.keep_back)
     work = workplace(settings.var, panel, preset, asked.seed)
     if work.exists():
         console.print(f"going on with the training that was interrupted, {work}")
@@ -109,9 +119,9 @@ def show(trained: Trained, console: Console) -> None:
 def _preset(asked: Asked) -> Preset:
     from model.forecast.presets import BY_FREQUENCY, of_network, read, seen_at
 
-    preset = seen_at(
-        read(asked.preset or BY_FREQUENCY.get(asked.frequency, "small")), asked.frequency
-    )
+    preset = read(asked.preset or BY_FREQUENCY.get(asked.frequency or "5m", "small"))
+    if asked.frequency is not None:
+        preset = seen_at(preset, asked.frequency)
     if asked.network is not None:
         preset = of_network(preset, asked.network)
     return preset if asked.members is None else replace(preset, members=asked.members)
