@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,14 @@ from astra.bars import to_arrow
 from astra.cli import models
 from astra.cli.models import app
 from astra.errors import AstraError, BundleError, InsufficientDataError
+from astra.settings import load
+from astra.store import open_store
+from etl_service.main import create_app
 from model.forecast.homes import Folder
 from model.forecast.registry import Registry
+from model.forecast.target import Scaler
 from sandbox.market import simulated_bars
+from sandbox.serving import Servers
 from tests.bundles import a_network, a_spec
 from tests.test_challenge import FIRST, LAST, TICKERS
 
@@ -184,6 +190,31 @@ def test_a_network_of_real_bars_contends_on_the_stored_ones(folder: Path) -> Non
     real = registered(folder, 1.0, 2, **trained_on("real", 2))
     with pytest.raises(AstraError, match=r"start it \(astra up\)"):
         astra("promote", real)
+
+
+def test_a_daily_network_contends_on_stored_bars_with_all_the_history_it_looks_back_on(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/astra.db"
+    now = dt.datetime(2023, 2, 10, 21, tzinfo=dt.UTC)
+    store = open_store(url)
+    for first, last in ((dt.date(2022, 2, 14), dt.date(2022, 2, 15)), (now.date(), now.date())):
+        bars = simulated_bars(TICKERS, seed=7, edge=0.0, first=first, last=last)
+        store.prices.upsert(bars, now)
+    store.claim_market("simulated:7")
+    store.record_now(now)
+    store.close()
+    etl = create_app(load(var=tmp_path, database_url=url))
+    scaler = Scaler(sigma_half_life=20, beta_half_life=120, warm_up=20)
+    training = trained_on("real", 1)
+    days = a_spec(1, frequency="1d", horizon=5, scaler=scaler, **training)
+    minutes = a_spec(1, **training)
+    with Servers({"etl": etl}) as urls:
+        settings = load(etl_url=urls["etl"])
+        daily = models._panel((minutes, days), None, settings)
+        assert daily.frequency == "1d"
+        assert daily.sessions[0].date == dt.date(2022, 2, 14), "360 days before, and not 60"
+        assert models._panel((minutes, minutes), None, settings).sessions[0].date == now.date()
 
 
 def test_signing_needs_the_key_and_lets_a_network_be_used_with_it(

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from astra.cli.options import DEFAULT_TICKERS, AsJson, BarsFile, out, read_settings
+from astra.cli.options import DEFAULT_TICKERS, AsJson, out, read_settings
 from astra.errors import BundleError
 from astra.settings import Settings
 
@@ -111,7 +111,10 @@ def show(
 @app.command()
 def promote(
     bundle: Id,
-    bars: BarsFile = None,
+    bars: Annotated[
+        Path | None,
+        typer.Option(help="a Parquet file of 5-minute or daily bars", metavar="FILE"),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="whatever it is worth; the registry writes it down")
     ] = False,
@@ -184,15 +187,16 @@ def _contest(
             f"the network in use can't be compared with: {error}; --force promotes "
             f"{challenger.id} unseen"
         ) from error
-    since = max(b.spec.training.end for b in (champion, challenger))
-    return contend(champion, challenger, _panel(challenger.spec, bars, since, settings))
+    panel = _panel((champion.spec, challenger.spec), bars, settings)
+    return contend(champion, challenger, panel)
 
 
-def _panel(spec: Spec, bars: Path | None, since: dt.datetime, settings: Settings) -> Panel:
-    """The bars to contend on, with a history before `since`."""
+def _panel(contenders: tuple[Spec, Spec], bars: Path | None, settings: Settings) -> Panel:
+    """The bars on which a champion and a challenger contend, with a history before them."""
     from astra.cli import panels
     from astra.cli.evaluating import SIMULATED_DAYS
 
+    spec = contenders[1]
     if bars:
         return panels.from_file(bars, spec.frequency)[0]
     if spec.training.trained_on == "simulated":
@@ -202,12 +206,21 @@ def _panel(spec: Spec, bars: Path | None, since: dt.datetime, settings: Settings
         )[0]  # fmt: skip
     from astra.bars import from_arrow
     from astra.services import Services
-    from model.outlook import HISTORY
     from model.panel import build, daily_of
 
-    stored = Services(settings).dump("price_history", start=(since - HISTORY).isoformat())
+    start = max(s.training.end for s in contenders) - max(_history(s) for s in contenders)
+    stored = Services(settings).dump("price_history", start=start.isoformat())
     panel = build(from_arrow(stored.table))
     return daily_of(panel) if spec.frequency == "1d" else panel
+
+
+def _history(spec: Spec) -> dt.timedelta:
+    """What a network looks back on; of daily bars two half-lives of the market's exposure too."""
+    from model.outlook import HISTORY
+
+    if spec.frequency == "5m":
+        return HISTORY
+    return dt.timedelta(days=2 * (spec.window + spec.scaler.beta_half_life))
 
 
 def _row(spec: Spec | None) -> tuple[str, ...]:
