@@ -85,8 +85,8 @@ def as_darts(spec: Spec, weights: bytes) -> list[TorchForecastingModel]:
     """A bundle's members as darts' own models, ready to `predict`; their mean is the bundle's.
 
     A series to predict from is a path of `target.path` in float32, of at least `spec.window` steps
-    and any index: `model.predict(n, series=TimeSeries.from_values(path)` with
-    `predict_likelihood_parameters=True` gives the quantiles, in `target.outcomes`' unit.
+    and any index: `model.predict(n, series=TimeSeries.from_values(path),
+    predict_likelihood_parameters=True)` gives the quantiles, in `target.outcomes`' unit.
 
     Args:
         weights: of the bundle, safetensors.
