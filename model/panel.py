@@ -202,17 +202,19 @@ def build_daily(frame: pd.DataFrame) -> Panel:
 def daily_of(panel: Panel) -> Panel:
     """A panel of 5-minute bars as one of sessions: the first printed open, the last printed close.
 
-    A last session that has not closed yet is left out. A ticker without a bar in a session has
-    none of the session either.
+    A last session that has not closed yet is left out: its last bar is not among the rows, or
+    nobody printed it, as a grid is laid to the close whatever is known. A ticker without a bar in
+    a session has none of the session either.
 
     Raises:
         InsufficientDataError: no session of the panel is whole.
     """
     import pandas as pd
 
-    whole = len(panel.sessions) - int(
-        bool(len(panel.ts)) and int(panel.slot[-1]) + 1 < panel.sessions[-1].bars
-    )
+    whole = len(panel.sessions)
+    if len(panel.ts):
+        cut = int(panel.slot[-1]) + 1 < panel.sessions[-1].bars
+        whole -= int(cut or not np.isfinite(panel.close[-1]).any())
     if not whole:
         raise InsufficientDataError(
             f"daily bars need a whole session, a panel of {len(panel.ts)} bars has none: load more"
