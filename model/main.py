@@ -21,7 +21,14 @@ from flask import Flask, Response, jsonify, request
 
 from astra import allocation, bars, predictions
 from astra import settings as astra_settings
-from astra.errors import DataError, InsufficientDataError, TemporaryError
+from astra.errors import (
+    AstraError,
+    BundleError,
+    ConfigError,
+    DataError,
+    InsufficientDataError,
+    TemporaryError,
+)
 from astra.gcs import Bucket
 from astra.services import Services
 from astra.sessions import last_sessions
@@ -33,7 +40,7 @@ from model.decision import Answer, Terms, choose, held_weights
 from model.forecast.keeper import Keeper
 from model.forecast.record import Forecast, ForecastRecord
 from model.forecast.registry import open_registry
-from model.forecast.scorebook import Scorebook
+from model.forecast.scorebook import Scorebook, empty
 from model.forecast.serving import Forecaster
 from model.forecast.spec import Training
 from model.outlook import HISTORY, Sight, assess, foresee, missing_scores, own_scores
@@ -152,7 +159,7 @@ class Allocator:
         if found is None:
             raise DataError(
                 f"a decision of {asked.as_of:%Y-%m-%d %H:%M} UTC under these settings is required, "
-                "found none of the champion or an earlier one in the bucket: replay with the "
+                "found none in the bucket: replay with the "
                 "policy, k, limits, costs and candidates of then"
             )
         decided = found[1]
@@ -176,8 +183,13 @@ class Allocator:
         return compare(decided, answer.weights, skill, digest, known_at)
 
     def _champion(self) -> Forecaster:
-        """The network in use; a promotion takes effect at the next decision."""
-        bundle = self._registry.newest(self._forecaster.bundle)
+        """The network in use; a promotion takes effect at the next decision. While the registry
+        cannot say who is champion, the one that was verified goes on."""
+        try:
+            bundle = self._registry.newest(self._forecaster.bundle)
+        except (BundleError, TemporaryError) as error:
+            log.warning("champion=%s kept reason=%s", self._forecaster.bundle.id, error)
+            return self._forecaster
         if bundle is not self._forecaster.bundle:
             self._forecaster = Forecaster(bundle)
         return self._forecaster
@@ -188,14 +200,23 @@ class Allocator:
         """What was known of past forecasts, with what the record lacks made from the bars at hand.
 
         Kept is what was made before anything is decided from it: of two decisions that find the
-        same hole, both go by the rows that were written first.
+        same hole, both go by the rows that were written first. A record that cannot be read or
+        extended costs the time to make it again, never the decision.
         """
-        book = self._keeper.read(forecaster.bundle.id).known(gathered.known_at)
+        model_id = forecaster.bundle.id
+        try:
+            book = self._keeper.read(model_id).known(gathered.known_at)
+        except (ConfigError, DataError):
+            log.exception("model=%s record=unusable", model_id)
+            book, is_kept = empty(model_id), False
         made = missing_scores(sight, book, forecaster)
         if made is not None:
             fresh = Scorebook.of(made, gathered.known_at)
             if is_kept:
-                book = self._keeper.add(fresh).known(gathered.known_at)
+                try:
+                    book = self._keeper.add(fresh.scored()).known(gathered.known_at)
+                except (ConfigError, DataError):
+                    log.exception("model=%s record=not extended", model_id)
             book = book.joined(fresh)
         return book.of_tickers(sight.names, int(sight.known.ts[0]))
 
@@ -204,7 +225,7 @@ class Allocator:
         added is a hole that a later decision fills."""
         try:
             self._keeper.add(Scorebook.of(own_scores(sight), gathered.known_at))
-        except TemporaryError as error:
+        except AstraError as error:
             log.warning("as_of=%s record=not extended reason=%s", sight.as_of.isoformat(), error)
 
     def _tag(self, as_of: dt.datetime, terms: Terms, model_id: str) -> str:
@@ -212,14 +233,14 @@ class Allocator:
         return allocation.tag(as_of, model_id, choices)
 
     def _decided(self, as_of: dt.datetime, terms: Terms) -> tuple[str, dict[str, Any]] | None:
-        """The decision as it stands in the bucket, with its tag: the champion's, or an earlier
-        one's, so that a promotion does not make anybody decide twice."""
+        """The decision as it stands in the bucket, with its tag; of several networks' the first,
+        so that a promotion does not make anybody decide twice."""
         stamp = allocation.stamp(as_of)
-        standing = set(self._bucket.names(f"decision_{stamp}_"))
-        for model_id in self._registry.champions():
-            tag = self._tag(as_of, terms, model_id)
-            if (name := f"decision_{stamp}_{tag}.json") in standing:
-                document: dict[str, Any] = json.loads(self._bucket.read(name).content)
+        standing = self._bucket.list(f"decision_{stamp}_")
+        for found in sorted(standing, key=lambda info: info.created_at):
+            tag = self._tag(as_of, terms, found.metadata.get("model_id", ""))
+            if found.name == f"decision_{stamp}_{tag}.json":
+                document: dict[str, Any] = json.loads(self._bucket.read(found.name).content)
                 return tag, document
         return None
 

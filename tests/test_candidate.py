@@ -14,13 +14,22 @@ from astra.errors import BundleError, ConfigError, InsufficientDataError
 from astra.predictions import QUANTILES
 from astra.sessions import sessions_between
 from model.evaluation import decision_times
-from model.forecast.candidate import Candidate, parts, train, workplace
+from model.forecast import drift
+from model.forecast.candidate import (
+    LEAST_ERROR_DAYS,
+    Candidate,
+    normal_error,
+    parts,
+    train,
+    workplace,
+)
 from model.forecast.export import verify
 from model.forecast.homes import Folder
 from model.forecast.networks import Network
 from model.forecast.presets import Preset, read
 from model.forecast.registry import Registry
 from model.forecast.serving import Forecaster
+from model.forecast.spec import Reference
 from model.forecast.target import normalise
 from model.forecast.windows import complete_windows
 from model.panel import Panel, build, build_daily
@@ -53,9 +62,9 @@ def panel(frame: pd.DataFrame) -> Panel:
 
 @pytest.fixture(scope="module")
 def daily() -> Panel:
-    """Random walks over 160 sessions."""
+    """Random walks over 200 sessions."""
     start = dt.datetime(2023, 1, 3, tzinfo=dt.UTC)
-    days = [s.opens_at for s in sessions_between(start, start + dt.timedelta(days=240))][:160]
+    days = [s.opens_at for s in sessions_between(start, start + dt.timedelta(days=300))][:200]
     rng = np.random.default_rng(1)
     frames = []
     for ticker in TICKERS:
@@ -104,8 +113,27 @@ def test_the_reference_is_that_of_normal_returns(candidate: Candidate) -> None:
     deciles = np.array(reference.deciles)
     assert (np.diff(deciles) > 0).all()
     assert abs(deciles[4]) < 0.1, "the median of a market-free return"
-    assert 0.4 < reference.error < 1.5, "a standard normal's mean absolute value is 0.8"
-    assert 0 < reference.error_deviation < 0.5
+    assert (reference.error, reference.error_deviation) == (0.0, 0.0), "two days are no measure"
+
+
+def test_a_handful_of_days_is_no_measure_of_errors() -> None:
+    daily = np.random.default_rng(1).normal(0.8, 0.1, LEAST_ERROR_DAYS)
+    assert normal_error(daily[:-1]) == (0.0, 0.0)
+    assert normal_error(np.empty(0)) == (0.0, 0.0)
+    error, deviation = normal_error(daily)
+    assert error == pytest.approx(daily.mean(), abs=1e-6)
+    assert deviation == pytest.approx(daily.std(ddof=1) * np.sqrt(1 + 1 / len(daily)), abs=1e-6)
+
+
+@pytest.mark.parametrize("days", [6, LEAST_ERROR_DAYS, 38])
+def test_a_market_that_stays_as_it_was_is_rarely_in_alarm(days: int) -> None:
+    """However few days were held out; the window is as long as the service's."""
+    rng, alarms = np.random.default_rng(days), 0
+    for _ in range(1000):
+        held_out, quiet = rng.normal(0.8, 0.1, days), rng.normal(0.8, 0.1, 40)
+        found = drift.cusum(quiet, Reference((0.0,) * 9, *normal_error(held_out)))
+        alarms += found is not None and found > drift.CUSUM_LIMIT
+    assert alarms <= 30
 
 
 def test_the_weights_of_record_are_the_served_ones(candidate: Candidate, panel: Panel) -> None:

@@ -153,7 +153,7 @@ def test_inputs_twice_as_wide_raise_an_alarm(
     feature = 2.5 * normalise(panel, spec.scaler).feature
     (alarm,) = examined(spec, panel, record, feature=feature).alarms
     assert alarm.startswith("inputs have drifted (PSI 0.") and "limit 0.25" in alarm
-    assert alarm.endswith("retrain with astra train")
+    assert alarm.endswith("train another (astra train) and put it in use (astra models promote)")
 
 
 def test_errors_that_grow_raise_an_alarm_and_a_single_bad_day_does_not(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -259,6 +260,7 @@ def test_a_decision_that_did_not_say_what_it_knew_is_not_made_again(house: House
     (name,) = house.dropped("decision_")
     old = {key: made[key] for key in made.keys() - {"held_weights", "bars"}}
     blob = connect(house.settings).bucket(house.settings.bucket).blob(name)
+    blob.metadata = {"model_id": made["model_id"]}
     blob.upload_from_string(json.dumps(old), "application/json")
     assert bucket.read(name).content == json.dumps(old).encode()
     answer = client.post("/replay", json={"as_of": TEN.isoformat()})
@@ -270,7 +272,7 @@ def test_a_decision_that_did_not_say_what_it_knew_is_not_made_again(house: House
     ("body", "sentence"),
     [
         ({}, 'needs the "as_of"'),
-        ({"as_of": TEN.isoformat()}, "found none of the champion"),
+        ({"as_of": TEN.isoformat()}, "found none in the bucket"),
         ({"as_of": TEN.isoformat(), "known_at": "then"}, "known_at must be an ISO time"),
     ],
 )
@@ -523,6 +525,42 @@ def test_a_replay_finds_the_skill_of_then_whatever_was_added_or_lost_since(house
     assert house.dropped("record_") == (), "a replay writes nothing"
 
 
+def test_an_earlier_decision_made_on_the_same_load_changes_no_replay(house: House) -> None:
+    house.load()
+    client = house.client()
+    client.post("/allocate")
+    early = (TEN - dt.timedelta(days=3)).isoformat()
+    assert client.post("/allocate", json={"as_of": early}).status_code == 200
+    again = client.post("/replay", json={"as_of": TEN.isoformat()}).get_json()
+    assert again["same_skill"] and again["same_weights"]
+
+
+def test_a_record_that_is_none_stops_no_decision(house: House) -> None:
+    house.load()
+    client = house.client()
+    first = client.post("/allocate").get_json()
+    (name,) = house.dropped("record_")
+    blob = connect(house.settings).bucket(house.settings.bucket).blob(name)
+    blob.upload_from_string(b"garbage", "application/vnd.apache.parquet")
+    an_hour_later(house)
+    second = client.post("/allocate")
+    assert second.status_code == 200
+    assert second.get_json()["skill"]["decisions"] == first["skill"]["decisions"] + 1
+    assert blob.download_as_bytes() == b"garbage", "it is left for a person to look at"
+
+
+def test_while_nobody_can_say_who_is_champion_the_one_in_use_decides(
+    house: House, tmp_path: Path
+) -> None:
+    shutil.copytree(HOUSE / "model" / "bundles", tmp_path / "bundles")
+    client = house.client(bundles=tmp_path / "bundles")
+    (tmp_path / "bundles" / "champion.json").write_text("{")
+    house.load()
+    first = client.post("/allocate")
+    assert first.status_code == 200
+    assert client.post("/allocate").get_json() == first.get_json()
+
+
 def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
     house: House, tmp_path: Path
 ) -> None:
@@ -534,7 +572,10 @@ def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
     registry.promote(registry.register(spec, bundle.onnx, bundle.weights).id, TEN, "a test")
     old = house.client(bundles=folder).post("/allocate").get_json()
     age = (TEN - training.end).days
-    sentence = f"the network is {age} days old (limit 365): retrain with astra train"
+    sentence = (
+        f"the network is {age} days old (limit 365): train another (astra train) and put it in use "
+        "(astra models promote)"
+    )
     assert old["health"]["alarms"] == [sentence]
     assert old["health"]["age_days"] == age
     assert (old["skill"]["on"], old["skill"]["used"]) == (False, 0)

@@ -113,7 +113,7 @@ def test_an_ic_above_five_percent_is_suspect() -> None:
 def test_the_sentence_carries_the_figures() -> None:
     assert skill.judge(days(0.04, 40), 240).describe() == (
         "Skill on: IC 0.040 (t 2.5) over 40 days and 240 decisions, 0.034 used; "
-        "t reached 2 and has not fallen below 1 since."
+        "within the bars at hand t reached 2 and has not fallen below 1 since."
     )
 
 

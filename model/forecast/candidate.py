@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import platform
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 
 from astra import __version__
@@ -36,6 +38,7 @@ from model.panel import Panel
 
 LIBRARIES = ("darts", "numpy", "onnx", "onnxruntime", "pandas", "pytorch-lightning", "torch")
 CHECKED, HELD_OUT = 0.1, 0.15  # shares of the sessions
+LEAST_ERROR_DAYS = 20  # fewer held out don't say what a normal day's error is
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,19 @@ def _windows(
     return complete_windows(panel, normalised, sight.window, sight.horizon, before, since)
 
 
+def normal_error(daily: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation of the days' errors, as `drift.cusum` takes them; 0, 0 if few.
+
+    The deviation is that of a new day from the mean estimated here, which has an error of its own:
+    s sqrt(1 + 1 / n).
+    """
+    count = len(daily)
+    if count < LEAST_ERROR_DAYS:
+        return 0.0, 0.0
+    deviation = float(daily.std(ddof=1)) * math.sqrt(1 + 1 / count)
+    return round(float(daily.mean()), 6), round(deviation, 6)
+
+
 def _reference(
     bundle: Bundle, panel: Panel, normalised: Normalised, part: Parts, times: list[dt.datetime]
 ) -> Reference:
@@ -217,14 +233,10 @@ def _reference(
         unit = normalised.total_sigma[row] * scale[k]
         errors[k, served] = np.abs(missed / unit)[served]
     by_day = pd.Series(errors.ravel()).groupby(np.repeat(panel.session[rows], errors.shape[1]))
-    daily = by_day.mean().dropna()
+    daily = by_day.mean().dropna().to_numpy(np.float64)
     since, before = part.learnt
     deciles = np.nanquantile(normalised.feature[since:before], np.arange(1, 10) / 10)
-    return Reference(
-        tuple(np.round(deciles, 6).tolist()),
-        round(float(daily.mean()), 6),
-        round(float(daily.std()) if len(daily) > 1 else 0.0, 6),
-    )
+    return Reference(tuple(np.round(deciles, 6).tolist()), *normal_error(daily))
 
 
 def _versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ from model.panel import Panel
 INPUT_SESSIONS = 5  # whose returns are held against the deciles
 PSI_LIMIT = 0.25  # the usual border between a moderate and a large shift
 LEAST_RETURNS = 500  # fewer make a PSI of 9 / 500 = 0.02 by chance alone
-CUSUM_SLACK, CUSUM_LIMIT = 0.5, 5.0  # standard deviations; in quiet one alarm in 930 days
+CUSUM_SLACK, CUSUM_LIMIT = 0.5, 5.0  # deviations; in quiet of a known mean one alarm in 930 days
 _RARE = 1e-4  # the least share of a bin, so that an empty one has a logarithm
 
 
@@ -66,7 +66,10 @@ def examine(
         alarms.append(f"errors have grown (CUSUM {errors:.1f}, limit {CUSUM_LIMIT:.0f})")
     if training.trained_on != "simulated" and 0 < max_age_days < age:
         alarms.append(f"the network is {age} days old (limit {max_age_days})")
-    told = tuple(f"{alarm}: retrain with astra train" for alarm in alarms)
+    told = tuple(
+        f"{alarm}: train another (astra train) and put it in use (astra models promote)"
+        for alarm in alarms
+    )
     return Health(inputs, errors, age, told)
 
 

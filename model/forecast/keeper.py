@@ -6,6 +6,8 @@ from astra.errors import TemporaryError
 from astra.gcs import Bucket
 from model.forecast.scorebook import Scorebook, empty, from_parquet, to_parquet
 
+KEPT_SECONDS = 400 * 86_400  # before the newest row; a decision needs 60 days
+MOST_BYTES = 64 * 2**20
 _ATTEMPTS = 5  # each lost race means that another decision's rows were added meanwhile
 
 
@@ -36,6 +38,7 @@ class Keeper:
             whole = held.joined(fresh)
             if whole.rows == held.rows:
                 return held
+            whole = whole.since(int(whole.record.as_of[-1]) - KEPT_SECONDS)
             content, kind = to_parquet(whole), "application/vnd.apache.parquet"
             described = {"model_id": model_id}
             written = self._bucket.replace(name, content, kind, described, generation)
@@ -52,11 +55,12 @@ class Keeper:
         last = self._last
         if last is not None and last[0].record.model_id == model_id and last[1] == stands:
             return last
-        found = self._bucket.read_or_none(name) if stands else None
+        found = self._bucket.read_or_none(name, most=MOST_BYTES) if stands else None
         if found is None:
             return empty(model_id), 0
-        self._last = from_parquet(model_id, found.content), found.generation
-        return self._last
+        fresh = from_parquet(model_id, found.content), found.generation
+        self._last = fresh  # another thread may put another network's there
+        return fresh
 
 
 def name_of(model_id: str) -> str:

@@ -4,7 +4,7 @@
 
 A row is what was forecast of a ticker at a decision time, made from the bars known at `known_at`.
 Who writes a row first wins, and it never changes; so a past decision, asked for the rows known to
-it, finds the same ones again, whatever was added since.
+it, finds the same ones again, whatever was added since. Rows older than 400 days are let go.
 """
 
 from __future__ import annotations
@@ -52,12 +52,29 @@ class Scorebook:
         return cls(record.as_kept(), at)
 
     def known(self, at: dt.datetime) -> Scorebook:
-        """The rows that had been made by then."""
-        made = (self.known_at > 0) & (self.known_at <= int(at.timestamp()))
+        """The rows that had been made before then. Those made on the very load of the store that
+        a decision reads are a function of its bars: it makes them itself."""
+        made = (self.known_at > 0) & (self.known_at < int(at.timestamp()))
         r = self.record
         score, volatility = (np.where(made, v, np.nan) for v in (r.score, r.volatility))
         shown = ForecastRecord(r.model_id, r.as_of, r.tickers, score, volatility)
         return Scorebook(shown, np.where(made, self.known_at, 0))
+
+    def scored(self) -> Scorebook:
+        """The times at which some ticker has a score: where none has, bars are late, and the time
+        is made again when they have come."""
+        return self._at(np.asarray(np.isfinite(self.record.score).any(axis=1)))
+
+    def since(self, start: int) -> Scorebook:
+        """The rows from `start` on, epoch seconds."""
+        return self._at(self.record.as_of >= start)
+
+    def _at(self, times: NDArray[np.bool_]) -> Scorebook:
+        r = self.record
+        shown = ForecastRecord(
+            r.model_id, r.as_of[times], r.tickers, r.score[times], r.volatility[times]
+        )
+        return Scorebook(shown, self.known_at[times])
 
     def joined(self, others: Scorebook) -> Scorebook:
         """Our rows, and of `others` those that we don't have."""

@@ -107,8 +107,8 @@ def shrunk(ic: float, t: float) -> float:
     """The measured IC with its own noise taken out: ic * max(0, 1 - 1 / t^2).
 
     The best linear shrinkage is IC^2 / (IC^2 + se^2), and ic^2 - se^2 estimates IC^2 without bias
-    (the positive-part rule of James and Stein 1961). It reaches 0 at t = 1, where skill goes off,
-    so the weights don't jump there.
+    (the positive-part rule of James and Stein 1961). It reaches 0 at t = 1, where skill goes
+    off; when the days in which t reached 2 leave the window, skill goes off at a higher t at once.
     """
     return ic * max(0.0, 1.0 - 1.0 / t**2) if t > 0 else 0.0
 
@@ -174,7 +174,13 @@ def _reason(days: int, t: float, is_on: bool) -> str:
     if days < LEAST_DAYS:
         return f"{days} days measured after training, {LEAST_DAYS} needed"
     if is_on:
-        return f"t reached {ON_AT_T:.0f} and has not fallen below {OFF_BELOW_T:.0f} since"
+        return (
+            f"within the bars at hand t reached {ON_AT_T:.0f} and has not fallen below "
+            f"{OFF_BELOW_T:.0f} since"
+        )
     if t < OFF_BELOW_T:
         return f"t is below {OFF_BELOW_T:.0f}"
-    return f"t has not reached {ON_AT_T:.0f} since it was last below {OFF_BELOW_T:.0f}"
+    return (
+        f"within the bars at hand t has not reached {ON_AT_T:.0f} since it was last below "
+        f"{OFF_BELOW_T:.0f}"
+    )
