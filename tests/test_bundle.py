@@ -61,6 +61,7 @@ def test_what_was_packed_is_unpacked(packed: tuple[str, Files]) -> None:
     found = unpack(bundle_id, Shelf(files))
     assert (found.id, found.spec) == (bundle_id, a_spec())
     assert (found.onnx, found.weights) == (b"network", b"weights")
+    assert found.manifest_sha256 == hashlib.sha256(files[MANIFEST]).hexdigest()
     assert list(files)[-1] == MANIFEST, "a bundle is there when its manifest is"
     shelf = Shelf(files)
     assert unpack_spec(bundle_id, shelf) == a_spec()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import shutil
@@ -165,10 +166,110 @@ def test_a_rollback_returns_to_the_one_before_and_a_second_one_further(place: Pl
     found = registry.succession()
     assert found is not None
     assert [(r.id, r.since, r.until) for r in found.withdrawn] == [
-        (names[1], AT, LATEST),
+        (names[1], LATER, LATEST),
+        (names[0], AT, AT),
         (names[2], AT, LATER),
+        (names[1], AT, AT),
     ]
     assert registry.promote(names[2], LATEST, "again").since == LATEST
+
+
+def test_a_rollback_begins_a_new_reign_and_leaves_the_old_one_its_end(place: Place) -> None:
+    registry = place.registry()
+    names = [registered(registry, seed) for seed in (1, 2, 3)]
+    days = [AT + dt.timedelta(days=k) for k in range(6)]
+    for name, day in zip(names, days, strict=False):
+        registry.promote(name, day, "better")
+    back = registry.rollback(days[3])
+    assert (back.id, back.since, back.until) == (names[1], days[3], None)
+    assert back.why == f"back from {names[2]}"
+    assert registry.load().id == names[1]
+    registry.promote(names[2], days[4], "forced")
+    found = registry.succession()
+    assert found is not None
+    reigns = [(r.id, r.since, r.until) for r in (found.champion, *found.before, *found.withdrawn)]
+    assert reigns == [
+        (names[2], days[4], None),
+        (names[1], days[3], days[4]),
+        (names[0], days[0], days[1]),
+        (names[2], days[2], days[3]),
+        (names[1], days[1], days[2]),
+    ]
+
+
+def test_a_pointer_that_names_no_ends_has_them_from_who_followed(tmp_path: Path) -> None:
+    registry = Registry(Folder(tmp_path))
+    first, second, third = (registered(registry, seed) for seed in (1, 2, 3))
+    for name, day in ((first, AT), (second, LATER), (third, LATEST)):
+        registry.promote(name, day, "better")
+    pointer = json.loads((tmp_path / "champion.json").read_text())
+    for reign in pointer["before"]:
+        del reign["until"]
+    (tmp_path / "champion.json").write_text(json.dumps(pointer))
+    found = registry.succession()
+    assert found is not None
+    assert [(r.id, r.until) for r in found.before] == [(second, LATEST), (first, LATER)]
+
+
+def test_a_champion_of_five_minute_bars_forecasts_the_horizon_that_decisions_use(
+    place: Place,
+) -> None:
+    registry = place.registry()
+    good, far = registered(registry, 1), registered(registry, 2, horizon=24)
+    said = f"a champion of 5m bars must forecast 12 bars, {far} forecasts 24: train it with that"
+    with pytest.raises(BundleError, match=said):
+        registry.promote_if_first(far, AT)
+    registry.promote(good, AT, "better")
+    with pytest.raises(BundleError, match=said):
+        registry.promote(far, LATER, "forced")
+    assert registry.champion_id() == good
+    daily = registered(registry, 3, frequency="1d", horizon=5)
+    assert registry.promote_if_first(daily, AT)
+
+
+class TwoFaced(Folder):
+    """A folder whose manifest is another one, of the same eight digits, when read again."""
+
+    def __init__(self, root: Path, first: bytes, then: bytes) -> None:
+        super().__init__(root)
+        self.faces = [first, then]
+
+    def read(self, name: str, most: int) -> bytes | None:
+        if not name.endswith(MANIFEST):
+            return super().read(name, most)
+        return self.faces.pop(0) if len(self.faces) > 1 else self.faces[0]
+
+
+def two_faced(root: Path) -> tuple[TwoFaced, str, bytes]:
+    """The home, the bundle's id, and the manifest that fits its files."""
+    name = registered(Registry(Folder(root)))
+    honest = (root / name / MANIFEST).read_bytes()
+    listed = json.loads(honest)
+    listed["files"]["model.onnx"] = "0" * 64
+    other = json.dumps(listed).encode()
+    digits: dict[str, bytes] = {}
+    for k in range(200_000):  # a birthday: spaces at the end until eight digits agree
+        spaces = f"{k:b}".replace("0", " ").replace("1", "\t").encode()
+        digits[hashlib.sha256(honest + spaces).hexdigest()[:8]] = honest + spaces
+        found = hashlib.sha256(other + spaces).hexdigest()[:8]
+        if found in digits:
+            alias = f"nbeats-5m-{found}"
+            shutil.copytree(root / name, root / alias)
+            return TwoFaced(root, digits[found], other + spaces), alias, digits[found]
+    raise AssertionError("no two manifests share eight digits")
+
+
+def test_the_pointer_names_the_manifest_that_was_verified(tmp_path: Path) -> None:
+    home, name, honest = two_faced(tmp_path)
+    reign = Registry(home).promote(name, AT, "better")
+    assert reign.manifest_sha256 == hashlib.sha256(honest).hexdigest()
+
+
+def test_a_manifest_that_changes_while_it_is_verified_is_not_signed(tmp_path: Path) -> None:
+    home, name, _ = two_faced(tmp_path)
+    with pytest.raises(BundleError, match=f"the manifest of {name} changed while"):
+        Registry(home, b"a key of our own").sign(name)
+    assert not (tmp_path / name / SIGNATURE).exists()
 
 
 def test_a_rollback_to_a_broken_bundle_is_refused_and_the_champion_stays(place: Place) -> None:

@@ -38,12 +38,17 @@ Read = Callable[[str, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle: its id, what it says about itself, its network and its weights."""
+    """A verified bundle: its id, what it says about itself, its network and its weights.
+
+    Attributes:
+        manifest_sha256: of the manifest it was verified by; empty if it was not unpacked.
+    """
 
     id: str
     spec: Spec
     onnx: bytes
     weights: bytes
+    manifest_sha256: str = ""
 
 
 def is_id(name: str) -> bool:
@@ -99,15 +104,16 @@ def unpack(bundle_id: str, read: Read, *, key: bytes = b"", promised: str | None
     Raises:
         BundleError: a file is missing, too large, changed, unsigned or of an unknown version.
     """
-    listed = _listed(bundle_id, read, key, promised)
+    listed, digest = _listed(bundle_id, read, key, promised)
     contents = {name: _verified(bundle_id, name, read, listed) for name in FILES}
     spec = _spec(bundle_id, contents["spec.json"])
-    return Bundle(bundle_id, spec, contents["model.onnx"], contents["weights.safetensors"])
+    return Bundle(bundle_id, spec, contents["model.onnx"], contents["weights.safetensors"], digest)
 
 
 def unpack_spec(bundle_id: str, read: Read, *, key: bytes = b"") -> Spec:
     """Only what the bundle says about itself, as well verified. Raises as `unpack`."""
-    return _spec(bundle_id, _verified(bundle_id, "spec.json", read, _listed(bundle_id, read, key)))
+    listed, _ = _listed(bundle_id, read, key)
+    return _spec(bundle_id, _verified(bundle_id, "spec.json", read, listed))
 
 
 def manifest_of(bundle_id: str, read: Read) -> bytes:
@@ -153,10 +159,14 @@ def _named(bundle_id: str) -> re.Match[str]:
 
 def _listed(
     bundle_id: str, read: Read, key: bytes, promised: str | None = None
-) -> dict[str, object]:
-    """The files' promised hashes, from a manifest that is the named, promised and signed one."""
+) -> tuple[dict[str, object], str]:
+    """The files' hashes, from a manifest that is the named, promised and signed one; and its own.
+
+    The manifest is read once: what was verified is what its hash stands for.
+    """
     manifest = manifest_of(bundle_id, read)
-    if promised is not None and sha256(manifest) != promised:
+    digest = sha256(manifest)
+    if promised is not None and digest != promised:
         raise BundleError(f"the manifest of {bundle_id} is not the one that was promoted: {REMEDY}")
     if key:
         _require_signature(bundle_id, manifest, read, key)
@@ -169,7 +179,7 @@ def _listed(
         )
     if version != _VERSION or not isinstance(files, dict) or set(files) != set(FILES):
         raise BundleError(f"the manifest of {bundle_id} is of an unknown version: {REMEDY}")
-    return files
+    return files, digest
 
 
 def _require_signature(bundle_id: str, manifest: bytes, read: Read, key: bytes) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astra.errors import BundleError, TemporaryError
+from astra.sessions import HORIZON_BARS
 from model.forecast.bundle import (
     BUNDLES,
     MANIFEST,
@@ -51,7 +52,7 @@ class Reign:
 
     Attributes:
         since: None in a pointer of the first release.
-        until: None as long as it lasts, and of those who were followed by the next.
+        until: None as long as it lasts; in a pointer without it, when the next one began.
         why: how it came to be champion.
     """
 
@@ -69,7 +70,8 @@ class Succession:
     Attributes:
         champion: now.
         before: those a rollback returns to, the last one first.
-        withdrawn: those a rollback took away, the last one first.
+        withdrawn: those a rollback took away, the last one first, each followed by the earlier
+            reign of the one that came back for it.
     """
 
     champion: Reign
@@ -168,8 +170,14 @@ class Registry:
         if not self._key:
             raise BundleError("signing needs a key, found none: set ASTRA_BUNDLE_KEY")
         read = self._reader(bundle_id)
-        unpack(bundle_id, read)
-        self._sign(bundle_id, manifest_of(bundle_id, read))
+        verified = unpack(bundle_id, read).manifest_sha256
+        manifest = manifest_of(bundle_id, read)
+        if sha256(manifest) != verified:
+            raise BundleError(
+                f"the manifest of {bundle_id} changed while it was verified; nothing was signed: "
+                f"{REMEDY}"
+            )
+        self._sign(bundle_id, manifest)
 
     def promote(
         self, bundle_id: str, at: dt.datetime, why: str, *, over: str | None = None
@@ -203,9 +211,11 @@ class Registry:
         return found is None
 
     def rollback(self, at: dt.datetime, frequency: str = "5m") -> Reign:
-        """Return to the champion before, which must load; the one withdrawn stays written down.
+        """Return to the champion before, which must load; both reigns that ended stay written down.
 
         Doing it again goes one further back.
+
+        Returns: the reign that begins with it.
 
         Raises:
             BundleError: there is none before.
@@ -217,14 +227,13 @@ class Registry:
                 f"a rollback needs an earlier champion of {frequency} bars, {self._home.place()} "
                 "has none: promote another with astra models promote"
             )
-        champion, *before = found.before
-        unpack(
-            champion.id, self._reader(champion.id), key=self._key,
-            promised=champion.manifest_sha256,
-        )  # fmt: skip
-        withdrawn = (replace(found.champion, until=at), *found.withdrawn)
-        self._point(Succession(champion, tuple(before), withdrawn), content, found.champion.id)
-        return champion
+        old, *before = found.before
+        promised = old.manifest_sha256
+        _require_horizon(unpack(old.id, self._reader(old.id), key=self._key, promised=promised))
+        reign = replace(old, since=at, why=f"back from {found.champion.id}", until=None)
+        withdrawn = (replace(found.champion, until=at), old, *found.withdrawn)
+        self._point(Succession(reign, tuple(before), withdrawn), content, found.champion.id)
+        return reign
 
     def _crown(
         self,
@@ -234,10 +243,10 @@ class Registry:
         content: bytes | None,
         found: Succession | None,
     ) -> Reign:
-        self.load(bundle_id)
-        manifest = manifest_of(bundle_id, self._reader(bundle_id))
-        reign = Reign(bundle_id, sha256(manifest), at, why)
-        before = (found.champion, *found.before) if found else ()
+        bundle = self.load(bundle_id)
+        _require_horizon(bundle)
+        reign = Reign(bundle_id, bundle.manifest_sha256, at, why)
+        before = (replace(found.champion, until=at), *found.before) if found else ()
         withdrawn = found.withdrawn if found else ()
         over = found.champion.id if found else None
         self._point(Succession(reign, before, withdrawn), content, over)
@@ -271,9 +280,11 @@ class Registry:
         place = self._home.place(_POINTERS[frequency])
         raw = parse(content, place)
         try:
-            found = Succession(
-                _reign(raw), *(tuple(map(_reign, raw.get(k, ()))) for k in ("before", "withdrawn"))
+            champion = _reign(raw)
+            before, withdrawn = (
+                tuple(map(_reign, raw.get(k, ()))) for k in ("before", "withdrawn")
             )
+            found = Succession(champion, _ended(champion, before), withdrawn)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"{place} must name a bundle, its manifest's hash and those before it, found "
@@ -341,6 +352,28 @@ def open_registry(settings: Settings, *, retry_deadline: float | None = None) ->
 def shipped() -> Registry:
     """The registry that comes with the program: one champion, of a simulated market."""
     return Registry(Folder(BUNDLES))
+
+
+def _require_horizon(bundle: Bundle) -> None:
+    """Decisions, skill and drift of 5-minute bars all reckon with `HORIZON_BARS`.
+
+    Raises:
+        BundleError: it forecasts another number of bars.
+    """
+    if bundle.spec.frequency == "5m" and bundle.spec.horizon != HORIZON_BARS:
+        raise BundleError(
+            f"a champion of 5m bars must forecast {HORIZON_BARS} bars, {bundle.id} forecasts "
+            f"{bundle.spec.horizon}: train it with that horizon"
+        )
+
+
+def _ended(champion: Reign, before: tuple[Reign, ...]) -> tuple[Reign, ...]:
+    """Those before, each with its end: when the next one began, unless a rollback came between."""
+    followers = (champion, *before)
+    return tuple(
+        replace(reign, until=reign.until or follower.since)
+        for reign, follower in zip(before, followers, strict=False)
+    )
 
 
 def _reign(raw: dict[str, Any]) -> Reign:
