@@ -127,12 +127,6 @@ class Registry:
         content = self._home.read(_POINTERS[frequency], MOST_JSON)
         return None if content is None else self._parsed(content, frequency)
 
-    def champions(self, frequency: str = "5m") -> tuple[str, ...]:
-        """Ids of the champion and of all that once were, the last one first."""
-        found = self.succession(frequency)
-        reigns = (found.champion, *found.before, *found.withdrawn) if found else ()
-        return tuple(dict.fromkeys(reign.id for reign in reigns))
-
     def list(self) -> tuple[Listed, ...]:
         """All bundles whose manifest is there, by id, the unusable ones with their fault."""
         ends = f"/{MANIFEST}"
