@@ -163,7 +163,7 @@ def rollback(frequency: Frequency = "5m") -> None:
     from model.forecast.registry import open_registry
 
     reign = open_registry(read_settings()).rollback(dt.datetime.now(dt.UTC), frequency)
-    out.print(f"{reign.id} is in use again, first promoted {_day(reign.since) or 'long ago'}")
+    out.print(f"{reign.id} is in use again, {reign.why}")
 
 
 @app.command()
@@ -247,11 +247,8 @@ def _reigns(
     found = registry.succession(frequency)
     if found is None:
         return []
-    line = (found.champion, *found.before)
-    ends = (None, *(follower.since for follower in line[:-1]))
-    withdrawn = ((reign, reign.until) for reign in found.withdrawn)
-    reigns = (*zip(line, ends, strict=True), *withdrawn)
-    return [(reign, until) for reign, until in reigns if reign.id == bundle_id]
+    reigns = (found.champion, *found.before, *found.withdrawn)
+    return [(reign, reign.until) for reign in reigns if reign.id == bundle_id]
 
 
 def _card(spec: Spec) -> Iterable[tuple[str, Sequence[tuple[str, str]]]]:
