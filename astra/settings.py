@@ -94,6 +94,14 @@ class Settings(BaseSettings):
         0.10, gt=0, le=1, description="of one name, at most, as a share of equity"
     )
     max_sector_weight: float = Field(0.30, gt=0, le=1, description="of one sector, at most")
+    min_weight: float = Field(
+        0.0, ge=0, lt=1, description="a name is held with at least this share of equity, or not"
+    )
+    max_turnover: float = Field(
+        2.0, gt=0, le=2, description="of one decision: buys and sales together, share of equity"
+    )
+    exclude: str = Field("", description="candidates never to buy, such as AAPL|BRK.B")
+    hold: str = Field("", description="names whose shares stay as they are, such as AAPL|BRK.B")
     cash_floor: float = Field(0.02, ge=0, lt=1, description="share of equity kept as cash")
     equity_premium: float = Field(
         0.05, description="a year's return over cash, expected of every name"
@@ -105,6 +113,10 @@ class Settings(BaseSettings):
         6.0, gt=0, description="after which half of a forecast is gone"
     )
 
+    risk_model: Literal["ledoit_wolf", "ewma", "single_factor", "sample"] = Field(
+        "ledoit_wolf",
+        description="covariance behind the weights: ledoit_wolf, ewma, single_factor or sample",
+    )
     model_max_age_days: int = Field(
         365,
         ge=0,

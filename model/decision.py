@@ -33,6 +33,10 @@ class Terms:
     alpha_half_life_hours: float
     drift_band: float = 0.0  # of equity: a smaller change of a weight makes no order
     model_max_age_days: int = 0  # of a network whose forecast is used; 0 = any
+    risk_model: str = "ledoit_wolf"
+    max_turnover: float = 2.0  # of one decision, buys and sales together, of equity
+    exclude: tuple[str, ...] = ()  # never bought
+    hold: tuple[str, ...] = ()  # neither bought nor sold
 
     @classmethod
     def from_settings(
@@ -42,13 +46,17 @@ class Terms:
         s = settings
         return cls(
             policy=policy or s.policy,
-            limits=Limits(k or s.k, s.max_weight, s.max_sector_weight, s.cash_floor),
+            limits=Limits(k or s.k, s.max_weight, s.max_sector_weight, s.cash_floor, s.min_weight),
             equity_premium=s.equity_premium,
             cost_bp=s.half_spread_bp + s.fee_bp,
             holding_sessions=s.holding_sessions,
             alpha_half_life_hours=s.alpha_half_life_hours,
             drift_band=s.drift_band,
             model_max_age_days=s.model_max_age_days,
+            risk_model=s.risk_model,
+            max_turnover=s.max_turnover,
+            exclude=_names(s.exclude),
+            hold=_names(s.hold),
         )
 
     def as_choices(self) -> dict[str, object]:
@@ -175,6 +183,10 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
         holding_sessions=terms.holding_sessions,
         alpha_half_life_hours=terms.alpha_half_life_hours,
     )
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(sorted(t.strip() for t in listed.split("|") if t.strip()))
 
 
 def _named(tickers: tuple[str, ...], weights: Floats) -> dict[str, float]:

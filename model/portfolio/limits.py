@@ -22,7 +22,7 @@ ROUNDING = 1e-9  # a weight this far over its cap is arithmetic, not a breach
 @dataclass(frozen=True, slots=True)
 class Limits:
     """k names at most, each up to `max_weight`, each sector up to `max_sector_weight`, all of them
-    up to 1 - `cash_floor` of equity.
+    up to 1 - `cash_floor` of equity; a name is held with at least `min_weight` or not at all.
 
     Raises:
         DataError: a limit under which nothing, or more than all, could be held.
@@ -32,6 +32,7 @@ class Limits:
     max_weight: float = 0.10
     max_sector_weight: float = 0.30
     cash_floor: float = 0.02
+    min_weight: float = 0.0
 
     def __post_init__(self) -> None:
         fits = (
@@ -42,6 +43,10 @@ class Limits:
                 f"max_sector_weight in (0, 1], found {self.max_sector_weight}",
             ),
             (0 <= self.cash_floor < 1, f"cash_floor in [0, 1), found {self.cash_floor}"),
+            (
+                0 <= self.min_weight <= self.max_weight,
+                f"min_weight between 0 and max_weight, found {self.min_weight}",
+            ),
         )
         for holds, wanted in fits:
             if not holds:
