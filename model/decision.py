@@ -12,8 +12,9 @@ from astra.errors import InsufficientDataError
 from astra.settings import Settings
 from model.outlook import Outlook
 from model.panel import Floats
-from model.portfolio.covariance import ledoit_wolf, sigma, until_next_decision
+from model.portfolio.covariance import sigma, until_next_decision
 from model.portfolio.decision import decide
+from model.portfolio.estimators import ESTIMATORS
 from model.portfolio.limits import Limits, trim
 from model.portfolio.policies import POLICIES
 from model.portfolio.records import Decision, Inputs, Policy
@@ -154,7 +155,7 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
     """
     sight = outlook.sight
     panel, forecast = sight.panel, sight.forecast
-    risk = ledoit_wolf(panel)
+    risk = ESTIMATORS[terms.risk_model](panel, sight.normalised)
     horizon = until_next_decision(sight.as_of)
     volatility = sigma(panel, sight.normalised, risk, horizon)
     wanting = [
