@@ -37,6 +37,23 @@ class Performance:
     benchmark_return: float
 
 
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the returns of one curve's steps look like; the Sharpe ratio is of a step, not a year.
+
+    Attributes:
+        steps: number of returns.
+        step_sharpe: mean over standard deviation (n - 1), cash earning nothing.
+        skew: third standardised moment, 0 for the normal distribution.
+        kurtosis: fourth standardised moment, 3 for the normal distribution, not in excess of it.
+    """
+
+    steps: int
+    step_sharpe: float
+    skew: float
+    kurtosis: float
+
+
 def returns(equity: Floats) -> Floats:
     """Simple returns between successive values, shape (n - 1,)."""
     return np.diff(equity) / equity[:-1]
@@ -58,10 +75,7 @@ def summarize(
     Raises:
         DataError: no values, or values that are not finite and above 0.
     """
-    if len(equity) == 0 or not (np.isfinite(equity).all() and (equity > 0).all()):
-        raise DataError(
-            f"an equity curve of positive values is required, found {len(equity)} values"
-        )
+    _check(equity)
     steps = returns(equity)
     total = float(equity[-1] / equity[0] - 1.0)
     against = float(benchmark[-1] / benchmark[0] - 1.0) if benchmark is not None else math.nan
@@ -79,3 +93,28 @@ def summarize(
     return Performance(
         len(steps), total, deviation * scale, ratio * scale, error * scale, worst, against
     )
+
+
+def moments(equity: Floats) -> Moments:
+    """Moments of a curve's step returns; NaN for fewer than two steps or steps that are all alike.
+
+    Raises:
+        DataError: no values, or values that are not finite and above 0.
+    """
+    _check(equity)
+    steps = returns(equity)
+    off = steps - steps.mean() if len(steps) else steps
+    variance = float((off**2).mean()) if len(steps) > 1 else 0.0
+    # Equal steps differ by the rounding of equity: their ratio would be noise.
+    if variance <= (4 * np.finfo(np.float64).eps) ** 2:
+        return Moments(len(steps), math.nan, math.nan, math.nan)
+    ratio = float(steps.mean() / steps.std(ddof=1))
+    skew = float((off**3).mean()) / variance**1.5
+    return Moments(len(steps), ratio, skew, float((off**4).mean()) / variance**2)
+
+
+def _check(equity: Floats) -> None:
+    if len(equity) == 0 or not (np.isfinite(equity).all() and (equity > 0).all()):
+        raise DataError(
+            f"an equity curve of positive values is required, found {len(equity)} values"
+        )

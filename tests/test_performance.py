@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from astra.errors import DataError
-from astra.performance import drawdowns, summarize
+from astra.performance import drawdowns, moments, summarize
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -56,3 +56,32 @@ def test_drawdowns_are_measured_from_the_highest_value_so_far() -> None:
 def test_an_impossible_curve_is_refused(equity: list[float]) -> None:
     with pytest.raises(DataError, match="positive values"):
         summarize(days(len(equity)), np.array(equity))
+
+
+def test_moments_by_hand() -> None:
+    found = moments(np.array([100.0, 110.0, 99.0, 118.8]))
+    assert found.steps == 3
+    assert found.step_sharpe == pytest.approx((0.2 / 3) / math.sqrt(0.14 / 6))
+    # Steps .1, -.1, .2 are .1 / 3, -.5 / 3, .4 / 3 off their mean.
+    assert found.skew == pytest.approx((1 - 125 + 64) / 3 / (42 / 3) ** 1.5)
+    assert found.kurtosis == pytest.approx((1 + 625 + 256) / 3 / (42 / 3) ** 2)
+
+
+def test_the_moments_of_many_normal_steps_are_the_normal_ones() -> None:
+    rng = np.random.default_rng(0)
+    found = moments(100 * np.cumprod(1 + rng.normal(0.0005, 0.01, 100_000)))
+    assert found.skew == pytest.approx(0, abs=0.03)
+    assert found.kurtosis == pytest.approx(3, abs=0.06)
+    assert found.step_sharpe == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("equity", [[100.0], [100.0, 101.0], [7.0] * 9, [1.1**i for i in range(9)]])
+def test_moments_that_have_no_meaning_are_nan(equity: list[float]) -> None:
+    found = moments(np.array(equity))
+    assert found.steps == len(equity) - 1
+    assert all(math.isnan(x) for x in (found.step_sharpe, found.skew, found.kurtosis))
+
+
+def test_moments_of_an_impossible_curve_are_refused() -> None:
+    with pytest.raises(DataError, match="positive values"):
+        moments(np.array([1.0, -1.0]))
