@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 from astra.errors import ConfigError
 from astra.store import dump, rows, schema, versions
+from astra.store.backtests import Backtests
 from astra.store.books import Books
 from astra.store.changes import Counts, Offer
 from astra.store.dialect import Dialect
@@ -89,7 +90,7 @@ def _dialect(url: URL) -> Dialect:
 
 
 class Store:
-    """One database: `prices`, `loads`, `books` and `journal`."""
+    """One database: `prices`, `loads`, `books`, `journal` and `backtests`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -97,6 +98,7 @@ class Store:
         self.loads = Loads(dialect)
         self.books = Books(dialect)
         self.journal = Journal(dialect)
+        self.backtests = Backtests(dialect)
 
     def migrate(self) -> None:
         """Create or change the tables to today's schema, all in one transaction.

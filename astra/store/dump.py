@@ -47,6 +47,7 @@ TIMES = {
     "quarantine": "ts",
     "ticker_status": "asked_at",
     "sources": "asked_at",
+    "backtests": "made_at",
 }
 _PRICES = ("price_history", "price_revisions")
 # Every load writes them, news or not, and nobody counts it.

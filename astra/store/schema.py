@@ -281,6 +281,34 @@ runs = Table(
     Column("message", UnicodeText, nullable=False),
 )
 
+# One policy of one backtest: what was asked for, its figures and its curve at the assumed costs.
+# Missing figures are NULL.
+backtests = Table(
+    "backtests",
+    metadata,
+    Column("id", code(12), primary_key=True),  # of what was asked for and the bars' content
+    instant("made_at", nullable=False),  # the machine's wall clock
+    Column("market", String(100), nullable=False),
+    Column("data_hash", code(16), nullable=False, index=True),
+    instant("first_at", nullable=False),
+    instant("last_at", nullable=False),
+    Column("frequency", String(10), nullable=False),  # between decisions: 1h
+    Column("policy", code(120), nullable=False),
+    Column("parameters", UnicodeText, nullable=False),  # JSON of the specification
+    Column("total_return", Float(53), nullable=False),
+    Column("max_drawdown", Float(53), nullable=False),
+    Column("winning_trades", Integer, nullable=False),  # sales above the average cost, after costs
+    Column("losing_trades", Integer, nullable=False),
+    Column("sharpe", Float(53)),  # a year's
+    Column("sharpe_error", Float(53)),
+    Column("steps", Integer, nullable=False),
+    *[Column(name, Float(53)) for name in ("step_sharpe", "skew", "kurtosis")],
+    Column("equity", UnicodeText, nullable=False),  # JSON list of cents
+    Column("times", UnicodeText, nullable=False),  # JSON list of epoch seconds, as many
+    Column("model_id", code(64), nullable=False),
+    Column("code_version", String(60), nullable=False),
+)
+
 market = Table(
     "market",
     metadata,

@@ -268,6 +268,39 @@ GO
 ALTER TABLE forecasts ADD q90 FLOAT(53) NULL;
 GO
 
+-- migration 0004
+CREATE TABLE backtests (
+    id VARCHAR(12) COLLATE Latin1_General_BIN2 NOT NULL,
+    made_at BIGINT NOT NULL,
+    market VARCHAR(100) NOT NULL,
+    data_hash VARCHAR(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    first_at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    frequency VARCHAR(10) NOT NULL,
+    policy VARCHAR(120) COLLATE Latin1_General_BIN2 NOT NULL,
+    parameters NVARCHAR(max) NOT NULL,
+    total_return FLOAT(53) NOT NULL,
+    max_drawdown FLOAT(53) NOT NULL,
+    winning_trades INTEGER NOT NULL,
+    losing_trades INTEGER NOT NULL,
+    sharpe FLOAT(53) NULL,
+    sharpe_error FLOAT(53) NULL,
+    steps INTEGER NOT NULL,
+    step_sharpe FLOAT(53) NULL,
+    skew FLOAT(53) NULL,
+    kurtosis FLOAT(53) NULL,
+    equity NVARCHAR(max) NOT NULL,
+    times NVARCHAR(max) NOT NULL,
+    model_id VARCHAR(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    code_version VARCHAR(60) NOT NULL,
+    PRIMARY KEY (id)
+);
+GO
+
+-- migration 0004
+CREATE INDEX ix_backtests_data_hash ON backtests (data_hash);
+GO
+
 -- once for each connection: temp tables, empty between transactions
 DROP TABLE IF EXISTS #staged_bars;
 DROP TABLE IF EXISTS #windows;
