@@ -57,7 +57,12 @@ $(VENV)-rivals/.done: benchmarks/rivals/requirements.txt
 	@$(VENV)-rivals/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-rivals: $(VENV)-rivals/.done ## install what the training benchmark compares with
+$(VENV)-rivals-portfolio/.done: benchmarks/rivals/portfolio.txt
+	@$(PYTHON) -m venv $(VENV)-rivals-portfolio
+	@$(VENV)-rivals-portfolio/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+rivals: $(VENV)-rivals/.done $(VENV)-rivals-portfolio/.done ## install what the benchmarks compare with
 
 null-test: $(VENV)/.full ## how often skill is on where nothing is planted, and where something is
 	@$(BIN)/python -m benchmarks.null_test $(ARGS)
@@ -77,4 +82,4 @@ check: lint ## what CI checks before the tests
 all: setup test format lint ## install, test, format, lint
 
 clean: ## remove the environment and everything that runs left behind
-	rm -rf $(VENV) $(VENV)-rivals var .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-rivals $(VENV)-rivals-portfolio var .pytest_cache .mypy_cache .ruff_cache
