@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from astra.errors import DataError
-from model.evaluation.charts import ACCENT, INK, LOSS, NEUTRAL, STYLE
+from model.charting import ACCENT, INK, LOSS, NEUTRAL, STYLE
 from model.portfolio.covariance import Covariance
 
 # As many as the index has sectors; cash is grey.

@@ -12,23 +12,25 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from astra.errors import ConfigError
+from model.charting import (
+    ACCENT,
+    DASHED,
+    INK,
+    LOSS,
+    NEUTRAL,
+    STYLE,
+    headed,
+    note,
+    percent,
+)
 from model.evaluation.metrics import tested
 from model.evaluation.report import NEAR_NOMINAL, Evaluation
 from model.evaluation.walk import BANDS, NORMAL, OURS
 from model.forecast.skill import OFF_BELOW_T, ON_AT_T
 
-ACCENT, NEUTRAL, LOSS, INK = "#3b7ddd", "#8b95a5", "#cf5a60", "#2b3340"
-STYLE = {
-    "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.titlesize": 11,
-    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.edgecolor": NEUTRAL,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
-    "axes.axisbelow": True, "grid.color": NEUTRAL, "grid.alpha": 0.2, "xtick.color": INK,
-    "ytick.color": INK, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False,
-}  # fmt: skip
 _FIRST_T = 10  # days before a t is shown
 _WIDE = (9.0, 4.2)
 _TALL = (9.0, 5.4)
@@ -70,17 +72,17 @@ def calibration(evaluation: Evaluation) -> Figure:
     reach = max(1.1 * float(np.abs(ends).max()), 1.5 * NEAR_NOMINAL)
     for k, (axes, band) in enumerate(zip(panels, BANDS, strict=True)):
         axes.axhspan(band - NEAR_NOMINAL, band + NEAR_NOMINAL, color=NEUTRAL, alpha=0.13, lw=0)
-        axes.axhline(band, color=NEUTRAL, lw=1, ls=(0, (4, 3)))
+        axes.axhline(band, color=NEUTRAL, lw=1, ls=DASHED)
         axes.plot(steps, normal.coverage[:, k], color=NEUTRAL, lw=1.4, label="normal band")
         axes.fill_between(steps, ours.low[:, k], ours.high[:, k], color=ACCENT, alpha=0.18, lw=0)
         axes.plot(steps, ours.coverage[:, k], color=ACCENT, lw=2.2, label="this network")
         axes.set_ylim(band - reach, min(band + reach, 1.0))
         axes.set_title(f"{band:.0%} band")
-        axes.yaxis.set_major_formatter(_percent)
+        axes.yaxis.set_major_formatter(percent)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=(1, 2, 5, 10)))
         _steps(axes)
     panels[0].legend(loc="lower right", fontsize=9)
-    _note(figure, "Blue: 95 % interval, days drawn in blocks. Grey: 2 points around nominal.")
+    note(figure, "Blue: 95 % interval, days drawn in blocks. Grey: 2 points around nominal.")
     return figure
 
 
@@ -102,11 +104,11 @@ def quantile_loss(evaluation: Evaluation) -> Figure:
     right.errorbar(steps, less, reach, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2.5)
     right.axhline(0, color=NEUTRAL, lw=1)
     right.set_title("This network less the normal band")
-    right.yaxis.set_major_formatter(_percent)
+    right.yaxis.set_major_formatter(percent)
     for axes in (left, right):
         _steps(axes)
     found = evaluation.against_normal
-    _note(
+    note(
         figure,
         f"Below 0 the network's bands are the better ones; lines: 95 % over days. All steps: "
         f"{found.mean:+.3f} bp (t {found.t:+.1f}).",
@@ -123,13 +125,13 @@ def daily_rank_ic(evaluation: Evaluation) -> Figure:
     above.bar(place, daily, width=0.7, color=np.where(daily >= 0, ACCENT, LOSS), alpha=0.75)
     above.axhline(0, color=NEUTRAL, lw=1)
     if len(daily):
-        above.axhline(daily.mean(), color=INK, lw=1.2, ls=(0, (4, 3)))
+        above.axhline(daily.mean(), color=INK, lw=1.2, ls=DASHED)
         above.set_title(f"Of each day; mean {daily.mean():+.4f}")
     reach = evaluation.horizon_days
     so_far = [tested(daily[: k + 1], reach).t for k in range(len(daily))]
     below.plot(place[_FIRST_T - 1 :], so_far[_FIRST_T - 1 :], color=ACCENT, lw=2.2)
     for level, says in ((ON_AT_T, "skill on"), (OFF_BELOW_T, "off")):
-        below.axhline(level, color=NEUTRAL, lw=1, ls=(0, (4, 3)))
+        below.axhline(level, color=NEUTRAL, lw=1, ls=DASHED)
         below.annotate(
             says, (1.0, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
             textcoords="offset points", ha="right", fontsize=8.5, color=NEUTRAL,
@@ -143,24 +145,11 @@ def daily_rank_ic(evaluation: Evaluation) -> Figure:
 
 
 def _figure(size: tuple[float, float], evaluation: Evaluation, title: str) -> Figure:
-    top = 1 - 0.68 / size[1]  # inches for the two lines above
-    layout = ConstrainedLayoutEngine(rect=(0.005, 0.05, 0.99, top - 0.05), wspace=0.06)
-    figure = Figure(figsize=size, layout=layout)
-    figure.text(0.012, 1 - 0.16 / size[1], title, fontsize=13.5, fontweight="bold", va="top")
     first, last = evaluation.dates[0], evaluation.dates[-1]
     said = f"{evaluation.bundle} · {len(evaluation.dates)} days, {first} to {last}"
-    figure.text(0.012, 1 - 0.44 / size[1], said, fontsize=9, color=NEUTRAL, va="top")
-    return figure
-
-
-def _note(figure: Figure, text: str) -> None:
-    figure.text(0.012, 0.012, text, fontsize=8.5, color=NEUTRAL)
+    return headed(size, title, said)
 
 
 def _steps(axes: Axes) -> None:
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-
-
-def _percent(value: float, _: int) -> str:
-    return f"{100 * value:g}%".replace("-", "\N{MINUS SIGN}")
