@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from astra.errors import DataError
 from astra.sessions import NEW_YORK
-from model.evaluation.charts import ACCENT, INK, NEUTRAL, STYLE
+from model.charting import ACCENT, INK, NEUTRAL, STYLE
 from model.forecast.record import Forecast, Mark
 from model.panel import Panel
 
