@@ -2,7 +2,8 @@
 
 Two estimators on purpose. Out of sample, Ledoit-Wolf over 20 days of within-session 5-minute
 returns gave the least realised variance of a minimum-variance portfolio; EWMA x time of day gave
-the best calibrated volatility. So the first makes weights, the second sigma and the bands.
+the best calibrated volatility. So the first makes weights, the second sigma and the bands; other
+estimators of the covariance are in `estimators`.
 
 Nothing is estimated from a forecast. Time is counted in bars of average variance; a year is 252
 sessions of 78 bars and 252 nights.
@@ -11,10 +12,9 @@ sessions of 78 bars and 252 nights.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from astra.errors import DataError, InsufficientDataError
@@ -27,6 +27,7 @@ from astra.sessions import (
 )
 from model.forecast.target import Normalised
 from model.panel import Floats, Panel
+from model.portfolio.factored import Factored
 
 SESSIONS_A_YEAR = 252
 NIGHT_BARS = 2.9 * HORIZON_BARS  # a night's variance for the median stock, measured on 81 tickers
@@ -66,12 +67,17 @@ class Covariance:
 
     Attributes:
         per_bar: within-session, shape (N, N), positive definite.
-        diagonal: the part of it that shrinkage put on the diagonal, shape (N,): per_bar minus it
-            is positive semidefinite.
+        diagonal: the part of it that is known to be each name's own, shape (N,), such as what
+            shrinkage put there: per_bar minus it is positive semidefinite.
         night_bars: how many bars' variance a night is worth, shape (N,).
-        shrinkage: weight of the target, in [0, 1].
+        shrinkage: weight of the target, in [0, 1]; 0 where there is no target.
         rows: bars it was estimated from.
         missing: share of prices that were not printed.
+        loadings: of k factors, shape (N, k): per_bar is diag(`diagonal`) + loadings loadings'.
+            None if it has no such form.
+        profile: time-of-day factor of the volatility by slot, shape (78,), mean square 1. None if
+            every bar counts alike.
+        repair: what had to be done to make it positive definite, "" for nothing.
     """
 
     tickers: tuple[str, ...]
@@ -81,14 +87,33 @@ class Covariance:
     shrinkage: float
     rows: int
     missing: float
+    loadings: Floats | None = None
+    profile: Floats | None = None
+    repair: str = ""
+
+    def bars_in(self, horizon: Horizon) -> float:
+        """How many bars of average variance the bars of `horizon` are worth."""
+        if self.profile is None:
+            return float(horizon.bars)
+        return float((self.profile[horizon.slots] ** 2).sum())
 
     def over(self, bars: float, nights: float) -> tuple[Floats, Floats]:
         """The covariance of the return over `bars` and `nights`, (N, N), and its diagonal part.
 
         Nights have the correlations of the day and each ticker's own variance.
+
+        Args:
+            bars: of average variance, see `bars_in`.
         """
         scale = np.sqrt(bars + nights * self.night_bars)
         return self.per_bar * np.outer(scale, scale), self.diagonal * scale**2
+
+    def factored(self, bars: float, nights: float) -> Factored | None:
+        """The same as `over`, never written out; None if it has no factors."""
+        if self.loadings is None:
+            return None
+        scale = np.sqrt(bars + nights * self.night_bars)
+        return Factored(self.diagonal, self.loadings).scaled(scale)
 
     def year_share(self, bars: float, nights: float) -> float:
         """This stretch as a fraction of a year, in the median ticker's variance."""
@@ -97,51 +122,76 @@ class Covariance:
         return (bars + nights * night) / year
 
 
-def ledoit_wolf(panel: Panel, sessions: int = 20) -> Covariance:
-    """Shrunk covariance of the 5-minute returns of the panel's last sessions.
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The returns a covariance is estimated from, (T, N), and what else is known of them.
 
-    Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance
-    matrices", means taken as 0. A bar that was not printed has no return of its own: the change
-    appears, whole, in the next bar that was (previous-tick sampling), never across a night; so no
-    price is invented and a session's return is kept, at the cost of correlations a little too low
-    for tickers that seldom trade.
+    `night_bars` and `missing` are as in `Covariance`.
+    """
+
+    returns: Floats
+    night_bars: Floats
+    missing: float
+
+
+def recent(panel: Panel, sessions: int = 20) -> Recent:
+    """The within-session returns of the panel's last `sessions`; of its nights all count.
+
+    A bar that was not printed has no return of its own: the change appears, whole, in the next bar
+    that was (previous-tick sampling), never across a night; so no price is invented and a session's
+    return is kept, at the cost of correlations a little too low for tickers that seldom trade.
 
     Raises:
         InsufficientDataError: fewer than `MIN_BARS` rows, or tickers whose price never moved.
     """
-    first = max(0, len(panel.sessions) - sessions)
-    rows = panel.session >= first
-    returns = previous_tick_returns(panel)[rows]
+    start = int(np.searchsorted(panel.session, max(0, len(panel.sessions) - sessions)))
+    last = replace(
+        panel, ts=panel.ts[start:], session=panel.session[start:], slot=panel.slot[start:],
+        open=panel.open[start:], close=panel.close[start:],
+    )  # fmt: skip
+    returns = previous_tick_returns(last)
     if len(returns) < MIN_BARS:
         raise InsufficientDataError(
             f"a covariance needs at least {MIN_BARS} bars, found {len(returns)}: load more history"
         )
-    still = [
-        t for t, moves in zip(panel.tickers, (returns != 0).any(axis=0), strict=True) if not moves
-    ]
+    per_bar = np.mean(returns**2, axis=0)
+    still = [t for t, moves in zip(panel.tickers, per_bar > 0, strict=True) if not moves]
     if still:
         raise InsufficientDataError(
             f"a covariance needs prices that move, {', '.join(still[:5])} "
             f"{'and others ' if len(still) > 5 else ''}never did: leave them out"
         )
-    matrix, diagonal, shrinkage = shrink(returns)
-    missing = float(np.isnan(panel.close[rows]).mean())
-    night_bars = _night_bars(panel, np.mean(returns**2, axis=0))
-    return Covariance(panel.tickers, matrix, diagonal, night_bars, shrinkage, len(returns), missing)
+    return Recent(returns, _night_bars(panel, per_bar), float(np.isnan(last.close).mean()))
+
+
+def ledoit_wolf(panel: Panel, sessions: int = 20) -> Covariance:
+    """Shrunk covariance of the 5-minute returns of the panel's last sessions, see `recent`.
+
+    Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance
+    matrices", means taken as 0.
+
+    Raises:
+        InsufficientDataError: as `recent`.
+    """
+    seen = recent(panel, sessions)
+    matrix, diagonal, shrinkage = shrink(seen.returns)
+    return Covariance(
+        panel.tickers, matrix, diagonal, seen.night_bars, shrinkage, len(seen.returns), seen.missing
+    )
 
 
 def shrink(returns: Floats) -> tuple[Floats, Floats, float]:
     """Ledoit-Wolf of returns (T, N) around 0: the matrix, its target's diagonal and weight."""
     t, n = returns.shape
     sample = returns.T @ returns / t
-    level = float(sample.trace()) / n
-    distance = float((sample**2).sum()) / n - level**2
-    noise = (float((np.square(returns).sum(axis=1) ** 2).sum()) / t - float((sample**2).sum())) / (
-        n * t
-    )
+    level, squared = float(sample.trace()) / n, float((sample**2).sum())
+    distance = squared / n - level**2
+    noise = (float((np.square(returns).sum(axis=1) ** 2).sum()) / t - squared) / (n * t)
     weight = min(1.0, max(0.0, noise / distance)) if distance > 0 else 1.0
     diagonal = np.full(n, weight * level)
-    return (1.0 - weight) * sample + np.diag(diagonal), diagonal, weight
+    matrix: Floats = (1.0 - weight) * sample
+    matrix[np.diag_indices(n)] += diagonal
+    return matrix, diagonal, weight
 
 
 def sigma(panel: Panel, normalised: Normalised, risk: Covariance, horizon: Horizon) -> Floats:
@@ -152,11 +202,20 @@ def sigma(panel: Panel, normalised: Normalised, risk: Covariance, horizon: Horiz
     """
     if not len(panel.ts):
         raise InsufficientDataError("a volatility needs bars, the panel has none: load some first")
-    level = pd.DataFrame(normalised.total_sigma).ffill().iloc[-1].to_numpy(np.float64)
     factor = normalised.profile[int(panel.session[-1])]
     bars = float((factor[horizon.slots] ** 2).sum())
-    scale: Floats = level * np.sqrt(bars + horizon.nights * risk.night_bars)
+    scale: Floats = level(normalised) * np.sqrt(bars + horizon.nights * risk.night_bars)
     return scale
+
+
+def level(normalised: Normalised) -> Floats:
+    """Each ticker's last known EWMA volatility per bar, time of day taken out, (N,), or NaN."""
+    found: Floats = normalised.total_sigma[-1].copy()
+    for column in np.flatnonzero(np.isnan(found)):
+        known = normalised.total_sigma[:, column]
+        known = known[np.isfinite(known)]
+        found[column] = known[-1] if len(known) else np.nan
+    return found
 
 
 def previous_tick_returns(panel: Panel) -> Floats:
@@ -164,14 +223,19 @@ def previous_tick_returns(panel: Panel) -> Floats:
 
     0 where a bar was not printed; a session's first printed bar counts from its own open.
     """
-    log_close, log_open = np.log(panel.close), np.log(panel.open)
-    last = pd.DataFrame(log_close).groupby(panel.session).ffill().to_numpy(np.float64)
-    before = np.full_like(last, np.nan)
-    before[1:] = last[:-1]
-    before[panel.slot == 0] = np.nan
-    base = np.where(np.isnan(before), log_open, before)
-    returns = log_close - base
-    return np.where(np.isnan(returns), 0.0, returns)
+    log_close = np.log(panel.close)
+    unprinted = np.isnan(log_close)
+    last = log_close.copy()  # the price last printed in the session, as of each row
+    for row in 1 + np.flatnonzero((unprinted.any(axis=1) & (panel.slot > 0))[1:]):
+        np.copyto(last[row], last[row - 1], where=unprinted[row])
+    base = np.full_like(last, np.nan)
+    base[1:] = last[:-1]
+    base[panel.slot == 0] = np.nan
+    first = np.isnan(base)
+    base[first] = np.log(panel.open[first])
+    returns: Floats = log_close - base
+    returns[np.isnan(returns)] = 0.0
+    return returns
 
 
 def _night_bars(panel: Panel, per_bar: Floats) -> Floats:
