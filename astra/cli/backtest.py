@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from astra.cli.evaluating import SIMULATED_DAYS
-from astra.errors import DataError
+from astra.errors import ConfigError, DataError
 from astra.settings import Settings
-from astra.universe import sp500
+from astra.universe import candidates as listed
 
 if TYPE_CHECKING:
     from model.backtest.records import Backtest
+    from model.backtest.spec import Source, Spec
     from model.panel import Panel
 
 CAPITAL = 100_000.0  # USD, if the settings name none
@@ -28,23 +28,46 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command was asked for; no bars = the simulated market, no policies = all."""
+    """What the command was asked for; what is None is as the settings say.
 
-    bars: Path | None
-    first: dt.date | None
-    last: dt.date | None
-    policies: tuple[str, ...]
-    tickers: int
-    edge: float
-    seed: int
+    Attributes:
+        store, known_at: the database's bars, as known then; else those of the file `bars`, else
+            the simulated market's.
+        policies: none = all built-in ones.
+        half_spread_bp: what a fill is charged; decisions expect the settings' cost all the same.
+        bundle: None = the champion.
+    """
+
+    bars: Path | None = None
+    store: bool = False
+    known_at: dt.datetime | None = None
+    first: dt.date | None = None
+    last: dt.date | None = None
+    policies: tuple[str, ...] = ()
+    tickers: int = 60
+    edge: float = 0.04
+    seed: int = 1
+    half_spread_bp: float | None = None
+    slippage_bp: float = 0.0
+    whole_shares: bool = False
+    bundle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A backtest and the market it was made on."""
+    """A backtest, what it was asked for, and the bars it was made on.
 
+    Attributes:
+        market: identity of the bars' market.
+        planted_edge: rank IC of the simulated market's forecasts at best; None of recorded bars.
+        data_hash: 16 hex of the bars' content.
+        not_members: tickers among the bars that are no candidates.
+    """
+
+    spec: Spec
     market: str
     planted_edge: float | None
+    data_hash: str
     candidates: tuple[str, ...]
     not_members: int
     backtest: Backtest
@@ -53,50 +76,108 @@ class Found:
         return {
             "market": self.market,
             "planted_edge": self.planted_edge,
+            "data_hash": self.data_hash,
             "tickers": len(self.candidates),
+            "spec": self.spec.as_json(),
             **self.backtest.as_json(),
         }
 
 
-def run(asked: Asked, settings: Settings) -> Found:
-    """Walk the asked policies over the asked days.
+def specify(asked: Asked, settings: Settings) -> Spec:
+    """The specification of what was asked for, with the settings' terms.
+
+    Raises:
+        ConfigError: no such policy, or a file and the store at once.
+        BundleError: there is no champion.
+    """
+    from model.backtest.spec import Source, Spec
+    from model.decision import Terms
+    from model.forecast.registry import open_registry
+    from model.own_policy import find
+    from model.portfolio.policies import POLICIES
+
+    is_stored = asked.store or asked.known_at is not None
+    if asked.bars and is_stored:
+        raise ConfigError(
+            "bars come from one place, a file and the store were both asked for: leave out "
+            "--bars, or --store and --known-at"
+        )
+    if is_stored:
+        source = Source("store", tickers=asked.tickers, known_at=asked.known_at)
+    elif asked.bars:
+        source = Source("file", path=str(asked.bars.resolve()), tickers=asked.tickers)
+    else:
+        source = Source("simulated", seed=asked.seed, edge=asked.edge, tickers=asked.tickers)
+    policies = asked.policies or tuple(POLICIES)
+    for name in policies:
+        find(name)
+    spread = settings.half_spread_bp if asked.half_spread_bp is None else asked.half_spread_bp
+    return Spec(
+        source=source,
+        first=asked.first,
+        last=asked.last,
+        policies=policies,
+        terms=Terms.from_settings(settings),
+        capital=settings.capital or CAPITAL,
+        half_spread_bp=spread,
+        slippage_bp=asked.slippage_bp,
+        fee_bp=settings.fee_bp,
+        min_order_usd=settings.min_order_usd,
+        whole_shares=asked.whole_shares,
+        bundle=asked.bundle or open_registry(settings).champion_id(),
+        max_order_weight=settings.max_order_weight,
+        candidates=settings.tickers,
+    )
+
+
+def run(spec: Spec, settings: Settings) -> Found:
+    """Walk the specified policies over the specified days.
+
+    Of the settings only the places count: of the database, and of the networks.
 
     Raises:
         ConfigError: no such policy.
-        DataError: the bars hold no members of the index or no decision times in those days.
+        BundleError: no such network.
+        DataError: the bars hold too few candidates or no decision times in those days, or the
+            network was trained on them.
     """
     from model.backtest.fills import Costs
     from model.backtest.walk import walk
-    from model.decision import Terms
     from model.forecast.registry import open_registry
     from model.forecast.serving import Forecaster
     from model.own_policy import find
-    from model.panel import build
-    from model.portfolio.policies import POLICIES
 
-    policies = {name: find(name) for name in asked.policies or tuple(POLICIES)}
-    forecaster = Forecaster(open_registry(settings).load())
-    frame, market = _bars(asked)
-    panel, members = build(frame), sp500()
-    candidates = tuple(t for t in members if t in panel.tickers)[: asked.tickers]
+    policies = {name: find(name) for name in spec.policies}
+    forecaster = Forecaster(open_registry(settings).load(spec.bundle))
+    panel, market = _bars(spec.source, settings)
+    members = {listing.ticker: listing for listing in listed(spec.candidates)}
+    candidates = tuple(t for t in members if t in panel.tickers)[: spec.source.tickers]
     if len(candidates) < 2:
         raise DataError(
-            f"at least 2 members of the S&P 500 are required, found {len(candidates)} among the "
-            f"{len(panel.tickers)} tickers of {asked.bars or market}"
+            f"at least 2 candidates are required, found {len(candidates)} among the "
+            f"{len(panel.tickers)} tickers of {spec.source.path or market}: name them in "
+            "ASTRA_TICKERS"
         )
     backtest = walk(
         panel,
         candidates,
         {t: members[t].sector for t in candidates},
-        Terms.from_settings(settings),
+        spec.terms,
         policies,
         forecaster,
-        _times(panel, asked),
-        capital=settings.capital or CAPITAL,
-        costs=Costs(settings.half_spread_bp, settings.fee_bp, settings.drift_band),
+        _times(panel, spec),
+        capital=spec.capital,
+        costs=Costs(spec.half_spread_bp + spec.slippage_bp, spec.fee_bp, spec.terms.drift_band),
     )
-    outside = sum(t not in members for t in panel.tickers)
-    return Found(market, None if asked.bars else asked.edge, candidates, outside, backtest)
+    return Found(
+        spec,
+        market,
+        spec.source.edge if spec.source.kind == "simulated" else None,
+        str(panel.digest()["digest"]),
+        candidates,
+        sum(t not in members for t in panel.tickers),
+        backtest,
+    )
 
 
 def show(found: Found, console: Console) -> None:
@@ -115,7 +196,7 @@ def show(found: Found, console: Console) -> None:
             *_figures(p.total_return, p.sharpe, p.sharpe_error, p.max_drawdown),
             f"{curve.turnover:.1f}",
             f"{curve.cost_bp:.1f}",
-            f"{curve.trades}/{curve.holds}",
+            f"{curve.moves}/{curve.holds}",
         )
     if spy := result.benchmark_performance():
         table.add_row(
@@ -164,29 +245,39 @@ def _figures(total: float, sharpe: float, error: float, fall: float) -> tuple[st
     return f"{total:+.2%}", f"{sharpe:.1f} +- {error:.1f}", f"{fall:.2%}"
 
 
-def _bars(asked: Asked) -> tuple[pd.DataFrame, str]:
-    """The frame, benchmarks with it, and the market's identity."""
-    from astra.bars import read_parquet
-    from sandbox.market import default_tickers, replay_market, simulated_bars
+def _bars(source: Source, settings: Settings) -> tuple[Panel, str]:
+    """The panel, benchmarks with it, and the market's identity."""
+    from astra.bars import from_arrow
+    from astra.cli.panels import from_file
+    from astra.store import open_store
+    from model.panel import build
+    from sandbox.market import default_tickers, simulated_bars
 
-    if asked.bars:
-        return read_parquet(str(asked.bars)), replay_market(asked.bars, None).identity
-    first, last = SIMULATED_DAYS["5m"]
-    names = default_tickers(asked.tickers)
-    frame = simulated_bars(names, seed=asked.seed, edge=asked.edge, first=first, last=last)
-    return frame, f"simulated:{asked.seed}"
+    if source.kind == "file":
+        return from_file(Path(source.path or ""), "5m")
+    if source.kind == "simulated":
+        first, last = SIMULATED_DAYS["5m"]
+        names, seed = default_tickers(source.tickers), source.seed or 0
+        frame = simulated_bars(names, seed=seed, edge=source.edge or 0.0, first=first, last=last)
+        return build(frame), f"simulated:{seed}"
+    store = open_store(settings.database_url)
+    try:
+        table = store.prices.read(known_at=source.known_at)
+        return build(from_arrow(table)), store.market() or "unknown"
+    finally:
+        store.close()
 
 
-def _times(panel: Panel, asked: Asked) -> tuple[dt.datetime, ...]:
+def _times(panel: Panel, spec: Spec) -> tuple[dt.datetime, ...]:
     """Decision times of the asked days, with their hour inside the panel."""
     from model.backtest.walk import HOUR
 
     warm = panel.sessions[min(WARM_UP_SESSIONS, len(panel.sessions) - 1)]
     start, end = warm.opens_at, panel.sessions[-1].closes_at
-    if asked.first:
-        start = max(panel.sessions[0].opens_at, _midnight(asked.first))
-    if asked.last:
-        end = min(end, _midnight(asked.last) + DAY)
+    if spec.first:
+        start = max(panel.sessions[0].opens_at, _midnight(spec.first))
+    if spec.last:
+        end = min(end, _midnight(spec.last) + DAY)
     times = tuple(t for s in panel.sessions for t in s.decision_times() if start <= t <= end - HOUR)
     if not times:
         raise DataError(

@@ -40,17 +40,67 @@ def backtest(
     policy: Annotated[
         list[str] | None, typer.Option(metavar="P", help="may be repeated; default: all of them")
     ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="the bars that astra load has stored")
+    ] = False,
+    known_at: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            metavar="TIME",
+            help="stored bars as they were known then, UTC; corrections since are left out",
+        ),
+    ] = None,
+    costs_bp: Annotated[
+        float | None,
+        typer.Option(
+            "--costs-bps",
+            min=0,
+            max=1000,
+            metavar="X",
+            help="half the spread that each fill pays; default: ASTRA_HALF_SPREAD_BP",
+        ),
+    ] = None,
+    slippage_bp: Annotated[
+        float,
+        typer.Option(
+            "--slippage-bps", min=0, max=1000, metavar="X", help="what each fill pays beyond it"
+        ),
+    ] = 0.0,
+    whole_shares: Annotated[
+        bool, typer.Option("--whole-shares", help="trade no fractions of shares")
+    ] = False,
+    bundle: Annotated[
+        str | None, typer.Option(metavar="ID", help="a trained network; default: the one in use")
+    ] = None,
     tickers: Tickers = DEFAULT_TICKERS,
     edge: Edge = 0.04,
     seed: Seed = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Make every decision of the past again by each policy, in a book of its own, costs paid."""
+    """Make every decision of the past again by each policy, in a book of its own, costs paid.
+
+    The bars are the simulated market's, unless a file or the store is named.
+    """
     from astra.cli import backtest as walking
 
-    first, last = (day.date() if day else None for day in (start, end))
-    asked = walking.Asked(bars, first, last, tuple(policy or ()), tickers, edge, seed)
-    found = walking.run(asked, read_settings())
+    settings = read_settings()
+    asked = walking.Asked(
+        bars=bars,
+        store=store,
+        known_at=known_at.replace(tzinfo=dt.UTC) if known_at else None,
+        first=start.date() if start else None,
+        last=end.date() if end else None,
+        policies=tuple(policy or ()),
+        tickers=tickers,
+        edge=edge,
+        seed=seed,
+        half_spread_bp=costs_bp,
+        slippage_bp=slippage_bp,
+        whole_shares=whole_shares,
+        bundle=bundle,
+    )
+    found = walking.run(walking.specify(asked, settings), settings)
     if as_json:
         print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
     else:

@@ -18,7 +18,7 @@ from astra.errors import DataError, InsufficientDataError
 from astra.ledger import Book
 from astra.sessions import BAR, HORIZON_BARS
 from model.backtest.fills import Costs, Tape, held_weights, move
-from model.backtest.records import Backtest, Curve, Refusal, Step
+from model.backtest.records import SPY, Backtest, Curve, Refusal, SkillStep, Step
 from model.decision import Terms, gather, settle
 from model.forecast.bundle import Bundle
 from model.forecast.record import Floats
@@ -27,7 +27,6 @@ from model.outlook import HISTORY, Outlook, assess, foresee, past_scores, scorab
 from model.panel import Panel
 from model.portfolio.records import Inputs, Policy
 
-BENCHMARK = "SPY"
 Prices = Mapping[str, float]
 HOUR = HORIZON_BARS * BAR
 
@@ -66,7 +65,7 @@ def walk(
         for name, policy in policies.items()
     }
     refusals: list[Refusal] = []
-    outlook: Outlook | None = None
+    skill: list[SkillStep] = []
     for t in times:
         try:
             sight = foresee(t, window(known, t), candidates, forecaster)
@@ -75,6 +74,8 @@ def walk(
         except InsufficientDataError as error:
             refusals.append(Refusal(t, str(error)))
         else:
+            found = outlook.skill
+            skill.append(SkillStep(t, found.ic, found.t, found.used, found.on))
             for account in accounts.values():
                 account.decide(outlook, inputs, tape.marks(t), opens[t], costs)
         for account in accounts.values():
@@ -84,9 +85,8 @@ def walk(
         times=(times[0], *(t + HOUR for t in times)),
         curves={name: account.curve() for name, account in accounts.items()},
         refusals=tuple(refusals),
-        benchmark=benchmark,
-        skill_ic=outlook.skill.ic if outlook else 0.0,
-        skill_t=outlook.skill.t if outlook else 0.0,
+        benchmarks={} if benchmark is None else {SPY: benchmark},
+        skill=tuple(skill),
     )
 
 
@@ -125,7 +125,8 @@ class Account:
         self._equity.append(self._book.value(marks))
 
     def curve(self) -> Curve:
-        return Curve(self._terms.policy, tuple(self._steps), np.array(self._equity))
+        equity = np.array(self._equity)
+        return Curve(self._terms.policy, tuple(self._steps), equity, {1.0: equity}, ())
 
 
 def check_times(times: Sequence[dt.datetime], bundle: Bundle) -> None:
@@ -175,8 +176,8 @@ def since(panel: Panel, start: dt.datetime) -> Panel:
 
 def _benchmark(tape: Tape, times: Sequence[dt.datetime], capital: float) -> Floats | None:
     """Bought at the first price that could be traded and held, or None without such a price."""
-    first = tape.opens(times[0]).get(BENCHMARK)
+    first = tape.opens(times[0]).get(SPY)
     if first is None:
         return None
-    closes = [tape.marks(t + HOUR)[BENCHMARK] for t in times]
+    closes = [tape.marks(t + HOUR)[SPY] for t in times]
     return capital * np.array([first, *closes]) / first
