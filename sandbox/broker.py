@@ -11,13 +11,13 @@ import secrets
 import string
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Literal
 
+from astra.fills import CENT, fee_of_sale
 from astra.records import Side
 from astra.sessions import next_session, session_at
 from sandbox.admission import (
-    CENT,
     check_asset,
     check_funds,
     check_shares,
@@ -178,7 +178,7 @@ class Broker:
         return mark
 
     def _trade_until(self, now: datetime) -> None:
-        half_spread = self.terms.half_spread_bp / 10_000
+        half_spread = self.terms.half_spread_bp
         while True:
             due = [
                 (fill, order)
@@ -216,7 +216,7 @@ class Broker:
                 settles_at=_settlement(fill.at) if is_sale else None,
             )
         )
-        fee = (value * self.terms.fee_bp / 10_000).quantize(CENT, ROUND_UP)
+        fee = fee_of_sale(value, self.terms.fee_bp)
         if is_sale and fee:
             text = f"REG fee for proceed of {fill.qty:f} shares of {ticket.symbol}"
             self.books.book(Line("FEE", fill.at, -fee, description=text))

@@ -141,10 +141,13 @@ class Market:
         return partial(ticker, begun, now.timestamp() - float(begun.ts[0])) if begun else None
 
     def last_price(self, ticker: str) -> tuple[dt.datetime, float] | None:
-        """Time and price: the forming bar's open, else the close of the last bar that printed."""
+        """Time and price: the forming bar's open, else the close of the last bar that printed.
+
+        At the very instant of its start nothing of a bar has been traded yet.
+        """
         now = self.clock.now()
         begun = self._begun(ticker, now)
-        if begun:
+        if begun and begun.ts[0] < now.timestamp():
             return _utc(int(begun.ts[0])), float(begun.open[0])
         reach, opens = self.reach(ticker), self.tape.extended_to(now)
         closed = _epoch(reach) - BAR_SECONDS + 1

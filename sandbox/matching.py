@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from astra.fills import price_at
 from astra.records import Side
 from astra.sessions import BAR, session_at
 from sandbox.market import Market
 from sandbox.orders import QTY_STEP, Order, Ticket
-
-PRICE_STEP = Decimal("1e-6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +27,14 @@ class Fill:
     price: Decimal
 
 
-def next_fill(market: Market, order: Order, now: datetime, half_spread: Decimal) -> Fill | None:
+def next_fill(market: Market, order: Order, now: datetime, half_spread_bp: Decimal) -> Fill | None:
     """The order's next trade, if it is to be reported at `now`; None otherwise.
 
     On the stepped clock the trade of an order accepted right now, while the exchange is open, is
     known at once. Bars that have closed without a trade are passed for good (`order.cursor`).
     """
     if order.ticket.type == "limit":
-        touched = _first_touch(market, order, now, half_spread)
+        touched = _first_touch(market, order, now, half_spread_bp)
         if touched is not None:
             return touched
     found = market.next_open(order.ticket.symbol, order.cursor)
@@ -44,13 +43,15 @@ def next_fill(market: Market, order: Order, now: datetime, half_spread: Decimal)
     at, opens = found
     is_new = now == order.accepted_at == order.cursor
     at_once = is_new and market.clock.stepped and session_at(now) is not None
-    price = _price_at(order.ticket, opens, half_spread)
+    price = _price_at(order.ticket, opens, half_spread_bp)
     if price is None or not (at <= now or at_once):
         return None
     return Fill(at, _qty(order, price), price)
 
 
-def _first_touch(market: Market, order: Order, now: datetime, half_spread: Decimal) -> Fill | None:
+def _first_touch(
+    market: Market, order: Order, now: datetime, half_spread_bp: Decimal
+) -> Fill | None:
     ticket, limit = order.ticket, order.ticket.limit_price
     end = now if order.expires_at is None else min(now, order.expires_at)
     start = int(order.cursor.timestamp()) + 1
@@ -58,7 +59,7 @@ def _first_touch(market: Market, order: Order, now: datetime, half_spread: Decim
     extremes = bars.low if ticket.side is Side.BUY else bars.high
     for ts, opens, extreme in zip(bars.ts, bars.open, extremes, strict=True):
         at = datetime.fromtimestamp(int(ts), now.tzinfo)
-        price = _price_at(ticket, float(opens), half_spread)
+        price = _price_at(ticket, float(opens), half_spread_bp)
         if price is not None:
             return Fill(at, _qty(order, price), price)
         if limit is not None and _is_within(ticket, Decimal(repr(float(extreme)))):
@@ -67,10 +68,9 @@ def _first_touch(market: Market, order: Order, now: datetime, half_spread: Decim
     return None
 
 
-def _price_at(ticket: Ticket, opens: float, half_spread: Decimal) -> Decimal | None:
+def _price_at(ticket: Ticket, opens: float, half_spread_bp: Decimal) -> Decimal | None:
     """A share's price at a bar's open, spread included; None if that is beyond the limit."""
-    sign = 1 if ticket.side is Side.BUY else -1
-    price = (Decimal(repr(float(opens))) * (1 + sign * half_spread)).quantize(PRICE_STEP)
+    price = price_at(opens, ticket.side, half_spread_bp)
     return price if _is_within(ticket, price) else None
 
 

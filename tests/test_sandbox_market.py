@@ -268,6 +268,9 @@ def test_an_order_at_the_close_fills_at_the_next_sessions_open() -> None:
     assert found is not None
     assert found[0] == dt.datetime(2026, 9, 15, 13, 30, tzinfo=dt.UTC)
     market.clock.step_to(found[0])
+    last = market.last_price("SPY")
+    assert last is not None and last[0] == CLOSE, "of a bar that begins now nothing was traded"
+    market.clock.step_to(found[0] + dt.timedelta(seconds=1))
     assert market.last_price("SPY") == found
 
 
