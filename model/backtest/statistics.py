@@ -1,0 +1,318 @@
+"""What backtests are worth as evidence: how far luck and choosing among many explain them. Pure.
+
+Returns are simple returns of a curve's steps; a Sharpe ratio is of a step unless it says annual.
+What cannot be known is NaN.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtrit
+from scipy.stats import rankdata
+
+from astra.errors import DataError
+from astra.performance import YEAR_SECONDS, returns, summarize
+
+Floats = NDArray[np.float64]
+_LEVEL = 0.95
+_FEWEST_BLOCKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Deflated:
+    """A Sharpe ratio beside the best of as many trials without any skill.
+
+    Attributes:
+        probability: that the true ratio is above `expected_maximum`; NaN if it cannot be known.
+        expected_maximum: of the Sharpe ratios of `trials` trials whose true ratio is 0, of a step.
+        trials: how many were counted.
+    """
+
+    probability: float
+    expected_maximum: float
+    trials: int
+
+
+def probabilistic_sharpe(
+    step_sharpe: float, steps: int, skew: float, kurtosis: float, above: float = 0.0
+) -> float:
+    """Probability that the true Sharpe ratio of a step is greater than `above`.
+
+    Phi((SR - above) sqrt(n - 1) / sqrt(1 - skew SR + (kurtosis - 1) / 4 SR^2)), Bailey and Lopez de
+    Prado (2012), "The Sharpe Ratio Efficient Frontier"; kurtosis is 3 for normal returns. Steps
+    count as independent.
+    """
+    variance = 1 - skew * step_sharpe + (kurtosis - 1) / 4 * step_sharpe**2
+    if steps < 2 or not variance > 0:
+        return math.nan
+    return float(ndtr((step_sharpe - above) * math.sqrt((steps - 1) / variance)))
+
+
+def deflated_sharpe(
+    step_sharpe: float, steps: int, skew: float, kurtosis: float, trials: Sequence[float]
+) -> Deflated:
+    """The probabilistic Sharpe ratio above what the best of all trials would show by luck.
+
+    SR0 = sd(trials) ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e))), g = 0.5772 (Euler), Bailey
+    and Lopez de Prado (2014), "The Deflated Sharpe Ratio". N trials count as independent, so that
+    many alike deflate too much rather than too little. With one trial SR0 is 0.
+
+    Args:
+        trials: Sharpe ratios of a step of all trials on the same market and frequency, this one
+            among them. Those that are NaN (a curve that never moved) are not counted.
+    """
+    known = np.array([ratio for ratio in trials if math.isfinite(ratio)])
+    n = len(known)
+    best = float(known.std(ddof=1)) * _expected_maximum(n) if n > 1 else 0.0
+    found = probabilistic_sharpe(step_sharpe, steps, skew, kurtosis, best)
+    return Deflated(found, best, n)
+
+
+def _expected_maximum(n: int) -> float:
+    """Of n > 1 independent standard normal numbers, approximately."""
+    g = float(np.euler_gamma)
+    return float((1 - g) * ndtri(1 - 1 / n) + g * ndtri(1 - 1 / (n * math.e)))
+
+
+@dataclass(frozen=True, slots=True)
+class Overfitting:
+    """What became of the best strategy of one half of the time in the other half.
+
+    Attributes:
+        probability: share of the splits in which it fell below the median of all there; exactly
+            at the median counts half, so that it is near 0.5 for noise and near 0 for skill.
+        loss: share of the splits in which it lost there.
+        chosen_sharpe, later_sharpe: its median Sharpe ratio of a step where it was chosen, and in
+            the other half.
+        logits: ln(w / (1 - w)) of its relative rank w there, of each split, shape (splits,).
+    """
+
+    probability: float
+    loss: float
+    chosen_sharpe: float
+    later_sharpe: float
+    logits: Floats
+
+
+def overfitting(step_returns: Floats, blocks: int = 10) -> Overfitting:
+    """Probability of backtest overfitting by combinatorially symmetric cross-validation.
+
+    The steps are cut into `blocks` of equal length (the oldest that are left over are not used).
+    Each choice of half of them is one split: the strategy with the highest Sharpe ratio there is
+    ranked among all by the ratio in the other half, w = rank / (N + 1). Bailey, Borwein, Lopez de
+    Prado and Zhu (2017), "The Probability of Backtest Overfitting". A strategy that never moves
+    has a Sharpe ratio of 0; of equally good ones the first is chosen.
+
+    Args:
+        step_returns: of N strategies on the same steps, oldest first, shape (T, N).
+        blocks: even; 10 make 252 splits.
+
+    Raises:
+        DataError: fewer than two strategies or two steps a block, an odd number of blocks, or
+            returns that are not finite.
+    """
+    size, names = step_returns.shape if step_returns.ndim == 2 else (0, 0)
+    if blocks < 2 or blocks % 2 or names < 2 or size < 2 * blocks:
+        raise DataError(
+            "a cross-validation needs an even number of blocks, two steps a block and two "
+            f"strategies, found {blocks} blocks, {size} steps and {names} strategies"
+        )
+    if not np.isfinite(step_returns).all():
+        raise DataError("a cross-validation needs finite returns, found NaN or infinite ones")
+    length = size // blocks
+    blocked = step_returns[-length * blocks :].reshape(blocks, length, names)
+    halves = np.zeros((math.comb(blocks, blocks // 2), blocks))
+    for row, half in zip(halves, combinations(range(blocks), blocks // 2), strict=True):
+        row[list(half)] = 1.0
+    chosen_on, judged_on = _sharpes(blocked, halves), _sharpes(blocked, 1 - halves)
+    splits, best = np.arange(len(halves)), chosen_on.argmax(axis=1)
+    rank = rankdata(judged_on, axis=1)[splits, best] / (names + 1)
+    later = judged_on[splits, best]
+    logits = np.log(rank / (1 - rank))
+    return Overfitting(
+        probability=float(((rank < 0.5) + 0.5 * (rank == 0.5)).mean()),
+        loss=float((later < 0).mean()),
+        chosen_sharpe=float(np.median(chosen_on[splits, best])),
+        later_sharpe=float(np.median(later)),
+        logits=logits,
+    )
+
+
+def _sharpes(blocked: Floats, halves: Floats) -> Floats:
+    """Of each strategy over the blocks marked 1, shape (splits, N)."""
+    center = blocked.mean(axis=(0, 1))
+    off = blocked - center  # squares of small differences keep their digits
+    count = halves[:1].sum() * blocked.shape[1]
+    mean = halves @ off.sum(axis=1) / count
+    variance = (halves @ (off**2).sum(axis=1) / count - mean**2) * count / (count - 1)
+    deviation = np.sqrt(np.maximum(variance, 0.0))
+    flat = deviation <= 1e-12
+    ratio: Floats = np.where(flat, 0.0, (center + mean) / np.where(flat, 1.0, deviation))
+    return ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """How much more one series earned than another, a year, and how sure that is.
+
+    Attributes:
+        difference: of the mean returns, times the steps of a year.
+        low, high: its 95 % interval; NaN where there are too few steps to know.
+        block: mean length of the blocks drawn, steps.
+    """
+
+    difference: float
+    low: float
+    high: float
+    block: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the two differ by more than chance explains. Of many intervals one in twenty
+        excludes 0 by chance."""
+        return self.low > 0 or self.high < 0
+
+
+def paired(
+    a: Floats,
+    b: Floats,
+    per_year: float,
+    block: float | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The mean return of `a` less that of `b` over the same steps, with its interval.
+
+    Steps are drawn for both alike, in blocks of random length (the stationary bootstrap, Politis
+    and Romano 1994), so that what moves both cancels out and dependence in time is kept. The
+    quantiles of the drawn means are then moved away from the mean found by sqrt(T / (T - 2 block +
+    1)), since deviations from a sample's own mean are too small by that, and by Student's t with
+    T / block degrees of freedom over the normal quantile, since the variance drawn is itself known
+    from about T / block blocks (Politis and White 2004 give its variance). Without the two the
+    interval holds the true value in 87 to 93 % of samples of 60 to 240 steps of independent or
+    moderately dependent returns (autoregressions up to 0.3), with them in 94 to 97 %; with an
+    autoregression of 0.6 in 92 to 93 %.
+
+    Args:
+        a, b: returns of the steps, shape (T,).
+        per_year: steps of a year.
+        block: mean length in steps; default `block_length(T)`.
+
+    Raises:
+        DataError: series of different length, or returns that are not finite.
+    """
+    if a.ndim != 1 or a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise DataError(
+            "a paired comparison needs finite returns of the same steps, found shapes "
+            f"{a.shape} and {b.shape}"
+        )
+    size = len(a)
+    block = block_length(size) if block is None else block
+    off = a - b
+    found = float(off.mean()) if size else math.nan
+    if size < _FEWEST_BLOCKS * block:
+        return Interval(found * per_year, math.nan, math.nan, block)
+    rng = np.random.default_rng(seed)
+    means = np.array([off[resample(rng, size, block)].mean() for _ in range(draws)])
+    tail = (1 - _LEVEL) / 2
+    low, high = np.quantile(means, (tail, 1 - tail)) - found
+    wider = math.sqrt(size / (size - 2 * block + 1))
+    wider *= float(stdtrit(size / block, 1 - tail) / ndtri(1 - tail))
+    return Interval(
+        difference=found * per_year,
+        low=(found + wider * float(low)) * per_year,
+        high=(found + wider * float(high)) * per_year,
+        block=block,
+    )
+
+
+def block_length(steps: int, session: int = 1) -> float:
+    """Mean block of a bootstrap: 2 T^(1/3) steps, at least one session of them.
+
+    The best length grows with T^(1/3) (Politis and White 2004); its factor is 0.8 for an
+    autoregression of 0.3 and 1.5 for one of 0.6, so 2 is on the safe side.
+    """
+    return max(float(session), 2 * math.pow(steps, 1 / 3))
+
+
+def resample(rng: np.random.Generator, size: int, block: float) -> NDArray[np.int64]:
+    """Indices of one draw of the stationary bootstrap, shape (size,).
+
+    Blocks begin anywhere, go on over the end to the beginning, and end after each step with
+    probability 1 / block.
+    """
+    steps = np.arange(size)
+    fresh = rng.random(size) < 1 / block
+    fresh[0] = True
+    of_block = np.cumsum(fresh) - 1
+    begins = np.flatnonzero(fresh)
+    starts = rng.integers(0, size, len(begins))
+    drawn: NDArray[np.int64] = (steps + (starts - begins)[of_block]) % size
+    return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class LeagueRow:
+    """One curve's figures; fractions, not percent.
+
+    Attributes:
+        sharpe, sharpe_error: annual, with its standard error over the same steps.
+        against: mean return a year less that of the curve compared with; None for that one.
+    """
+
+    name: str
+    total_return: float
+    sharpe: float
+    sharpe_error: float
+    max_drawdown: float
+    against: Interval | None
+
+
+def league(
+    curves: Mapping[str, Floats], times: Sequence[dt.datetime], against: str
+) -> tuple[LeagueRow, ...]:
+    """Each curve beside one of them, the highest return first.
+
+    Intervals are of `paired`, with blocks of at least a session (the steps of a median UTC date
+    of `times`), and each stands for itself, not for all together.
+
+    Args:
+        curves: equity in USD at `times` by name.
+        against: the name of the curve that the others are compared with.
+
+    Raises:
+        DataError: no such curve, or one of another length or with values not above 0.
+    """
+    if against not in curves or any(len(equity) != len(times) for equity in curves.values()):
+        raise DataError(
+            f"a league needs the curve {against!r} and a value of each curve at each of "
+            f"{len(times)} times, found { ({n: len(e) for n, e in curves.items()}) }"
+        )
+    figures = {name: summarize(times, equity) for name, equity in curves.items()}
+    steps = {name: returns(equity) for name, equity in curves.items()}
+    years = (times[-1] - times[0]).total_seconds() / YEAR_SECONDS
+    size = len(times) - 1
+    per_year = size / years if size else math.nan
+    dates = np.unique([t.date().toordinal() for t in times[1:]], return_counts=True)[1]
+    block = block_length(size, session=int(np.median(dates)) if size else 1)
+    rows = (
+        LeagueRow(
+            name=name,
+            total_return=found.total_return,
+            sharpe=found.sharpe,
+            sharpe_error=found.sharpe_error,
+            max_drawdown=found.max_drawdown,
+            against=None
+            if name == against
+            else paired(steps[name], steps[against], per_year, block),
+        )
+        for name, found in figures.items()
+    )
+    return tuple(sorted(rows, key=lambda row: -row.total_return))
