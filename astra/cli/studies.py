@@ -202,9 +202,28 @@ def evaluate(
             "long on a CPU, 20 ms a ticker and decision: ask for fewer --last-sessions",
         ),
     ] = None,
+    risk: Annotated[
+        bool,
+        typer.Option("--risk", help="the covariance estimators instead of a network's forecasts"),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a network's forecasts against simple ones and what came, on sessions it has not seen."""
+    """Hold a network's forecasts against simple ones and what came, on sessions it has not seen.
+
+    With --risk it is the estimators of the covariance (ASTRA_RISK_MODEL) that are held against what
+    came, on 5-minute bars.
+    """
+    if risk:
+        from astra.cli import risk as judging
+
+        judging.refuse(bundle=bundle, frequency=frequency, charts=charts, foundation=foundation)
+        asked_risk = judging.Asked(bars, last_sessions, tickers, edge, seed)
+        judged = judging.run(asked_risk, read_settings())
+        if as_json:
+            print(json.dumps(judged.as_json()))  # noqa: T201 - the answer itself
+        else:
+            judging.show(judged, out)
+        return
     from astra.cli import evaluating
 
     asked = evaluating.Asked(

@@ -39,6 +39,7 @@ BP = 1e4
 WARM_UP_SESSIONS = 20  # what the estimators look back on
 AGAINST = "ledoit_wolf"
 NAIVE = "variances alone"
+MOST = 60_000  # names times decisions: about two minutes on one core
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,18 @@ def risk_times(panel: Panel) -> list[dt.datetime]:
         for t in session.decision_times()
         if next_decision_time(t).timestamp() <= end
     ]
+
+
+def thinned(times: Sequence[dt.datetime], names: int) -> tuple[list[dt.datetime], int]:
+    """The decision times of every n-th session, the last one among them, and n.
+
+    n is the least for which `names` times decisions stay below `MOST`: whole sessions, so that all
+    hours of a day count alike.
+    """
+    days = sorted({t.date() for t in times})
+    step = -(-len(times) * names // MOST) or 1
+    kept = set(days[::-1][::step])
+    return [t for t in times if t.date() in kept], step
 
 
 def evaluate_risk(
