@@ -167,7 +167,14 @@ def run(spec: Spec, settings: Settings) -> Found:
         forecaster,
         _times(panel, spec),
         capital=spec.capital,
-        costs=Costs(spec.half_spread_bp + spec.slippage_bp, spec.fee_bp, spec.terms.drift_band),
+        costs=Costs(
+            spec.half_spread_bp + spec.slippage_bp,
+            spec.fee_bp,
+            spec.terms.drift_band,
+            spec.min_order_usd,
+            spec.max_order_weight,
+            spec.whole_shares,
+        ),
     )
     return Found(
         spec,

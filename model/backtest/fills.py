@@ -1,40 +1,83 @@
-"""What a decision costs in a book: the fill rule that walk and shadow books share.
+"""What a decision makes of a book: orders as the service plans them, fills as the broker books
+them.
 
-As the sandbox's broker: at the open of the first bar that starts strictly after the decision, half
-a spread against us, a fee on sales.
+Sales first, then purchases from the cash that is there, through the same plan and the same risk
+gate; filled at the next bar's open, half a spread against us, a fee on sales.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
-import pandas as pd
 
 from astra.errors import DataError
-from astra.ledger import Book, trade_to
-from astra.sessions import BAR_SECONDS, next_bar_start
-from model.panel import Panel
+from astra.fills import CENT, fee_of_sale, price_at
+from astra.ledger import Book
+from astra.rebalance import Holdings, Rules, deny, plan_orders
+from astra.records import Asset, PlannedOrder, Position, Side
+from astra.sessions import BAR_SECONDS, HORIZON_BARS, next_bar_start
+from model.decision import held_weights as weights_of
+from model.panel import Floats, Panel
+
+WRITTEN_DECIMALS = 9  # of a weight in an allocation file
+# A holding that has not traded for a week will hardly trade again: halts for news last minutes,
+# those for filings or a merger's last day a day or two.
+GONE_SESSIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Basis points of a side's value, and the fraction of equity below which a drift is left."""
+    """What a fill costs, and what is worth an order.
+
+    Attributes:
+        half_spread_bp, fee_bp: of a side's value; the fee of sales alone.
+        drift_band: fraction of equity; smaller differences are left alone.
+        max_order_weight: of equity in one order.
+    """
 
     half_spread_bp: float
     fee_bp: float
     drift_band: float = 0.0
+    min_order_usd: float = 1.0
+    max_order_weight: float = 0.25
+    whole_shares: bool = False
+
+    def times(self, multiple: float) -> Costs:
+        """A multiple of what a fill costs."""
+        return replace(
+            self, half_spread_bp=multiple * self.half_spread_bp, fee_bp=multiple * self.fee_bp
+        )
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.drift_band, self.min_order_usd, self.max_order_weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """An order as it was booked; `price` is USD a share, spread included."""
+
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A book after its trades; USD traded, buys and sales together, and USD lost to costs."""
+    """A book after its trades; USD traded at the bars' opens, buys and sales together, and USD
+    lost to spread and fees."""
 
     book: Book
     traded: float
     cost: float
+    fills: tuple[Filled, ...] = ()
 
 
 class Tape:
@@ -42,37 +85,82 @@ class Tape:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._last = pd.DataFrame(panel.close).ffill().to_numpy(np.float64)
+        self._last = _filled(panel.close)
 
     def marks(self, t: dt.datetime) -> dict[str, float]:
         """The last close of each ticker that had printed one by `t`, USD."""
-        row = int(np.searchsorted(self._panel.ts, int(t.timestamp()) - BAR_SECONDS, "right")) - 1
+        row = self._row_at(t)
         return self._named(self._last[row]) if row >= 0 else {}
 
     def opens(self, t: dt.datetime) -> dict[str, float]:
-        """Opens of the first bar strictly after `t`, of the tickers that printed it, USD.
+        """What an order of `t` trades at, USD: the first open that its ticker prints strictly
+        after `t` and within the hour.
+
+        After that the session is over, or the next decision's orders have taken its place. A ticker
+        that prints none is absent.
 
         Raises:
-            DataError: the panel ends before that bar.
+            DataError: the panel ends before the first bar that could be traded.
         """
-        start = next_bar_start(t)
-        row = int(np.searchsorted(self._panel.ts, int(start.timestamp())))
-        if row == len(self._panel.ts) or self._panel.ts[row] != int(start.timestamp()):
+        opens = self._panel.open[self._hour(t)]
+        first = np.isfinite(opens).argmax(axis=0)
+        return self._named(opens[first, np.arange(opens.shape[1])])
+
+    def opens_at(self, t: dt.datetime, symbols: Iterable[str]) -> dict[str, dt.datetime]:
+        """When the bars of `opens` begin, UTC."""
+        rows = self._hour(t)
+        found = {}
+        for symbol in symbols:
+            column = self._panel.open[rows, self._panel.tickers.index(symbol)]
+            seconds = int(self._panel.ts[rows][np.isfinite(column).argmax()])
+            found[symbol] = dt.datetime.fromtimestamp(seconds, dt.UTC)
+        return found
+
+    def gone(self, t: dt.datetime, symbols: Iterable[str]) -> tuple[str, ...]:
+        """Those of `symbols` without a bar in the last five sessions before that of `t`, and none
+        since; known from bars up to `t` alone."""
+        row = self._row_at(t)
+        if row < 0 or self._panel.session[row] < GONE_SESSIONS:
+            return ()
+        first = int(np.searchsorted(self._panel.session, self._panel.session[row] - GONE_SESSIONS))
+        return tuple(
+            symbol
+            for symbol in symbols
+            if not np.isfinite(
+                self._panel.close[first : row + 1, self._panel.tickers.index(symbol)]
+            ).any()
+        )
+
+    def _row_at(self, t: dt.datetime) -> int:
+        """The last bar that has closed at `t`; -1 if none has."""
+        return int(np.searchsorted(self._panel.ts, int(t.timestamp()) - BAR_SECONDS, "right")) - 1
+
+    def _hour(self, t: dt.datetime) -> slice:
+        """The bars in which an order of `t` may trade."""
+        start, ts = next_bar_start(t), self._panel.ts
+        row = int(np.searchsorted(ts, int(start.timestamp())))
+        if row == len(ts) or ts[row] != int(start.timestamp()):
             raise DataError(
                 f"a trade at {t:%Y-%m-%d %H:%M} UTC needs the bar of {start:%H:%M}, which the "
                 "panel doesn't cover: end earlier or load more bars"
             )
-        return self._named(self._panel.open[row])
+        end = int(t.timestamp()) + HORIZON_BARS * BAR_SECONDS
+        return slice(row, max(row + 1, int(np.searchsorted(ts, end))))
 
-    def _named(self, prices: np.ndarray) -> dict[str, float]:
+    def _named(self, prices: Floats) -> dict[str, float]:
         found = zip(self._panel.tickers, prices.tolist(), strict=True)
-        return {ticker: price for ticker, price in found if np.isfinite(price)}
+        return {ticker: price for ticker, price in found if not math.isnan(price)}
+
+
+def equity_of(book: Book, marks: Mapping[str, float]) -> Decimal:
+    """USD to the cent, as the broker states it; `marks` must name every symbol held."""
+    return _cents(book.cash + _invested(book, marks))
 
 
 def held_weights(book: Book, marks: Mapping[str, float]) -> dict[str, float]:
-    """Weights of equity by symbol at `marks`, which must name every symbol held."""
-    equity = book.value(marks)
-    return {s: float(q) * marks[s] / equity for s, q in book.shares.items()}
+    """Weights of equity by symbol at `marks`, as the service finds them in the account."""
+    values = {s: float(q) * marks[s] for s, q in book.shares.items()}
+    return weights_of(values, float(equity_of(book, marks)), 0.0)
 
 
 def move(
@@ -82,40 +170,92 @@ def move(
     marks: Mapping[str, float],
     costs: Costs,
 ) -> Moved:
-    """Trade to weights of equity at `opens`, each name that has one; the others keep their shares.
+    """Trade to weights of equity: planned at `marks`, filled at `opens`.
 
-    What cannot be sold leaves less room for the other names, so that no more than the sum of
-    `weights` is invested. A weight closer to what is held at `marks` than the drift band is left
-    alone, a weight of 0 never is.
+    An order whose symbol has no open is dead. All sales come before any purchase, which is planned
+    from the cash after them.
     """
-    held, prices = held_weights(book, marks), {**marks, **opens}
-    moving = {
-        s: opens[s]
-        for s in sorted(held.keys() | weights.keys())
-        if s in opens and _differs(weights.get(s, 0.0), held.get(s, 0.0), costs.drift_band)
-    }
-    staying = {s: q for s, q in book.shares.items() if s not in moving}
-    stuck = sum(float(q) * prices[s] for s, q in staying.items())
-    equity = book.value(prices)
-    tradable = equity - stuck
-    if not moving or tradable <= 0:
-        return Moved(book, 0.0, 0.0)
-    wanted = {s: weights[s] for s in moving if weights.get(s, 0.0) > 0}
-    room = max(0.0, sum(weights.values()) - stuck / equity)
-    scale = min(1.0, room / sum(wanted.values())) if wanted else 0.0
-    after = trade_to(
-        book,  # its rule leaves what has no price out of the equity that weights are counted of
-        {s: w * scale * equity / tradable for s, w in wanted.items()},
-        moving,
-        half_spread_bp=costs.half_spread_bp,
-        fee_bp=costs.fee_bp,
-    )
-    traded = sum(
-        abs(float(after.shares.get(s, 0)) - float(book.shares.get(s, 0))) * p
-        for s, p in moving.items()
-    )
-    return Moved(after, traded, equity - after.value(prices))
+    wanted = {s: round(w, WRITTEN_DECIMALS) for s, w in weights.items()}
+    wanted = {s: w for s, w in wanted.items() if w > 0}
+    fills: list[Filled] = []
+    for side in (Side.SELL, Side.BUY):
+        for order in _orders(book, wanted, marks, costs, side):
+            if order.symbol in opens:
+                filled = _fill(order, opens[order.symbol], costs)
+                book = booked(book, filled)
+                fills.append(filled)
+    traded = sum(float(f.qty) * opens[f.symbol] for f in fills)
+    lost = sum(float(f.qty) * abs(float(f.price) - opens[f.symbol]) + float(f.fee) for f in fills)
+    return Moved(book, traded, lost, tuple(fills))
 
 
-def _differs(weight: float, held: float, band: float) -> bool:
-    return abs(weight - held) > band or (weight == 0.0 and held > 0.0)
+def closed_out(symbol: str, qty: Decimal, last_close: float, costs: Costs) -> Filled:
+    """The sale of a holding that trades no more, at its last close less costs."""
+    return _fill(PlannedOrder(symbol, Side.SELL, qty, last_close, ""), last_close, costs)
+
+
+def booked(book: Book, filled: Filled) -> Book:
+    """The book with one fill more."""
+    sign = 1 if filled.side is Side.BUY else -1
+    qty = book.shares.get(filled.symbol, Decimal(0)) + sign * filled.qty
+    shares = {**book.shares, filled.symbol: qty}
+    cash = book.cash - sign * filled.qty * filled.price - filled.fee
+    return Book(cash, {s: q for s, q in shares.items() if q != 0})
+
+
+def _orders(
+    book: Book, wanted: Mapping[str, float], marks: Mapping[str, float], costs: Costs, side: Side
+) -> Iterator[PlannedOrder]:
+    """The plan's orders of one side that pass the risk gate, which counts those before as filled.
+
+    The account is a margin account as the broker states it: twice the cash and what is invested
+    is its buying power.
+    """
+    invested = _invested(book, marks)
+    positions = [Position(s, q, marks[s], 0.0) for s, q in sorted(book.shares.items())]
+    symbols = {*book.shares, *wanted}
+    holdings = Holdings(
+        positions=positions,
+        prices={s: marks[s] for s in symbols if s in marks},
+        assets={s: Asset(s, s, True, not costs.whole_shares) for s in symbols},
+        equity=float(_cents(book.cash + invested)),
+        cash=float(_cents(book.cash)),
+        buying_power=float(_cents(max(Decimal(0), 2 * book.cash + invested))),
+    )
+    plan = plan_orders(wanted, holdings, costs.rules)
+    gross = sum(float(p.qty) * p.market_price for p in positions)
+    for order in plan.sells if side is Side.SELL else plan.buys:
+        worth = holdings.equity
+        if deny(order, equity=worth, gross=gross, is_open=True, rules=costs.rules) is None:
+            value = float(order.qty) * order.reference_price
+            gross += value if side is Side.BUY else -value
+            yield order
+
+
+def _fill(order: PlannedOrder, opens: float, costs: Costs) -> Filled:
+    price = price_at(opens, order.side, _exact(costs.half_spread_bp))
+    fee = Decimal(0)
+    if order.side is Side.SELL:
+        fee = fee_of_sale(order.qty * price, _exact(costs.fee_bp))
+    return Filled(order.symbol, order.side, order.qty, price, fee)
+
+
+def _invested(book: Book, marks: Mapping[str, float]) -> Decimal:
+    return sum((q * _exact(marks[s]) for s, q in book.shares.items()), Decimal(0))
+
+
+def _cents(usd: Decimal) -> Decimal:
+    return usd.quantize(CENT, ROUND_HALF_EVEN)
+
+
+def _exact(number: float) -> Decimal:
+    return Decimal(repr(float(number)))
+
+
+def _filled(prices: Floats) -> Floats:
+    """Each column's last known price, NaN before its first."""
+    known = np.isfinite(prices)
+    rows = np.where(known, np.arange(len(prices), dtype=np.int32)[:, None], np.int32(0))
+    np.maximum.accumulate(rows, axis=0, out=rows)
+    found: Floats = np.take_along_axis(prices, rows, axis=0)
+    return found

@@ -6,11 +6,12 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from astra.performance import Performance, summarize
+from astra.records import Side
 from model.forecast.record import Floats
 
 SPY, SPY_TOTAL = "SPY", "SPY, dividends assumed"
@@ -51,7 +52,7 @@ class Traded:
 
     at: dt.datetime
     symbol: str
-    side: Literal["buy", "sell"]
+    side: Side
     qty: Decimal
     price: Decimal
     fee: Decimal

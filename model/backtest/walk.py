@@ -1,8 +1,9 @@
-"""A backtest: the service's own decisions, hour after hour, each policy in a book of its own.
+"""A backtest: the service's own decisions, hour after hour, each policy in books of its own.
 
-A decision sees the panel cut at its time and no more; it trades at the first price after it. The
-record of forecasts behind the measured skill is made once for the whole walk, as no score depends
-on later bars; its first sessions are left out, as in the service.
+A decision sees the panel cut at its time and no more; it trades at the first price after it, by the
+plan and the fill rule of the service and the sandbox. The record of forecasts behind the measured
+skill grows as the service's does: what is lacking is made from the bars at hand, and each decision
+adds its own forecast. Bars are back-adjusted for splits, so a split changes nothing here.
 """
 
 from __future__ import annotations
@@ -16,16 +17,29 @@ import numpy as np
 
 from astra.errors import DataError, InsufficientDataError
 from astra.ledger import Book
+from astra.records import Side
 from astra.sessions import BAR, HORIZON_BARS
-from model.backtest.fills import Costs, Tape, held_weights, move
-from model.backtest.records import SPY, Backtest, Curve, Refusal, SkillStep, Step
+from model.backtest.benchmarks import benchmarks
+from model.backtest.fills import (
+    GONE_SESSIONS,
+    Costs,
+    Filled,
+    Tape,
+    booked,
+    closed_out,
+    held_weights,
+    move,
+)
+from model.backtest.records import COSTS, Backtest, Curve, Refusal, SkillStep, Step, Traded
 from model.decision import Terms, gather, settle
 from model.forecast.bundle import Bundle
-from model.forecast.record import Floats
+from model.forecast.record import ForecastRecord
+from model.forecast.scorebook import Scorebook, empty
 from model.forecast.serving import Forecaster
-from model.outlook import HISTORY, Outlook, assess, foresee, past_scores, scorable
+from model.outlook import HISTORY, Sight, assess, foresee, missing_scores, own_scores
 from model.panel import Panel
-from model.portfolio.records import Inputs, Policy
+from model.portfolio.records import Policy
+from model.portfolio.trade import Trade
 
 Prices = Mapping[str, float]
 HOUR = HORIZON_BARS * BAR
@@ -43,7 +57,7 @@ def walk(
     capital: float,
     costs: Costs,
 ) -> Backtest:
-    """Decide and trade at each of `times`, from cash of `capital` USD in each policy's book.
+    """Decide and trade at each of `times`, from cash of `capital` USD in each policy's books.
 
     Args:
         terms: as the service's, for every policy; their cost is what a move is weighed against.
@@ -55,64 +69,78 @@ def walk(
     """
     check_times(times, forecaster.bundle)
     tape = Tape(panel)
-    opens = {t: tape.opens(t) for t in times}
-    benchmark = _benchmark(tape, times, capital)
-    known = since(panel, times[0] - HISTORY)
-    past = scorable(known, forecaster.bundle.spec, times[-1])
-    record = past_scores(known.known_at(times[-1]), candidates, forecaster, past)
+    for t in times:
+        tape.opens(t)
+    known, record = since(panel, times[0] - HISTORY), Record(forecaster)
     accounts = {
-        name: Account(replace(terms, policy=name), policy, capital)
-        for name, policy in policies.items()
+        name: [Account(capital, costs.times(multiple)) for multiple in COSTS] for name in policies
     }
     refusals: list[Refusal] = []
     skill: list[SkillStep] = []
     for t in times:
+        marks, opens = tape.marks(t), tape.opens(t)
+        for account in (a for books in accounts.values() for a in books):
+            account.close_out(tape, t, marks)
         try:
             sight = foresee(t, window(known, t), candidates, forecaster)
-            outlook = assess(sight, record, terms.model_max_age_days)
+            outlook = assess(sight, record.known(sight), terms.model_max_age_days)
             inputs = gather(outlook, sectors, terms)
         except InsufficientDataError as error:
             refusals.append(Refusal(t, str(error)))
         else:
+            record.remember(sight)
             found = outlook.skill
             skill.append(SkillStep(t, found.ic, found.t, found.used, found.on))
-            for account in accounts.values():
-                account.decide(outlook, inputs, tape.marks(t), opens[t], costs)
-        for account in accounts.values():
-            account.mark(tape.marks(t + HOUR))
+            for name, policy in policies.items():
+                own = replace(terms, policy=name)
+                for account in accounts[name]:
+                    held = held_weights(account.book, marks)
+                    settled = settle(outlook, inputs, held, own, policy)
+                    trade = settled.decision.trade
+                    account.trade(settled.weights, trade, tape, t, marks, opens)
+        ended = tape.marks(t + HOUR)
+        for account in (a for books in accounts.values() for a in books):
+            account.mark(ended)
     return Backtest(
         model_id=forecaster.bundle.id,
         times=(times[0], *(t + HOUR for t in times)),
-        curves={name: account.curve() for name, account in accounts.items()},
+        curves={name: _curve(name, books) for name, books in accounts.items()},
         refusals=tuple(refusals),
-        benchmarks={} if benchmark is None else {SPY: benchmark},
+        benchmarks=benchmarks(tape, candidates, times, capital, costs),
         skill=tuple(skill),
     )
 
 
 class Account:
-    """One policy's book on its walk."""
+    """One book on its walk: cash, shares, what the shares cost, and what was done."""
 
-    def __init__(self, terms: Terms, policy: Policy, capital: float) -> None:
-        self._terms = terms
-        self._policy = policy
-        self._book = Book(Decimal(str(capital)), {})
-        self._steps: list[Step] = []
-        self._equity = [capital]
+    def __init__(self, capital: float, costs: Costs) -> None:
+        self.book = Book(Decimal(str(capital)), {})
+        self.steps: list[Step] = []
+        self.trades: list[Traded] = []
+        self.equity = [capital]
+        self._costs = costs
+        self._paid: dict[str, Decimal] = {}
 
-    def decide(
-        self, outlook: Outlook, inputs: Inputs, marks: Prices, opens: Prices, costs: Costs
+    def trade(
+        self,
+        weights: Mapping[str, float],
+        trade: Trade,
+        tape: Tape,
+        t: dt.datetime,
+        marks: Prices,
+        opens: Prices,
     ) -> None:
-        """Decide from what the book holds at `marks` and trade at `opens`."""
-        held = held_weights(self._book, marks)
-        settled = settle(outlook, inputs, held, self._terms, self._policy)
-        moved = move(self._book, settled.weights, opens, marks, costs)
-        equity, trade = self._book.value(marks), settled.decision.trade
-        self._book = moved.book
-        self._steps.append(
+        """Do what was decided at `marks`, at `opens`."""
+        moved = move(self.book, weights, opens, marks, self._costs)
+        equity = self.book.value(marks)
+        starts = tape.opens_at(t, (f.symbol for f in moved.fills))
+        for filled in moved.fills:
+            self._book(filled, starts[filled.symbol])
+        self.steps.append(
             Step(
-                as_of=outlook.sight.as_of,
-                weights=settled.weights,
+                as_of=t,
+                weights=weights,
                 tau=trade.tau,
                 reason=trade.reason,
                 turnover=moved.traded / equity,
@@ -120,13 +148,62 @@ class Account:
             )
         )
 
+    def close_out(self, tape: Tape, t: dt.datetime, marks: Prices) -> None:
+        """Sell what trades no more."""
+        for symbol in tape.gone(t, self.book.shares):
+            filled = closed_out(symbol, self.book.shares[symbol], marks[symbol], self._costs)
+            self._book(filled, t, f"no bar for {GONE_SESSIONS} sessions: closed at its last close")
+
     def mark(self, marks: Prices) -> None:
         """Note what the book is worth."""
-        self._equity.append(self._book.value(marks))
+        self.equity.append(self.book.value(marks))
 
-    def curve(self) -> Curve:
-        equity = np.array(self._equity)
-        return Curve(self._terms.policy, tuple(self._steps), equity, {1.0: equity}, ())
+    def _book(self, filled: Filled, at: dt.datetime, reason: str = "") -> None:
+        held, paid = self.book.shares.get(filled.symbol, Decimal(0)), self._paid
+        value, before = filled.qty * filled.price, paid.get(filled.symbol, Decimal(0))
+        gain = None
+        if filled.side is Side.BUY:
+            paid[filled.symbol] = before + value
+        else:
+            cost = before * filled.qty / held
+            gain = value - filled.fee - cost
+            paid[filled.symbol] = before - cost
+        self.book = booked(self.book, filled)
+        f, side = filled, filled.side
+        self.trades.append(Traded(at, f.symbol, side, f.qty, f.price, f.fee, gain, reason))
+
+
+class Record:
+    """The record of forecasts as the service's grows, in memory: see `model.forecast.keeper`."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self._forecaster = forecaster
+        self._book = empty(forecaster.bundle.id)
+
+    def known(self, sight: Sight) -> ForecastRecord:
+        """What the decision at `sight` goes by; what was lacking is made from its bars, and kept.
+
+        The service lets go of times without any score, as late bars may bring one. Here none are
+        late, and those rows stay.
+        """
+        since = int(sight.known.ts[0])
+        self._book = self._book.since(since)
+        made = missing_scores(sight, self._book, self._forecaster)
+        if made is not None:
+            self._book = self._book.joined(Scorebook.of(made, sight.as_of))
+        return self._book.of_tickers(sight.names, since)
+
+    def remember(self, sight: Sight) -> None:
+        """Add what was forecast now."""
+        self._book = self._book.joined(Scorebook.of(own_scores(sight), sight.as_of))
+
+
+def _curve(policy: str, books: Sequence[Account]) -> Curve:
+    by_cost = {
+        multiple: np.array(account.equity) for multiple, account in zip(COSTS, books, strict=True)
+    }
+    assumed = books[COSTS.index(1.0)]
+    return Curve(policy, tuple(assumed.steps), by_cost[1.0], by_cost, tuple(assumed.trades))
 
 
 def check_times(times: Sequence[dt.datetime], bundle: Bundle) -> None:
@@ -172,12 +249,3 @@ def since(panel: Panel, start: dt.datetime) -> Panel:
     cut.open[: first - row] = np.nan
     cut.close[: first - row] = np.nan
     return cut
-
-
-def _benchmark(tape: Tape, times: Sequence[dt.datetime], capital: float) -> Floats | None:
-    """Bought at the first price that could be traded and held, or None without such a price."""
-    first = tape.opens(times[0]).get(SPY)
-    if first is None:
-        return None
-    closes = [tape.marks(t + HOUR)[SPY] for t in times]
-    return capital * np.array([first, *closes]) / first
