@@ -38,6 +38,6 @@ def note(figure: Figure, text: str) -> None:
     figure.text(0.012, 0.012, text, fontsize=8.5, color=NEUTRAL)
 
 
-def percent(value: float, _: int) -> str:
+def percent(value: float, _: float) -> str:
     """A formatter of an axis of fractions."""
     return f"{100 * value:g}%".replace("-", "\N{MINUS SIGN}")

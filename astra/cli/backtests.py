@@ -1,0 +1,114 @@
+"""`astra backtests`: what was backtested, kept once each, told, and made again to the cent."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from astra import __version__
+from astra.performance import moments, summarize
+from astra.settings import HOUSE, Settings
+from astra.store import open_store
+from astra.store.backtests import Course, Trial
+
+if TYPE_CHECKING:
+    from astra.cli.backtest import Found
+    from model.backtest.spec import Spec
+    from model.backtest.statistics import Deflated
+
+app = typer.Typer(help="Past backtests: which there are, what came of them, the same again.")
+
+FREQUENCY = "1h"  # between decisions
+FEWEST_COMPARED = 10  # trials over the same hours, before overfitting among them is judged
+_BLOCKS = 10  # of a cross-validation, two steps or more in each
+_LONGEST_POLICY = 120  # characters, as the store takes them
+_SHORT_TIME = "%Y-%m-%d %H:%M"
+Id = Annotated[str, typer.Argument(metavar="ID", help="as astra backtests names it")]
+
+
+@lru_cache
+def code_version() -> str:
+    """The release, and 8 hex of the rules and the model's code that a backtest runs through."""
+    found = hashlib.sha256()
+    for path in sorted((*(HOUSE / "astra").glob("*.py"), *(HOUSE / "model").rglob("*.py"))):
+        found.update(path.read_bytes())
+    return f"{__version__}+{found.hexdigest()[:8]}"
+
+
+def single(spec: Spec, policy: str) -> Spec:
+    """The specification of one of its policies alone, the same from whichever run it comes."""
+    return replace(spec, policies=(policy,), terms=replace(spec.terms, policy=policy))
+
+
+def trial_id(spec: Spec, policy: str, data_hash: str) -> str:
+    """12 hex of what was asked of one policy and the bars' content; where a file lies is none of
+    it."""
+    alone = single(spec, policy)
+    placeless = replace(alone, source=replace(alone.source, path=None))
+    return hashlib.sha256(f"{placeless.identity} {data_hash}".encode()).hexdigest()[:12]
+
+
+def courses(found: Found) -> tuple[Course, ...]:
+    """Each policy of a backtest as the register holds it, made now."""
+    result = found.backtest
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    kept = []
+    for policy, curve in result.curves.items():
+        p, m = summarize(result.times, curve.equity), moments(curve.equity)
+        trial = Trial(
+            id=trial_id(found.spec, policy, found.data_hash),
+            made_at=now,
+            market=found.market,
+            data_hash=found.data_hash,
+            first_at=result.times[0],
+            last_at=result.times[-1],
+            frequency=FREQUENCY,
+            policy=policy[-_LONGEST_POLICY:],
+            parameters=json.dumps(single(found.spec, policy).as_json()),
+            total_return=p.total_return,
+            max_drawdown=p.max_drawdown,
+            winning_trades=curve.winning,
+            losing_trades=curve.losing,
+            sharpe=p.sharpe,
+            sharpe_error=p.sharpe_error,
+            steps=m.steps,
+            step_sharpe=m.step_sharpe,
+            skew=m.skew,
+            kurtosis=m.kurtosis,
+            model_id=result.model_id,
+            code_version=code_version(),
+        )
+        cents = tuple(round(100 * value) for value in curve.equity.tolist())
+        kept.append(Course(trial, result.times, cents))
+    return tuple(kept)
+
+
+def keep(found: Found, settings: Settings) -> tuple[str, ...]:
+    """Store each policy of a backtest; the ids, in the order of the policies.
+
+    The same trial again changes nothing.
+    """
+    made = courses(found)
+    store = open_store(settings.database_url)
+    try:
+        store.backtests.keep(made)
+    finally:
+        store.close()
+    return tuple(course.trial.id for course in made)
+
+
+def deflate(trial: Trial, trials: Sequence[Trial]) -> Deflated:
+    """A trial's Sharpe ratio against the best of all `trials`, this one among them, by luck."""
+    from model.backtest.statistics import deflated_sharpe
+
+    found = [one.step_sharpe for one in trials if one.id != trial.id]
+    return deflated_sharpe(
+        trial.step_sharpe, trial.steps, trial.skew, trial.kurtosis, [*found, trial.step_sharpe]
+    )

@@ -1,0 +1,247 @@
+"""What a backtest says to a person: its first line, its table, and one HTML file with charts.
+
+The file stands for itself: no script, no request, readable in light and dark, on paper and on a
+phone. Words and figures are made here, for the terminal too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from astra.errors import ConfigError
+from astra.performance import summarize
+from model.backtest.charts import VARIABLES, Scene, charts, colours, variable
+from model.backtest.records import EQUAL, HOLD, SPY, Backtest
+from model.backtest.statistics import Deflated, LeagueRow, Overfitting, league
+
+PROMISE = "Past or simulated results promise nothing."
+COLUMNS = (
+    "policy", "return", "Sharpe", "deflated", "deepest fall", "turnover", "cost bp",
+    "moves/holds", "won/lost",
+)  # fmt: skip
+_TEMPLATE = "report.html.jinja"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A backtest with what is known around it.
+
+    Attributes:
+        planted_edge: rank IC that the simulated market lets a forecast reach; None of recorded
+            bars.
+        candidates: how many there are, `of_index` whether they are today's members of the S&P 500.
+        not_members: tickers among the bars that are data only.
+        asked: the choices by name, in words.
+        ids: under which each policy is stored; empty if it isn't.
+        deflated: by policy.
+        overfitting: of `compared` trials over the same hours, None where there are too few.
+    """
+
+    backtest: Backtest
+    market: str
+    planted_edge: float | None
+    data_hash: str
+    candidates: int
+    of_index: bool
+    not_members: int
+    asked: Mapping[str, str]
+    code_version: str
+    ids: Mapping[str, str]
+    deflated: Mapping[str, Deflated]
+    overfitting: Overfitting | None = None
+    compared: int = 0
+
+    @property
+    def trials(self) -> int:
+        """On these bars, counted in the deflated Sharpe ratios."""
+        return max((found.trials for found in self.deflated.values()), default=0)
+
+
+def headline(study: Study) -> str:
+    """Whose bars, what skill was planted and measured, and what none of it promises."""
+    result, edge = study.backtest, study.planted_edge
+    measured = f"IC {result.skill_ic:.3f} (t {result.skill_t:.1f})"
+    if edge is None:
+        return f"Recorded bars ({study.market}), forecast skill measured: {measured}. {PROMISE}"
+    return (
+        f"SIMULATED, edge planted: IC {edge:.3f}, measured: {measured} ({study.market}). {PROMISE}"
+    )
+
+
+def scope(study: Study) -> str:
+    """The decisions, the days, the candidates and who is missing among them."""
+    times = study.backtest.times
+    who = (
+        "today's members of the S&P 500; whoever has left it since is missing, which flatters "
+        "every figure"
+        if study.of_index
+        else "a list of one's own, chosen with today's knowledge"
+    )
+    return (
+        f"{len(times) - 1} hourly decisions from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}, "
+        f"{study.candidates} candidates: {who}; {study.not_members} other tickers are data only."
+    )
+
+
+def table(study: Study) -> tuple[tuple[str, ...], ...]:
+    """A row of texts for each policy and benchmark, in the order of `COLUMNS`."""
+    result = study.backtest
+    rows = []
+    for name, curve in result.curves.items():
+        p = result.performance(name)
+        chance = study.deflated[name].probability if name in study.deflated else math.nan
+        rows.append(
+            (
+                name,
+                *_figures(p.total_return, p.sharpe, p.sharpe_error),
+                f"{chance:.0%}" if math.isfinite(chance) else "-",
+                _percent(p.max_drawdown),
+                f"{curve.turnover:.1f}",
+                f"{curve.cost_bp:.1f}",
+                f"{curve.moves}/{curve.holds}",
+                f"{curve.winning}/{curve.losing}",
+            )
+        )
+    for name, equity in result.benchmarks.items():
+        p = summarize(result.times, equity)
+        figures = _figures(p.total_return, p.sharpe, p.sharpe_error)
+        rows.append((name, *figures, "", _percent(p.max_drawdown), "", "", "", ""))
+    return tuple(rows)
+
+
+def standing(study: Study) -> tuple[tuple[LeagueRow, ...], str]:
+    """Each curve beside a benchmark, the highest return first, and that benchmark's name; no rows
+    without a benchmark or with too few steps to know."""
+    result = study.backtest
+    against = next((name for name in (SPY, EQUAL, HOLD) if name in result.benchmarks), "")
+    if not against:
+        return (), ""
+    curves = {name: curve.equity for name, curve in result.curves.items()}
+    rows = league({**curves, **result.benchmarks}, result.times, against)
+    known = [row for row in rows if row.against is None or math.isfinite(row.against.low)]
+    return (tuple(known) if len(known) > 1 else ()), against
+
+
+def luck(study: Study) -> tuple[str, ...]:
+    """How far luck and choosing explain the best figure, in sentences."""
+    said = []
+    if study.trials:
+        said.append(
+            f"Deflated Sharpe: the probability that a policy's true Sharpe ratio is above what the "
+            f"best of {study.trials} trials without any skill would show by luck; {study.trials} "
+            "were made on these bars. Under 95 % it is no finding."
+        )
+    if study.overfitting:
+        found = study.overfitting
+        said.append(
+            f"Probability of overfitting: {found.probability:.0%}. Of the {study.compared} trials "
+            "over these hours the one that was best in one half of the time is in the other half "
+            "that often worse than the middle one."
+        )
+    return tuple(said)
+
+
+def notes(study: Study) -> tuple[str, ...]:
+    """What the figures mean, and what was refused or closed on the way."""
+    result = study.backtest
+    said = []
+    if result.refusals:
+        first = result.refusals[0]
+        said.append(
+            f"Refused decisions, at which every book held: {len(result.refusals)}, the first at "
+            f"{first.as_of:%Y-%m-%d %H:%M} UTC: {first.reason}"
+        )
+    closed = {t.symbol: t.reason for c in result.curves.values() for t in c.trades if t.reason}
+    said += [f"{symbol}: {reason}" for symbol, reason in sorted(closed.items())]
+    said.append(
+        "Sharpe: a year's, from hourly steps, over cash at 0 %, +- its standard error. Turnover: "
+        "buys and sales in units of equity. Won/lost: sales above and below the average cost, "
+        "after costs. Each book starts in cash and fills at the next bar's open."
+    )
+    said.append(
+        "Prices are without dividends, for the policies as for SPY; 'dividends assumed' adds "
+        "1.2 % a year to SPY."
+    )
+    return tuple(said)
+
+
+def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
+    """`report.html`, `backtest.json` and a PNG of each chart in `folder`, made if need be.
+
+    Args:
+        document: the backtest as JSON.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    rows, against = standing(study)
+    times, result = study.backtest.times, study.backtest
+    kind = "Recorded bars" if study.planted_edge is None else "SIMULATED"
+    said = f"{kind} ({study.market}), {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}. {PROMISE}"
+    differences = tuple((row.name, row.against) for row in rows if row.against)
+    drawn = charts(Scene(result, differences, against), folder, said)
+    own = colours(tuple(result.curves))
+    house = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    house.filters["signs"] = _signs
+    page = house.get_template(_TEMPLATE).render(
+        headline=headline(study),
+        scope=scope(study),
+        title=f"Backtest, {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}",
+        columns=COLUMNS,
+        rows=table(study),
+        colours={name: variable(colour) for name, colour in own.items()},
+        charts={c.name: c for c in drawn},
+        svg=Markup,  # drawn here, from figures: no text of others is in it unescaped
+        league=[_compared(row) for row in rows],
+        against=against,
+        notes=notes(study),
+        luck=luck(study),
+        study=study,
+        asked=study.asked,
+        light=VARIABLES,
+    )
+    texts = {"report.html": page, "backtest.json": json.dumps(document)}
+    try:
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"a report needs a folder to write to, {folder} is none: {error}") from (
+            error
+        )
+    return (*(folder / name for name in texts), *(folder / f"{c.name}.png" for c in drawn))
+
+
+def _compared(row: LeagueRow) -> tuple[str, ...]:
+    if row.against is None:
+        return (row.name, "", "", "")
+    a = row.against
+    reach = f"{a.low:+.1%} to {a.high:+.1%}"
+    return (row.name, f"{a.difference:+.1%}", reach, "yes" if a.excludes_zero else "no")
+
+
+def _figures(total: float, sharpe: float, error: float) -> tuple[str, str]:
+    known = math.isfinite(sharpe)
+    return f"{total:+.2%}", f"{sharpe:.1f} +- {error:.1f}" if known else "-"
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.2%}"
+
+
+def _signs(text: str) -> str:
+    """A figure as it is printed: a real minus, a real plus-minus."""
+    return text.replace("+-", "\N{PLUS-MINUS SIGN}").replace("-", "\N{MINUS SIGN}")
