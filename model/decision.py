@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from astra.errors import InsufficientDataError
+from astra.errors import ConfigError, InsufficientDataError
 from astra.settings import Settings
+from model.document import explain
+from model.holdings import Settled, place, without_room
 from model.outlook import Outlook
 from model.panel import Floats
-from model.portfolio.covariance import sigma, until_next_decision
-from model.portfolio.decision import decide
+from model.portfolio.covariance import Covariance, sigma, until_next_decision
+from model.portfolio.decision import decide_all
 from model.portfolio.estimators import ESTIMATORS
-from model.portfolio.limits import Limits, trim
+from model.portfolio.limits import Indices, Limits
 from model.portfolio.policies import POLICIES
 from model.portfolio.records import Decision, Inputs, Policy
-
-DUST = 1e-6  # of equity: a smaller weight is none
+from model.portfolio.trade import Bounds, cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,19 @@ class Terms:
     def from_settings(
         cls, settings: Settings, policy: str | None = None, k: int | None = None
     ) -> Terms:
-        """As the settings say; `policy` and `k` replace theirs."""
+        """As the settings say; `policy` and `k` replace theirs.
+
+        Raises:
+            ConfigError: a name is both excluded and on hold.
+        """
         s = settings
+        exclude, hold = _names(s.exclude), _names(s.hold)
+        both = sorted(set(exclude) & set(hold))
+        if both:
+            raise ConfigError(
+                f"a name is excluded or on hold, {', '.join(both)} is both: take it out of "
+                "ASTRA_EXCLUDE or ASTRA_HOLD"
+            )
         return cls(
             policy=policy or s.policy,
             limits=Limits(k or s.k, s.max_weight, s.max_sector_weight, s.cash_floor, s.min_weight),
@@ -56,8 +68,8 @@ class Terms:
             model_max_age_days=s.model_max_age_days,
             risk_model=s.risk_model,
             max_turnover=s.max_turnover,
-            exclude=_names(s.exclude),
-            hold=_names(s.hold),
+            exclude=exclude,
+            hold=hold,
         )
 
     def as_choices(self) -> dict[str, object]:
@@ -66,25 +78,13 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What is to be held: a decision under `inputs`, beside the unusable holdings `kept`."""
-
-    inputs: Inputs
-    decision: Decision
-    kept: Mapping[str, float]
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """By ticker, those above dust."""
-        return {**self.kept, **_named(self.inputs.tickers, self.decision.trade.weights)}
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision: weights by ticker (those above 0), and the document that explains it."""
+    """A decision: weights by ticker (those above 0), the document that explains it, and what each
+    policy does in its own book."""
 
     weights: Mapping[str, float]
     document: dict[str, Any]
+    books: Mapping[str, Settled]
 
 
 def held_weights(values: Mapping[str, float], equity: float, capital: float) -> dict[str, float]:
@@ -102,14 +102,28 @@ def choose(
     held: Mapping[str, float],
     terms: Terms,
     policy: Policy,
+    books: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Answer:
     """Trade or hold under `terms`, from the weights that are held.
 
+    Args:
+        policy: called `terms.policy`.
+        books: weights held by the book of each built-in policy; then the answer says what each of
+            them does, and the document has their targets.
+
     Raises:
-        DataError: the inputs cannot be optimised or the policy's weights break a limit.
+        InsufficientDataError: too little history, or no name that may be traded.
+        DataError: the policy's weights break a limit.
     """
-    settled = settle(outlook, gather(outlook, sectors, terms), held, terms, policy)
-    return Answer(settled.weights, _document(outlook, settled))
+    inputs = gather(outlook, sectors, terms)
+    all_held = {name: [weights] for name, weights in (books or {}).items()}
+    traded = [held, *all_held.get(terms.policy, ())]
+    policies = {**POLICIES, terms.policy: policy}
+    made = settle_all(outlook, inputs, {**all_held, terms.policy: traded}, terms, policies)
+    mine = made[terms.policy][0]
+    theirs = {name: made[name][-1] for name in all_held}
+    document = explain(outlook, mine, theirs, terms.hold, terms.exclude)
+    return Answer(mine.weights, document, theirs)
 
 
 def settle(
@@ -117,128 +131,132 @@ def settle(
 ) -> Settled:
     """What `policy`, called `terms.policy`, does from the weights that are held.
 
-    A holding that is unusable right now is kept as it is: no news is no reason to sell.
+    Raises:
+        DataError: the policy's weights break a limit.
+    """
+    name = terms.policy
+    return settle_all(outlook, inputs, {name: [held]}, terms, {name: policy})[name][0]
+
+
+def settle_all(
+    outlook: Outlook,
+    inputs: Inputs,
+    held: Mapping[str, Sequence[Mapping[str, float]]],
+    terms: Terms,
+    policies: Mapping[str, Policy] = POLICIES,
+) -> dict[str, tuple[Settled, ...]]:
+    """What each policy does from what each of its books holds, weights of its equity by ticker.
+
+    A holding that is unusable right now is kept as it is, since no news is no reason to sell, and
+    so is one on hold. Books that these leave the same room share each policy's target.
+
+    Args:
+        inputs: from `gather`.
 
     Raises:
-        DataError: the inputs cannot be optimised or the policy's weights break a limit.
+        DataError: a user's own policy's weights break a limit.
     """
-    left_out = outlook.sight.coverage.left_out
-    kept = {t: w for t, w in held.items() if t in left_out and w > DUST}
-    current = np.array([max(0.0, held.get(t, 0.0)) for t in inputs.tickers])
-    own = replace(inputs, current=current, limits=_beside(inputs.limits, kept))
-    made = _worth_an_order(decide(own, terms.policy, policy), own, terms.drift_band)
-    return Settled(own, made, kept)
+    unusable = outlook.sight.coverage.left_out
+    places = {
+        name: [place(inputs, book, unusable, terms.hold, terms.exclude) for book in books]
+        for name, books in held.items()
+    }
+    made: dict[tuple[str, int], Settled] = {}
+    for room in dict.fromkeys(p.room for found in places.values() for p in found):
+        own = room.of(inputs)
+        inside = {
+            name: [i for i, p in enumerate(found) if p.room == room]
+            for name, found in places.items()
+        }
+        currents = {n: [places[n][i].current for i in of] for n, of in inside.items() if of}
+        if room.places:
+            decided = decide_all(own, currents, policies)
+        else:
+            decided = {n: tuple(without_room(n, c) for c in of) for n, of in currents.items()}
+        for name, decisions in decided.items():
+            for i, decision in zip(inside[name], decisions, strict=True):
+                at = places[name][i]
+                known = _said(_worth_an_order(decision, own, at.current, terms.drift_band), at.sold)
+                made[name, i] = Settled(own, known, at.kept)
+    return {name: tuple(made[name, i] for i in range(len(of))) for name, of in places.items()}
 
 
-def _worth_an_order(made: Decision, inputs: Inputs, band: float) -> Decision:
+def _worth_an_order(made: Decision, inputs: Inputs, current: Floats, band: float) -> Decision:
     """A move that no order would follow from is called what it is: hold."""
-    stay = trim(inputs.current, inputs.codes, inputs.limits)
-    if made.trade.tau == 0 or float(np.abs(made.trade.weights - stay).max()) >= band:
+    if made.trade.tau == 0:
+        return made
+    stay = cut(current, Bounds(inputs.codes, inputs.limits, taken=inputs.taken))
+    if float(np.abs(made.trade.weights - stay).max()) >= band:
         return made
     reason = f"hold: no weight would change by {band:.2%} of equity"
     return replace(made, trade=replace(made.trade, weights=stay, tau=0.0, reason=reason))
 
 
-def _beside(limits: Limits, kept: Mapping[str, float]) -> Limits:
-    """The limits of the other names, once `kept` has its places and its weight."""
-    if not kept:
-        return limits
-    floor = min(0.999, limits.cash_floor + sum(kept.values()))
-    return replace(limits, k=max(1, limits.k - len(kept)), cash_floor=floor)
+def _said(made: Decision, sold: Mapping[str, float]) -> Decision:
+    if not sold:
+        return made
+    reason = f"{made.trade.reason}; sold because excluded: {', '.join(sorted(sold))}"
+    return replace(made, trade=replace(made.trade, reason=reason))
 
 
 def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs:
-    """What every policy is told at `outlook`, nothing held yet.
+    """What every policy is told at `outlook`, nothing held yet: of the names that may be traded.
 
     Raises:
-        InsufficientDataError: too little history for a covariance or a volatility.
+        InsufficientDataError: too little history for a covariance or a volatility, or no name
+            that may be traded.
     """
     sight = outlook.sight
     panel, forecast = sight.panel, sight.forecast
+    apart = {*terms.exclude, *terms.hold}
+    names = np.array([i for i, t in enumerate(panel.tickers) if t not in apart], np.int64)
+    if not len(names):
+        raise InsufficientDataError(
+            f"a decision needs a candidate that may be traded, all {len(panel.tickers)} usable "
+            "ones are excluded or on hold: let one go"
+        )
     risk = ESTIMATORS[terms.risk_model](panel, sight.normalised)
     horizon = until_next_decision(sight.as_of)
     volatility = sigma(panel, sight.normalised, risk, horizon)
-    wanting = [
-        t
-        for t, ok, v in zip(panel.tickers, forecast.usable, volatility, strict=True)
-        if not (ok and v > 0)
-    ]
+    wanting = [panel.tickers[i] for i in names if not (forecast.usable[i] and volatility[i] > 0)]
     if wanting:
         raise InsufficientDataError(
             f"a decision needs a volatility for each name, {', '.join(wanting[:5])} have none yet: "
             "load more history"
         )
+    tickers = tuple(panel.tickers[i] for i in names)
+    elsewhere = {*sight.coverage.left_out, *terms.hold}
     return Inputs(
-        tickers=panel.tickers,
-        sectors=tuple(sectors.get(t, "") for t in panel.tickers),
-        score=forecast.score,
-        forecast=np.log(forecast.close[:, -1] / forecast.last_close),
-        sigma=volatility,
-        risk=risk,
+        tickers=tickers,
+        sectors=tuple(sectors.get(t, "") for t in tickers),
+        score=forecast.score[names],
+        forecast=np.log(forecast.close[names, -1] / forecast.last_close[names]),
+        sigma=volatility[names],
+        risk=risk if not apart else _only(risk, names),
         horizon=horizon,
         ic=outlook.skill.used,
-        current=np.zeros(len(panel.tickers)),
+        current=np.zeros(len(names)),
         limits=terms.limits,
         equity_premium=terms.equity_premium,
         cost_bp=terms.cost_bp,
         holding_sessions=terms.holding_sessions,
         alpha_half_life_hours=terms.alpha_half_life_hours,
+        max_turnover=terms.max_turnover,
+        others={t: sectors[t] for t in sorted(elsewhere) if t in sectors},
+    )
+
+
+def _only(risk: Covariance, names: Indices) -> Covariance:
+    """Of these names, in this order."""
+    return replace(
+        risk,
+        tickers=tuple(risk.tickers[i] for i in names),
+        per_bar=risk.per_bar[np.ix_(names, names)],
+        diagonal=risk.diagonal[names],
+        night_bars=risk.night_bars[names],
+        loadings=None if risk.loadings is None else risk.loadings[names],
     )
 
 
 def _names(listed: str) -> tuple[str, ...]:
     return tuple(sorted(t.strip() for t in listed.split("|") if t.strip()))
-
-
-def _named(tickers: tuple[str, ...], weights: Floats) -> dict[str, float]:
-    """Weights above dust by ticker, the largest first."""
-    found = {t: float(w) for t, w in zip(tickers, weights, strict=True) if w > DUST}
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _document(outlook: Outlook, settled: Settled) -> dict[str, Any]:
-    inputs, made, kept = settled.inputs, settled.decision, settled.kept
-    sight, skill, health = outlook.sight, outlook.skill, outlook.health
-    target, trade = made.target, made.trade
-    left_out = dict(sight.coverage.left_out)
-    left_out |= {t: f"{left_out[t]}: kept at {w:.2%}" for t, w in kept.items()}
-    return {
-        "as_of": sight.as_of.isoformat(),
-        "policy": made.policy,
-        "model_id": sight.forecast.model_id,
-        "skill": {
-            "ic": round(skill.ic, 6),
-            "t": round(skill.t, 4),
-            "days": skill.days,
-            "decisions": skill.decisions,
-            "on": skill.on,
-            "used": round(skill.used, 6),
-            "suspect": skill.suspect,
-            "reason": skill.reason,
-        },
-        "health": {
-            "psi": _rounded(health.psi),
-            "cusum": _rounded(health.cusum),
-            "age_days": health.age_days,
-            "alarms": list(health.alarms),
-        },
-        "method": target.method,
-        "reason": trade.reason,
-        "target_reason": target.reason,
-        "sharpe": target.sharpe,
-        "bound_gap": target.bound_gap,
-        "tau": trade.tau,
-        "gain_bp": trade.gain_bp,
-        "cost_bp": trade.cost_bp,
-        "weights": settled.weights,
-        "target": _named(inputs.tickers, target.weights),
-        "targets": {
-            name: _named(inputs.tickers, rule(inputs).weights) for name, rule in POLICIES.items()
-        },
-        "left_out": left_out,
-        "coverage": round(sight.coverage.share, 4),
-    }

@@ -188,10 +188,12 @@ def test_a_users_function_is_a_policy_and_its_breach_names_it() -> None:
 def test_each_policy_starts_from_its_own_book() -> None:
     known = inputs()
     held = min_variance(known).weights
-    found = decide_all(known, {"min_variance": held})
-    assert set(found) == set(POLICIES)
-    assert found["min_variance"].trade.reason == "hold: the target is held already"
-    assert found["measured"].trade.tau > 0
+    found = decide_all(known, {"min_variance": [held, known.current], "measured": [known.current]})
+    assert set(found) == {"min_variance", "measured"}
+    holds, buys = found["min_variance"]
+    assert holds.trade.reason == "hold: the target is held already"
+    assert buys.target is holds.target and buys.trade.tau > 0
+    assert found["measured"][0].trade.tau > 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -214,7 +216,7 @@ def test_every_policy_always_keeps_the_limits(
     elif twist == "huge":
         known = replace(known, forecast=known.forecast * 1e6)
     known = replace(known, current=rng.dirichlet(np.full(n, 0.2)))
-    for decision in decide_all(known, {}).values():
+    for (decision,) in decide_all(known, {name: [known.current] for name in POLICIES}).values():
         for weights in (decision.target.weights, decision.trade.weights):
             validate_weights(weights, known.codes, known.limits)
         assert 0.0 <= decision.trade.tau <= 1.0

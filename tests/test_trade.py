@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from astra.errors import DataError
 from model.portfolio.limits import Limits, sector_codes, validate_weights
 from model.portfolio.trade import (
+    Bounds,
     Outlook,
     decide_tau,
     forecast_to_come,
     implied_mean,
     risk_aversion,
-    trade_fully,
 )
 
 Floats = NDArray[np.float64]
@@ -34,8 +34,8 @@ def outlook(n: int, seed: int = 0, alpha: float = 0.0, cost: float = COST) -> Ou
     return Outlook(TWENTY_SESSIONS + alpha * rng.standard_normal(n), covariance, cost)
 
 
-def free(n: int) -> tuple[NDArray[np.int64], Limits]:
-    return np.arange(n), Limits(n, 1.0, 1.0, 0.0)
+def free(n: int) -> Bounds:
+    return Bounds(np.arange(n), Limits(n, 1.0, 1.0, 0.0))
 
 
 def utility(weights: Floats, target: Floats, seen: Outlook) -> float:
@@ -51,7 +51,7 @@ def test_the_fraction_is_the_best_of_a_fine_search(
     seen = outlook(n, seed, alpha, cost)
     rng = np.random.default_rng(seed + 1)
     current, target = rng.dirichlet(np.ones(n + 1))[:n], rng.dirichlet(np.ones(n))
-    found = decide_tau(current, target, seen, *free(n))
+    found = decide_tau(current, target, seen, free(n))
     turnover = float(np.abs(target - current).sum())
 
     def worth(tau: float) -> float:
@@ -68,7 +68,7 @@ def test_the_fraction_is_the_best_of_a_fine_search(
 def test_the_first_investment_from_cash_pays_with_the_default_settings() -> None:
     target = np.full(20, 0.049)
     seen = outlook(20)
-    found = decide_tau(np.zeros(20), target, seen, np.arange(20), Limits())
+    found = decide_tau(np.zeros(20), target, seen, Bounds(np.arange(20), Limits()))
     expected = 1 - COST / TWENTY_SESSIONS
     assert found.tau == pytest.approx(expected, rel=1e-9)
     assert found.weights.sum() == pytest.approx(expected * 0.98)
@@ -78,15 +78,15 @@ def test_the_first_investment_from_cash_pays_with_the_default_settings() -> None
 
 def test_what_is_left_after_the_first_investment_is_held() -> None:
     target, seen = np.full(20, 0.049), outlook(20)
-    first = decide_tau(np.zeros(20), target, seen, np.arange(20), Limits())
-    second = decide_tau(first.weights, target, seen, np.arange(20), Limits())
+    first = decide_tau(np.zeros(20), target, seen, Bounds(np.arange(20), Limits()))
+    second = decide_tau(first.weights, target, seen, Bounds(np.arange(20), Limits()))
     assert second.tau == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_move_that_is_not_worth_its_cost_is_held_and_says_so() -> None:
     seen = outlook(4, alpha=1e-5)
     current, target = np.array([0.5, 0.5, 0.0, 0.0]), np.array([0.48, 0.48, 0.02, 0.02])
-    found = decide_tau(current, target, Outlook(seen.mean, seen.covariance, 0.05), *free(4))
+    found = decide_tau(current, target, Outlook(seen.mean, seen.covariance, 0.05), free(4))
     assert found.tau == 0.0
     assert np.array_equal(found.weights, current)
     assert found.reason.startswith("hold: gain ")
@@ -100,7 +100,7 @@ def test_free_trading_towards_the_optimum_goes_the_whole_way() -> None:
     target = np.linalg.solve(seen.covariance, seen.mean) / aversion
     target = np.abs(target) / np.abs(target).sum()
     same = Outlook(aversion * seen.covariance @ target, seen.covariance, 0.0)
-    found = decide_tau(np.zeros(5), target, same, *free(5))
+    found = decide_tau(np.zeros(5), target, same, free(5))
     assert found.tau == pytest.approx(1.0)
     assert risk_aversion(target, same) == pytest.approx(aversion)
 
@@ -109,7 +109,7 @@ def test_dearer_trading_never_moves_further() -> None:
     current, target = np.array([1.0, 0, 0, 0]), np.array([0.1, 0.3, 0.3, 0.3])
     moved = []
     for cost in np.linspace(0, 0.01, 20):
-        found = decide_tau(current, target, outlook(4, 3, cost=float(cost)), *free(4))
+        found = decide_tau(current, target, outlook(4, 3, cost=float(cost)), free(4))
         moved.append(found.tau)
     assert moved == sorted(moved, reverse=True)
     assert moved[0] > 0 == moved[-1]
@@ -117,16 +117,16 @@ def test_dearer_trading_never_moves_further() -> None:
 
 def test_a_target_that_is_held_already_needs_no_trade() -> None:
     target = np.array([0.4, 0.6])
-    found = decide_tau(target, target, outlook(2), *free(2))
+    found = decide_tau(target, target, outlook(2), free(2))
     assert (found.tau, found.cost_bp) == (0.0, 0.0)
     assert found.reason == "hold: the target is held already"
 
 
 def test_holding_trims_what_has_drifted_over_its_cap() -> None:
-    current = np.array([0.104, 0.098, 0.05])
-    seen = outlook(3)
-    found = decide_tau(current, np.array([0.1, 0.1, 0.05]), seen, np.arange(3), Limits(k=3))
+    current, target = np.array([0.104, 0.098, 0.05]), np.array([0.1, 0.1, 0.05])
+    found = decide_tau(current, target, outlook(3), Bounds(np.arange(3), Limits(k=3)))
     assert found.tau == 0.0
+    assert found.reason.endswith("; 0.40% of equity sold to keep the limits")
     assert found.weights == pytest.approx([0.10, 0.098, 0.05])
 
 
@@ -142,7 +142,7 @@ def test_what_is_held_keeps_the_limits_however_far_the_move(
     target[rng.permutation(n)[: min(k, n)]] = 0.29 / k if k > 2 else 0.1
     current = rng.dirichlet(np.full(n, 0.3)) * rng.uniform(0, 1)
     target = np.where(np.bincount(codes, weights=target)[codes] > 0.3, 0.0, target)
-    found = decide_tau(current, target, outlook(n, seed, alpha), codes, limits)
+    found = decide_tau(current, target, outlook(n, seed, alpha), Bounds(codes, limits))
     validate_weights(found.weights, codes, limits)
     assert 0.0 <= found.tau <= 1.0
     assert found.tau == 0.0 or found.gain_bp > found.cost_bp
@@ -157,8 +157,8 @@ def test_part_of_the_way_keeps_k_names_and_their_total() -> None:
     move = target - current
     worth = risk_aversion(target, Outlook(mean, covariance, 0.0)) * move @ covariance @ move
     seen = Outlook(mean, covariance, 0.5 * worth / np.abs(move).sum())
-    whole = decide_tau(current, target, seen, np.arange(n), Limits(8, 0.5, 1.0, 0.0))
-    found = decide_tau(current, target, seen, np.arange(n), limits)
+    whole = decide_tau(current, target, seen, Bounds(np.arange(n), Limits(8, 0.5, 1.0, 0.0)))
+    found = decide_tau(current, target, seen, Bounds(np.arange(n), limits))
     assert whole.tau == pytest.approx(0.5)
     assert (whole.weights > 0).sum() == 5
     assert (found.weights > 0).sum() <= 4
@@ -168,7 +168,9 @@ def test_part_of_the_way_keeps_k_names_and_their_total() -> None:
 
 def test_a_policy_that_always_trades_pays_for_the_whole_way() -> None:
     seen = outlook(3)
-    found = trade_fully(np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.0, 0.98]), seen)
+    found = decide_tau(
+        np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.0, 0.98]), seen, free(3), always=True
+    )
     assert found.tau == 1.0
     assert found.cost_bp == pytest.approx(2.3 * 1.98)
 
@@ -199,6 +201,6 @@ def test_a_horizon_or_half_life_of_nothing_is_refused(hours: float, half_life: f
 
 def test_a_target_that_loses_money_is_not_traded_into() -> None:
     seen = Outlook(np.full(2, -0.01), np.eye(2) * 0.01, COST)
-    found = decide_tau(np.zeros(2), np.array([0.5, 0.5]), seen, *free(2))
+    found = decide_tau(np.zeros(2), np.array([0.5, 0.5]), seen, free(2))
     assert found.tau == 0.0
     assert found.reason.startswith("hold: gain -100.0 bp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -10,7 +11,15 @@ import numpy as np
 from astra.errors import DataError
 from model.panel import Floats
 from model.portfolio.covariance import annualise
-from model.portfolio.limits import best_capacity, fill, pick, validate_weights
+from model.portfolio.factored import Factored
+from model.portfolio.limits import (
+    ROUNDING,
+    Indices,
+    best_capacity,
+    fill,
+    pick,
+    validate_weights,
+)
 from model.portfolio.records import Inputs, Policy, Target
 from model.portfolio.sharpe import Solution
 from model.portfolio.top_k import max_sharpe, minimum_variance
@@ -61,33 +70,29 @@ def original(inputs: Inputs) -> Target:
     )
     weights = np.zeros(len(inputs.tickers))
     weights[names] = part.weights
-    return Target(
-        weights,
-        part.method,
-        f"the {len(names)} highest forecasts only: {part.reason}",
-        annualise(part.sharpe, inputs.year_share),
-        None,
-        inputs.forecast - inputs.premium,
-        always_trades=True,
-    )
+    found = replace(part, weights=weights, bound_gap=float("nan"))  # a rule, no optimum
+    reason = f"the {len(names)} highest forecasts only: {part.reason}"
+    alpha = inputs.forecast - inputs.premium
+    return replace(_target(inputs, found, reason, alpha), always_trades=True)
 
 
 def min_variance(inputs: Inputs) -> Target:
     """Least variance; every name is expected to earn the premium."""
-    covariance, diagonal = inputs.covariance()
-    found = minimum_variance(covariance, inputs.sectors, inputs.limits, diagonal)
+    found = least_variance(inputs)
     return _target(inputs, found, found.reason, np.zeros(len(inputs.tickers)))
 
 
 def risk_parity(inputs: Inputs) -> Target:
     """Equal contributions to risk among the names that the minimum variance portfolio holds."""
-    covariance, diagonal = inputs.covariance()
-    found = minimum_variance(covariance, inputs.sectors, inputs.limits, diagonal)
+    found = least_variance(inputs)
     names = np.flatnonzero(found.weights > 0)
+    if not len(names):
+        return _target(inputs, found, found.reason, np.zeros(len(inputs.tickers)))
     direction = np.zeros(len(inputs.tickers))
-    direction[names] = equal_risk(covariance[np.ix_(names, names)])
-    weights = fill(direction, inputs.codes, inputs.limits, float(found.weights.sum()))
-    reason = f"equal risk of the {len(names)} names of least variance together, as the caps allow"
+    direction[names] = equal_risk(_part(inputs, names))
+    weights = _filled(inputs, direction, float(found.weights.sum()))
+    held = int((weights > 0).sum())
+    reason = f"equal risk of the {held} names of least variance together, as the caps allow"
     return _without_views(inputs, weights, "Newton", reason)
 
 
@@ -101,9 +106,10 @@ def equal(inputs: Inputs) -> Target:
     order = np.argsort(-inputs.score, kind="stable")
     names = pick(order, codes, limits, min(limits.k, len(order)), invested)
     direction = np.zeros(len(order))
-    direction[names] = 1.0
-    reason = f"the same weight in the {len(names)} highest scores, as the caps allow"
-    weights, alpha = fill(direction, codes, limits, invested), skilled(inputs)
+    direction[names] = 1.0 - 1e-9 * np.arange(len(names))  # of equals the last ones leave first
+    weights, alpha = _filled(inputs, direction, invested), skilled(inputs)
+    held = int((weights > 0).sum())
+    reason = f"the same weight in the {held} highest scores, as the caps allow"
     return Target(weights, "ranking", reason, _sharpe(inputs, weights, alpha), None, alpha)
 
 
@@ -149,15 +155,56 @@ def equal_risk(covariance: Floats) -> Floats:
     return weights / float(weights.sum())
 
 
+def least_variance(inputs: Inputs) -> Solution:
+    """The minimum variance portfolio, solved once for all policies that need it."""
+
+    def solve() -> Solution:
+        covariance, diagonal = _structure(inputs)
+        return minimum_variance(covariance, inputs.sectors, inputs.limits, diagonal)
+
+    return inputs.once("least variance", solve)
+
+
 def _solve(inputs: Inputs, mean: Floats) -> Solution:
-    covariance, diagonal = inputs.covariance()
+    """Max-Sharpe; where all names promise the same, or none anything, that is least variance."""
+    if mean.max() <= 0:
+        floor = least_variance(inputs)
+        return replace(floor, reason=f"no portfolio earns more than cash, so {floor.reason}")
+    if mean.max() == mean.min():
+        return least_variance(inputs)
+    covariance, diagonal = _structure(inputs)
     return max_sharpe(mean, covariance, inputs.sectors, inputs.limits, diagonal)
+
+
+def _structure(inputs: Inputs) -> tuple[Floats | Factored, Floats | None]:
+    factored = inputs.factored()
+    return inputs.covariance() if factored is None else (factored, None)
+
+
+def _part(inputs: Inputs, names: Indices) -> Floats:
+    covariance, _ = inputs.covariance()
+    part: Floats = covariance[np.ix_(names, names)]
+    return part
+
+
+def _filled(inputs: Inputs, direction: Floats, invested: float) -> Floats:
+    """`invested` in proportion to `direction` as the caps allow, none under the least weight."""
+    left = direction.copy()
+    while True:
+        weights = fill(left, inputs.codes, inputs.limits, invested)
+        small = (weights > 0) & (weights < inputs.limits.min_weight - ROUNDING)
+        if not small.any():
+            return weights
+        held = np.flatnonzero(weights > 0)
+        left[held[np.lexsort((direction[held], weights[held]))[0]]] = 0.0
 
 
 def _target(inputs: Inputs, found: Solution, reason: str, alpha: Floats) -> Target:
     sharpe = _sharpe(inputs, found.weights, alpha)
-    method = found.method if found.status == "optimal" else f"{found.method}, fallback"
-    return Target(found.weights, method, reason, sharpe, found.bound_gap, alpha)
+    method = f"{found.method}, fallback" if found.status == "fallback" else found.method
+    gap = found.bound_gap if np.isfinite(found.bound_gap) else None
+    unsolved = found.status == "unsolved"
+    return Target(found.weights, method, reason, sharpe, gap, alpha, unsolved=unsolved)
 
 
 def _without_views(inputs: Inputs, weights: Floats, method: str, reason: str) -> Target:
@@ -166,8 +213,8 @@ def _without_views(inputs: Inputs, weights: Floats, method: str, reason: str) ->
 
 
 def _sharpe(inputs: Inputs, weights: Floats, alpha: Floats) -> float:
-    covariance, _ = inputs.covariance()
-    deviation = float(np.sqrt(weights @ covariance @ weights))
+    held = np.flatnonzero(weights)
+    deviation = float(np.sqrt(weights[held] @ _part(inputs, held) @ weights[held]))
     if deviation <= 0:
         return 0.0
     earned = float((inputs.premium + alpha) @ weights)

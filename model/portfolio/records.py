@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from astra.errors import DataError
 from model.panel import Floats
 from model.portfolio.covariance import Covariance, Horizon
+from model.portfolio.factored import Factored
 from model.portfolio.limits import Indices, Limits, sector_codes
-from model.portfolio.trade import Trade
+from model.portfolio.trade import NO_LIMIT, Trade
+
+T = TypeVar("T")
+# What `Inputs.once` knows whatever the limits are.
+_FREE = frozenset({"codes", "year", "covariance", "factored", "holding share"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,9 @@ class Inputs:
         cost_bp: half spread and fee of one side.
         holding_sessions: over which premium and risk count when a move is weighed.
         alpha_half_life_hours: of the forecast, trading hours.
+        max_turnover: of one decision, buys and sales together, as a share of equity.
+        kept: what is held of each sector beside these names, as a share of equity.
+        others: sectors of names that are no candidates now and may be held.
     """
 
     tickers: tuple[str, ...]
@@ -46,6 +55,10 @@ class Inputs:
     cost_bp: float = 2.3
     holding_sessions: float = 20.0
     alpha_half_life_hours: float = 6.0
+    max_turnover: float = NO_LIMIT
+    kept: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.tickers)
@@ -58,13 +71,30 @@ class Inputs:
         if (self.sigma <= 0).any() or (self.current < 0).any() or not np.isfinite(self.ic):
             raise DataError("a decision needs sigma > 0, weights held >= 0 and a finite skill")
 
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` finds, found once for all policies that are told the same."""
+        if name not in self._known:
+            self._known[name] = make()
+        found: T = self._known[name]
+        return found
+
     @property
     def codes(self) -> Indices:
-        return sector_codes(self.sectors)
+        return self.once("codes", lambda: sector_codes(self.sectors))
+
+    @property
+    def taken(self) -> Floats | None:
+        """What is held of each sector beside these names, by code; None = nothing."""
+        return self.once("taken", self._taken) if self.kept else None
+
+    @property
+    def bars(self) -> float:
+        """Bars of average variance until the next decision."""
+        return self.risk.bars_in(self.horizon)
 
     @property
     def year_share(self) -> float:
-        return self.risk.year_share(self.horizon.bars, self.horizon.nights)
+        return self.once("year", lambda: self.risk.year_share(self.bars, self.horizon.nights))
 
     @property
     def premium(self) -> float:
@@ -73,7 +103,23 @@ class Inputs:
 
     def covariance(self) -> tuple[Floats, Floats]:
         """Until the next decision, (n, n), and its diagonal part, (n,)."""
-        return self.risk.over(self.horizon.bars, self.horizon.nights)
+        return self.once("covariance", lambda: self.risk.over(self.bars, self.horizon.nights))
+
+    def factored(self) -> Factored | None:
+        """The same in factor form, None if the estimator has none."""
+        return self.once("factored", lambda: self.risk.factored(self.bars, self.horizon.nights))
+
+    def beside(self, limits: Limits, max_turnover: float, kept: Mapping[str, float]) -> Inputs:
+        """The same names and forecasts in the room that other holdings leave."""
+        other = replace(self, limits=limits, max_turnover=max_turnover, kept=kept)
+        other._known.update({key: self._known[key] for key in _FREE & self._known.keys()})
+        return other
+
+    def _taken(self) -> Floats:
+        taken = np.zeros(int(self.codes.max()) + 1)
+        for code, sector in zip(self.codes, self.sectors, strict=True):
+            taken[code] = self.kept.get(sector, 0.0) if sector else 0.0
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +134,7 @@ class Target:
         alpha: what the policy expects beyond the premium until the next decision, shape (n,); None
             if it expects nothing in particular, so that a move is worth what it brings nearer.
         always_trades: go the whole way whatever it costs.
+        unsolved: nothing was found: what is held stays.
     """
 
     weights: Floats
@@ -97,6 +144,7 @@ class Target:
     bound_gap: float | None
     alpha: Floats | None
     always_trades: bool = False
+    unsolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,22 @@ in the fraction moved, so the best fraction has a closed form.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from astra.errors import DataError
 from model.panel import Floats
 from model.portfolio.limits import Indices, Limits, trim
 
 BP = 1e4
-FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # tried if part of the way holds more than k names
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # tried if the best part of the way is not allowed
 LEAST = 1e-3  # of the way: less is not worth an order
 NOTHING = 1e-9  # of equity: a smaller difference between two portfolios is none
+NO_LIMIT = 2.0  # of equity: all is sold and all is bought
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,23 @@ class Outlook:
     mean: Floats
     covariance: Floats
     cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a move of n names must keep.
+
+    Attributes:
+        codes: sectors, shape (n,).
+        most: buys and sales together, as a share of equity; what the limits and the user's choices
+            force is not held back by it, and counts.
+        taken: what is held of each sector beside these names, by code; None = nothing.
+    """
+
+    codes: Indices
+    limits: Limits
+    most: float = NO_LIMIT
+    taken: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,47 +119,108 @@ def implied_mean(target: Floats, covariance: Floats, premium: float) -> Floats:
     return scaled
 
 
+def cut(current: Floats, bounds: Bounds) -> Floats:
+    """Weights cut down to the limits, what is cut off becoming cash."""
+    codes, limits, taken = bounds.codes, bounds.limits, bounds.taken
+    kept = trim(current, codes, limits)
+    if taken is None:
+        return kept
+    room = np.maximum(0.0, limits.max_sector_weight - taken)
+    held = np.bincount(codes, weights=kept, minlength=len(room))
+    share = np.where(held > room, room / np.where(held > 0, held, 1.0), 1.0)
+    within: Floats = kept * share[codes]
+    return within
+
+
 def decide_tau(
-    current: Floats, target: Floats, outlook: Outlook, codes: Indices, limits: Limits
+    current: Floats, target: Floats, outlook: Outlook, bounds: Bounds, *, always: bool = False
 ) -> Trade:
     """Move the fraction of the way that maximises mean'w - lambda/2 w'Sw - cost |w - current|.
 
-    Today's weights are first trimmed to the limits, which needs no permission. A part of the way
-    may hold more than k names: then the k largest are kept at the same total, which is no parabola,
-    and a few fractions, the whole way and staying are compared by what they are truly worth.
+    Today's weights are first cut down to the limits, which needs no permission; the turnover limit
+    ends the way earlier. A part of the way may hold more than k names, or a name with less than the
+    least weight. Then some ways that don't are compared by what they are truly worth: a few
+    fractions with the smallest names left out, and the way in whole names, one after the other.
 
     Args:
         current: today's weights of the same n names, shape (n,); what else is held counts as cash.
         target: within the limits, shape (n,).
+        always: go as far as the bounds let, whatever it costs; gain and cost are still told.
     """
-    stay = trim(current, codes, limits)
-    aversion = risk_aversion(target, outlook)
-    move = target - stay
-    turnover = float(np.abs(move).sum())
-    if turnover <= NOTHING:
-        return Trade(stay, 0.0, 0.0, 0.0, "hold: the target is held already")
-    pull = outlook.covariance @ move
-    slope = float(outlook.mean @ move) - aversion * float(stay @ pull)
-    price = outlook.cost * turnover
-    tau = _best_fraction(slope - price, aversion * float(move @ pull))
-    if tau < LEAST:
-        gain, cost = slope * BP, price * BP
-        return Trade(stay, 0.0, gain, cost, f"hold: gain {_bp(gain)} <= cost {_bp(cost)}")
-    fractions = (tau,) if _names(stay, target, tau) <= limits.k else (tau, *FRACTIONS)
-    ways = [
-        _move(stay, _at_most_k(stay, target, t, codes, limits), t, outlook, aversion)
-        for t in fractions
-    ]
-    best = max(ways, key=lambda way: way.gain_bp - way.cost_bp)
-    if best.gain_bp <= best.cost_bp:
-        reason = f"hold: no move within {limits.k} names is worth its cost of {_bp(best.cost_bp)}"
+    stay = cut(current, bounds)
+    sold = float(np.abs(current - stay).sum())
+    said = f"; {sold:.2%} of equity sold to keep the limits" if sold > NOTHING else ""
+    way = _Way(stay, target, outlook, risk_aversion(target, outlook))
+    if way.turnover <= NOTHING:
+        return Trade(stay, 0.0, 0.0, 0.0, f"hold: the target is held already{said}")
+    wanted = 1.0 if always else way.best_fraction()
+    if wanted < LEAST:
+        gain, cost = way.slope * BP, way.price * BP
+        return Trade(stay, 0.0, gain, cost, f"hold: gain {_bp(gain)} <= cost {_bp(cost)}{said}")
+    left = max(0.0, bounds.most - sold)
+    tau = min(wanted, left / way.turnover)
+    if tau < wanted:
+        said = f"; at most {bounds.most:.1%} of equity may be bought and sold at once{said}"
+    steps = [way.step(end) for end in _ends(way, tau, left, bounds)]
+    if always:
+        best = min(steps, key=lambda s: float(np.abs(target - s.weights).sum()), default=None)
+    else:
+        best = max(steps, key=lambda s: s.gain_bp - s.cost_bp, default=None)
+    if best is None:
+        gain, cost = way.slope * BP, way.price * BP
+        return Trade(stay, 0.0, gain, cost, f"hold: no step towards the target is allowed{said}")
+    if not always and best.gain_bp <= best.cost_bp:
+        reason = f"hold: no allowed move is worth its cost of {_bp(best.cost_bp)}{said}"
         return Trade(stay, 0.0, best.gain_bp, best.cost_bp, reason)
-    return best
+    return replace(best, reason=best.reason + said)
 
 
-def trade_fully(current: Floats, target: Floats, outlook: Outlook) -> Trade:
-    """The whole way whatever it costs, as a policy may ask for; gain and cost are still told."""
-    return _move(current, target, 1.0, outlook, risk_aversion(target, outlook))
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From `stay` to `target`, and what its parts are worth under one risk aversion."""
+
+    stay: Floats
+    target: Floats
+    outlook: Outlook
+    aversion: float
+
+    @property
+    def turnover(self) -> float:
+        return float(np.abs(self.target - self.stay).sum())
+
+    @property
+    def price(self) -> float:
+        """Of the whole way, as a fraction of equity."""
+        return self.outlook.cost * self.turnover
+
+    @property
+    def slope(self) -> float:
+        """Utility gained by the whole way if it went on as it begins."""
+        move = self.target - self.stay
+        pull = float(self.stay @ self.outlook.covariance @ move)
+        return float(self.outlook.mean @ move) - self.aversion * pull
+
+    def best_fraction(self) -> float:
+        move = self.target - self.stay
+        bend = self.aversion * float(move @ self.outlook.covariance @ move)
+        return _best_fraction(self.slope - self.price, bend)
+
+    def at(self, tau: float) -> Floats:
+        mixed: Floats = (1.0 - tau) * self.stay + tau * self.target
+        return mixed
+
+    def step(self, end: Floats) -> Trade:
+        """To go to `end`, wherever that is."""
+        traded = float(np.abs(end - self.stay).sum())
+        tau = min(1.0, traded / self.turnover)
+        gain = BP * (self._utility(end) - self._utility(self.stay))
+        cost = BP * self.outlook.cost * traded
+        how = "trade" if tau >= 1.0 else f"trade {tau:.0%} of the way"
+        return Trade(end, tau, gain, cost, f"{how}: gain {_bp(gain)}, cost {_bp(cost)}")
+
+    def _utility(self, weights: Floats) -> float:
+        risk = float(weights @ self.outlook.covariance @ weights)
+        return float(self.outlook.mean @ weights) - 0.5 * self.aversion * risk
 
 
 def _best_fraction(slope: float, bend: float) -> float:
@@ -148,29 +230,62 @@ def _best_fraction(slope: float, bend: float) -> float:
     return min(1.0, slope / bend) if bend > 0 else 1.0
 
 
-def _names(stay: Floats, target: Floats, tau: float) -> int:
-    return int(((1.0 - tau) * stay + tau * target > 0).sum())
+def _ends(way: _Way, tau: float, left: float, bounds: Bounds) -> list[Floats]:
+    """Where the way may lead: to its best part, or to what comes near it and is allowed."""
+    mixed = way.at(tau)
+    if _is_allowed(mixed, way.stay, bounds.limits):
+        return [mixed] if tau >= LEAST else []
+    return [
+        end
+        for end in _near(way, tau, bounds)
+        if LEAST * way.turnover <= float(np.abs(end - way.stay).sum()) <= left + NOTHING
+        and float(np.abs(end - cut(end, bounds)).max()) <= NOTHING
+        and _is_allowed(end, way.stay, bounds.limits)
+    ]
 
 
-def _at_most_k(stay: Floats, target: Floats, tau: float, codes: Indices, limits: Limits) -> Floats:
-    mixed = (1.0 - tau) * stay + tau * target
-    if int((mixed > 0).sum()) <= limits.k:
-        return mixed
-    kept = mixed.copy()
-    kept[np.argsort(-mixed, kind="stable")[limits.k :]] = 0.0
-    return trim(kept * (float(mixed.sum()) / float(kept.sum())), codes, limits)
+def _is_allowed(weights: Floats, stay: Floats, limits: Limits) -> bool:
+    """At most k names, and none under the least weight but those that stay as they are."""
+    return int((weights > 0).sum()) <= limits.k and not _too_small(weights, stay, limits).any()
 
 
-def _utility(weights: Floats, outlook: Outlook, aversion: float) -> float:
-    risk = float(weights @ outlook.covariance @ weights)
-    return float(outlook.mean @ weights) - 0.5 * aversion * risk
+def _too_small(weights: Floats, stay: Floats, limits: Limits) -> NDArray[np.bool_]:
+    changed = np.abs(weights - stay) > NOTHING
+    small: NDArray[np.bool_] = (weights > 0) & (weights < limits.min_weight - NOTHING) & changed
+    return small
 
 
-def _move(start: Floats, end: Floats, tau: float, outlook: Outlook, aversion: float) -> Trade:
-    gain = BP * (_utility(end, outlook, aversion) - _utility(start, outlook, aversion))
-    cost = BP * outlook.cost * float(np.abs(end - start).sum())
-    how = "trade" if tau == 1.0 else f"trade {tau:.0%} of the way"
-    return Trade(end, tau, gain, cost, f"{how}: gain {_bp(gain)}, cost {_bp(cost)}")
+def _near(way: _Way, tau: float, bounds: Bounds) -> Iterator[Floats]:
+    """Places between today's weights and the target, the target among them."""
+    stay, limits = way.stay, bounds.limits
+    for fraction in (tau, *FRACTIONS):
+        mixed = way.at(fraction)
+        kept = mixed.copy()
+        kept[np.argsort(-mixed, kind="stable")[limits.k :]] = 0.0
+        yield cut(kept * (float(mixed.sum()) / float(kept.sum())), bounds)
+        rounded = np.where(mixed < stay / 2, 0.0, stay)
+        yield np.where(_too_small(mixed, stay, limits), rounded, mixed)
+    yield from _name_by_name(stay, way.target, limits)
+
+
+def _name_by_name(stay: Floats, target: Floats, limits: Limits) -> Iterator[Floats]:
+    """In whole names: the largest purchase first, each after the sales that make room for it."""
+    now = stay.copy()
+    buys = [i for i in np.argsort(stay - target, kind="stable") if target[i] > stay[i]]
+    order = np.lexsort((stay, target > 0))  # those that leave first, the smallest of them first
+    sales = deque(i for i in order if target[i] < stay[i])
+    for i in buys:
+        while sales and (
+            int((now > 0).sum()) + int(now[i] == 0) > limits.k
+            or float(now.sum() + target[i] - now[i]) > limits.investable
+        ):
+            j = sales.popleft()
+            now[j] = target[j]
+        now[i] = target[i]
+        yield now.copy()
+    for j in sales:
+        now[j] = target[j]
+        yield now.copy()
 
 
 def _bp(value: float) -> str:
