@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 CLEAR = 2.0  # a t below this tells nothing apart
 _NOTE = (
     "Volatility: root mean square return of the long-only portfolio of least predicted variance "
-    "within the limits; t of its squares and of the Gaussian log likelihood (per name and decision) "
-    "against ledoit_wolf's, over days. Calibration: mean of r squared over the predicted variance; "
-    "1 is right, more was riskier than predicted."
+    "within the limits. t: of its squares and of the Gaussian log likelihood (per name and "
+    "decision) against ledoit_wolf's, over days. Calibration: mean of r squared over the predicted "
+    "variance; 1 is right, more was riskier than predicted."
 )
 
 
