@@ -218,7 +218,8 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
     risk = ESTIMATORS[terms.risk_model](panel, sight.normalised)
     horizon = until_next_decision(sight.as_of)
     volatility = sigma(panel, sight.normalised, risk, horizon)
-    wanting = [panel.tickers[i] for i in names if not (forecast.usable[i] and volatility[i] > 0)]
+    usable = forecast.usable
+    wanting = [panel.tickers[i] for i in names if not (usable[i] and volatility[i] > 0)]
     if wanting:
         raise InsufficientDataError(
             f"a decision needs a volatility for each name, {', '.join(wanting[:5])} have none yet: "
