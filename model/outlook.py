@@ -7,7 +7,7 @@ network: `as_of` is an argument, and the panel holds closed bars only.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,10 +21,10 @@ from model.forecast.scorebook import Scorebook
 from model.forecast.serving import Forecaster
 from model.forecast.skill import Skill, measure
 from model.forecast.spec import Spec
-from model.forecast.target import Normalised, normalise
+from model.forecast.target import Normalised, Scaler, normalise
 from model.panel import Panel
 
-HISTORY = dt.timedelta(days=60)  # how far back the bars of a decision reach
+HISTORY = dt.timedelta(days=60)  # how far back the bars of a decision reach, at most
 # Scores of a 60-day window agree with those of a long one (correlation 0.99, on simulated and on
 # recorded bars) from its sixth session on: until then the volatilities are too young.
 WARM_UP_SESSIONS = 5
@@ -62,29 +62,48 @@ class Outlook:
     health: Health
 
 
+Prepare = Callable[[Panel, tuple[str, ...], Scaler], tuple[Panel, Normalised]]
+
+
+def prepare(known: Panel, usable: tuple[str, ...], scaler: Scaler) -> tuple[Panel, Normalised]:
+    """The bars of the usable tickers alone, and their returns normalised."""
+    panel = known.only(usable)
+    return panel, normalise(panel, scaler)
+
+
 def foresee(
-    as_of: dt.datetime, panel: Panel, candidates: tuple[str, ...], forecaster: Forecaster
+    as_of: dt.datetime,
+    panel: Panel,
+    candidates: tuple[str, ...],
+    forecaster: Forecaster,
+    prepare: Prepare = prepare,
 ) -> Sight:
     """Coverage and forecast at `as_of`, which must be a decision time.
+
+    Whatever the panel holds, it goes by the whole sessions of the last 60 days and the tickers that
+    printed a bar in them: so all decisions of a day rest on the same first bar.
+
+    Args:
+        prepare: must give what `prepare` gives; a walk does the work of a day once.
 
     Raises:
         InsufficientDataError: the panel doesn't reach `as_of`, or too few tickers are usable.
     """
-    known = panel.known_at(as_of)
+    known = _printed(panel.known_at(as_of).since(as_of - HISTORY))
     if not len(known.ts) or known.ends[-1] != as_of.timestamp():
         raise InsufficientDataError(
             f"bars that close at {as_of:%Y-%m-%d %H:%M} UTC are required, found none: load them"
         )
     coverage = judge(known, candidates)
-    usable = known.only(coverage.usable)
     spec = forecaster.bundle.spec
+    usable, normalised = prepare(known, coverage.usable, spec.scaler)
     return Sight(
         as_of=as_of,
         known=known,
         coverage=coverage,
         panel=usable,
-        normalised=normalise(usable, spec.scaler),
-        forecast=forecaster.forecast(usable),
+        normalised=normalised,
+        forecast=forecaster.forecast(usable, normalised),
         spec=spec,
     )
 
@@ -135,6 +154,16 @@ def own_scores(sight: Sight) -> ForecastRecord:
 def listed(panel: Panel, candidates: Iterable[str]) -> tuple[str, ...]:
     """The candidates that have a column in the panel, ascending."""
     return tuple(sorted(set(candidates) & set(panel.tickers)))
+
+
+def _printed(panel: Panel) -> Panel:
+    """The columns with any bar."""
+    printed = np.isfinite(panel.close).any(axis=0)
+    if printed.all():
+        return panel
+    return panel.only(
+        tuple(t for t, any_bar in zip(panel.tickers, printed, strict=True) if any_bar)
+    )
 
 
 def assess(sight: Sight, record: ForecastRecord, max_age_days: int = 0) -> Outlook:

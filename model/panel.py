@@ -80,6 +80,19 @@ class Panel:
             open=self.open[:rows], close=self.close[:rows], sessions=self.sessions[:used],
         )  # fmt: skip
 
+    def since(self, start: dt.datetime) -> Panel:
+        """The sessions that open at or after `start`, whole."""
+        first = int(np.searchsorted(self.ts, int(start.timestamp())))
+        if first < len(self.ts) and self.slot[first] > 0:
+            session = int(self.session[first])
+            first = int(np.searchsorted(self.session, session, side="right"))
+        dropped = int(self.session[first]) if first < len(self.ts) else len(self.sessions)
+        return replace(
+            self, ts=self.ts[first:], session=self.session[first:] - dropped,
+            slot=self.slot[first:], open=self.open[first:], close=self.close[first:],
+            sessions=self.sessions[dropped:],
+        )  # fmt: skip
+
     def only(self, tickers: tuple[str, ...]) -> Panel:
         """The columns of `tickers`, which must be among ours, in ascending order."""
         columns = [self.tickers.index(t) for t in sorted(tickers)]

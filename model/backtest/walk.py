@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -31,12 +30,13 @@ from model.backtest.fills import (
     move,
 )
 from model.backtest.records import COSTS, Backtest, Curve, Refusal, SkillStep, Step, Traded
-from model.decision import Terms, gather, settle
+from model.decision import Terms, gather, settle_all
 from model.forecast.bundle import Bundle
 from model.forecast.record import ForecastRecord
 from model.forecast.scorebook import Scorebook, empty
 from model.forecast.serving import Forecaster
-from model.outlook import HISTORY, Sight, assess, foresee, missing_scores, own_scores
+from model.forecast.target import Normalised, Scaler
+from model.outlook import Sight, assess, foresee, missing_scores, own_scores, prepare
 from model.panel import Panel
 from model.portfolio.records import Policy
 from model.portfolio.trade import Trade
@@ -71,7 +71,7 @@ def walk(
     tape = Tape(panel)
     for t in times:
         tape.opens(t)
-    known, record = since(panel, times[0] - HISTORY), Record(forecaster)
+    record, days = Record(forecaster), Days(panel)
     accounts = {
         name: [Account(capital, costs.times(multiple)) for multiple in COSTS] for name in policies
     }
@@ -82,7 +82,7 @@ def walk(
         for account in (a for books in accounts.values() for a in books):
             account.close_out(tape, t, marks)
         try:
-            sight = foresee(t, window(known, t), candidates, forecaster)
+            sight = foresee(t, panel.known_at(t), candidates, forecaster, days)
             outlook = assess(sight, record.known(sight), terms.model_max_age_days)
             inputs = gather(outlook, sectors, terms)
         except InsufficientDataError as error:
@@ -91,13 +91,14 @@ def walk(
             record.remember(sight)
             found = outlook.skill
             skill.append(SkillStep(t, found.ic, found.t, found.used, found.on))
-            for name, policy in policies.items():
-                own = replace(terms, policy=name)
-                for account in accounts[name]:
-                    held = held_weights(account.book, marks)
-                    settled = settle(outlook, inputs, held, own, policy)
-                    trade = settled.decision.trade
-                    account.trade(settled.weights, trade, tape, t, marks, opens)
+            held = {
+                name: [held_weights(account.book, marks) for account in books]
+                for name, books in accounts.items()
+            }
+            settled = settle_all(outlook, inputs, held, terms, policies)
+            for name, books in accounts.items():
+                for account, made in zip(books, settled[name], strict=True):
+                    account.trade(made.weights, made.decision.trade, tape, t, marks, opens)
         ended = tape.marks(t + HOUR)
         for account in (a for books in accounts.values() for a in books):
             account.mark(ended)
@@ -198,6 +199,34 @@ class Record:
         self._book = self._book.joined(Scorebook.of(own_scores(sight), sight.as_of))
 
 
+class Days:
+    """Prepares the bars of a session once for all of its decisions.
+
+    No row of a normalised panel depends on later ones (`model.forecast.target`), so the first rows
+    of the whole session's are those of the bars up to a decision alone; no others are handed out.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+        self._key: tuple[int, dt.date, tuple[str, ...]] | None = None
+        self._whole: tuple[Panel, Normalised] | None = None
+
+    def __call__(
+        self, known: Panel, usable: tuple[str, ...], scaler: Scaler
+    ) -> tuple[Panel, Normalised]:
+        """As `model.outlook.prepare`."""
+        last = known.sessions[-1]
+        key = (int(known.ts[0]), last.date, usable)
+        if self._whole is None or key != self._key:
+            day = self._panel.known_at(last.closes_at).since(known.sessions[0].opens_at)
+            self._key, self._whole = key, prepare(day, usable, scaler)
+        (panel, n), rows = self._whole, len(known.ts)
+        cut = Normalised(
+            n.feature[:rows], n.residual[:rows], n.sigma[:rows], n.total_sigma[:rows], n.profile
+        )
+        return panel.known_at(dt.datetime.fromtimestamp(known.end(-1), dt.UTC)), cut
+
+
 def _curve(policy: str, books: Sequence[Account]) -> Curve:
     by_cost = {
         multiple: np.array(account.equity) for multiple, account in zip(COSTS, books, strict=True)
@@ -222,30 +251,3 @@ def check_times(times: Sequence[dt.datetime], bundle: Bundle) -> None:
             f"{end:%Y-%m-%d %H:%M} UTC, {early} of {len(times)} decisions do not: start later or "
             "train on earlier bars"
         )
-
-
-def window(panel: Panel, t: dt.datetime) -> Panel:
-    """The bars that the model service asks for at `t`: closed, and not older than `HISTORY`."""
-    return since(panel.known_at(t), t - HISTORY)
-
-
-def since(panel: Panel, start: dt.datetime) -> Panel:
-    """The panel from the session of the first bar at or after `start`; earlier bars are unknown."""
-    first = int(np.searchsorted(panel.ts, int(start.timestamp())))
-    if first == 0:
-        return panel
-    if first == len(panel.ts):
-        return panel.known_at(dt.datetime.fromtimestamp(0, dt.UTC))
-    row, session = first - int(panel.slot[first]), int(panel.session[first])
-    cut = replace(
-        panel,
-        ts=panel.ts[row:],
-        session=panel.session[row:] - session,
-        slot=panel.slot[row:],
-        open=panel.open[row:].copy(),
-        close=panel.close[row:].copy(),
-        sessions=panel.sessions[session:],
-    )
-    cut.open[: first - row] = np.nan
-    cut.close[: first - row] = np.nan
-    return cut

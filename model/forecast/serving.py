@@ -81,13 +81,16 @@ class Forecaster:
             )
         self._quiet = quiet - (quiet @ self._location)[..., None]
 
-    def forecast(self, panel: Panel) -> Forecast:
+    def forecast(self, panel: Panel, normalised: Normalised | None = None) -> Forecast:
         """The next `horizon` bars of every ticker, as seen at the close of the panel's last bar.
 
         A ticker with more than `allowed_gaps` unknown returns in its look-back, without a print in
         the last bars, or whose price stood still all the while, gets the baseline: no expected
         return, and the bands of a quiet path. So do all of fewer tickers than make a market. A
         ticker without any price, or too young for a volatility, is marked unusable.
+
+        Args:
+            normalised: the panel's returns by the bundle's scaler, where they are known already.
 
         Raises:
             DataError: the panel's bars are not the bundle's, the horizon crosses the close, or the
@@ -98,7 +101,10 @@ class Forecaster:
         if not len(panel.ts):
             raise InsufficientDataError("a forecast needs bars, the panel has none: load some")
         end = dt.datetime.fromtimestamp(panel.end(-1), dt.UTC)
-        forecast = next(self.forecasts_at(panel, [end]))
+        (row,) = _rows(panel, [end], self.bundle.spec.horizon)
+        if normalised is None:
+            normalised = normalise(panel, self.bundle.spec.scaler)
+        forecast = self._forecast(panel, normalised, row)
         if not forecast.usable.any():
             raise InsufficientDataError(
                 f"no ticker has the price and the volatility a forecast needs at the end of a "
