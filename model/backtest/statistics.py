@@ -192,13 +192,14 @@ def paired(
 
     Steps are drawn for both alike, in blocks of random length (the stationary bootstrap, Politis
     and Romano 1994), so that what moves both cancels out and dependence in time is kept. The
-    quantiles of the drawn means are then moved away from the mean found by sqrt(T / (T - 2 block +
-    1)), since deviations from a sample's own mean are too small by that, and by Student's t with
-    T / block degrees of freedom over the normal quantile, since the variance drawn is itself known
-    from about T / block blocks (Politis and White 2004 give its variance). Without the two the
-    interval holds the true value in 87 to 93 % of samples of 60 to 240 steps of independent or
-    moderately dependent returns (autoregressions up to 0.3), with them in 94 to 97 %; with an
-    autoregression of 0.6 in 92 to 93 %.
+    interval is the difference +- t sqrt(T / (T - 2 block + 1)) times the standard deviation of the
+    drawn means: the root because deviations from a sample's own mean come out too small by that;
+    t is Student's with T / block degrees of freedom, since about so many blocks are what the
+    deviation is known from (its variance is in Politis and White 2004).
+
+    Of simulated samples of 60 to 900 steps it holds the true difference in 94 to 97 % where
+    first autocorrelations are -0.2 to 0.3, and in 91 to 93 % at 0.6; 1.96 deviations alone would in
+    87 to 95 % and 82 to 91 %.
 
     Args:
         a, b: returns of the steps, shape (T,).
@@ -221,16 +222,10 @@ def paired(
         return Interval(found * per_year, math.nan, math.nan, block)
     rng = np.random.default_rng(seed)
     means = np.array([off[resample(rng, size, block)].mean() for _ in range(draws)])
-    tail = (1 - _LEVEL) / 2
-    low, high = np.quantile(means, (tail, 1 - tail)) - found
-    wider = math.sqrt(size / (size - 2 * block + 1))
-    wider *= float(stdtrit(size / block, 1 - tail) / ndtri(1 - tail))
-    return Interval(
-        difference=found * per_year,
-        low=(found + wider * float(low)) * per_year,
-        high=(found + wider * float(high)) * per_year,
-        block=block,
-    )
+    t = float(stdtrit(size / block, (1 + _LEVEL) / 2))
+    half = t * math.sqrt(size / (size - 2 * block + 1)) * float(means.std(ddof=1)) * per_year
+    difference = found * per_year
+    return Interval(difference, difference - half, difference + half, block)
 
 
 def block_length(steps: int, session: int = 1) -> float:

@@ -1,0 +1,299 @@
+"""Statistics of backtests against published numbers, hand calculations and simulated markets."""
+
+import datetime as dt
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.signal import lfilter
+
+from astra.errors import DataError
+from astra.performance import moments, returns, summarize
+from model.backtest.statistics import (
+    Floats,
+    block_length,
+    deflated_sharpe,
+    league,
+    overfitting,
+    paired,
+    probabilistic_sharpe,
+    resample,
+)
+
+
+def trials(n: int, variance: float) -> list[float]:
+    """n numbers of this sample variance."""
+    spread = np.linspace(-1, 1, n)
+    return list(spread * math.sqrt(variance / spread.var(ddof=1)))
+
+
+def autoregression(rng: np.random.Generator, size: int, rho: float) -> Floats:
+    noise = rng.standard_normal(size + 100)
+    drawn: Floats = lfilter([1], [1, -rho], noise)[100:]
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("skew", "kurtosis", "probability"), [(0.0, 3.0, 0.982), (-2.448, 10.164, 0.913)]
+)
+def test_the_published_probabilistic_sharpe_ratio(
+    skew: float, kurtosis: float, probability: float
+) -> None:
+    # Bailey and Lopez de Prado (2012): two years of months, a Sharpe ratio of 0.458 a month.
+    found = probabilistic_sharpe(0.458, 24, skew, kurtosis)
+    assert found == pytest.approx(probability, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("n", "skew", "kurtosis", "probability"),
+    [(100, -3.0, 10.0, 0.9004), (46, -3.0, 10.0, 0.9505), (88, 0.0, 3.0, 0.9505)],
+)
+def test_the_published_deflated_sharpe_ratio(
+    n: int, skew: float, kurtosis: float, probability: float
+) -> None:
+    # Bailey and Lopez de Prado (2014): 2.5 a year over five years of 250 days, trials that vary
+    # by 1/2 a year; 0.95 only if there had been 46 trials, or 88 with normal returns.
+    found = deflated_sharpe(2.5 / math.sqrt(250), 1250, skew, kurtosis, trials(n, 0.5 / 250))
+    assert found.probability == pytest.approx(probability, abs=5e-5)
+    assert found.trials == n
+
+
+def test_the_published_maximum_of_a_hundred_trials() -> None:
+    found = deflated_sharpe(0.1581, 1250, -3, 10, trials(100, 0.5 / 250))
+    assert found.expected_maximum == pytest.approx(0.1132, abs=5e-5)
+
+
+def test_the_expected_maximum_is_that_of_simulated_trials_without_skill() -> None:
+    rng = np.random.default_rng(0)
+    best = rng.normal(0, 0.05, (20_000, 24)).max(axis=1).mean()
+    found = deflated_sharpe(0.1, 500, 0, 3, trials(24, 0.05**2))
+    assert found.expected_maximum == pytest.approx(float(best), rel=0.02)
+
+
+def test_a_single_trial_is_not_deflated_and_nan_ones_are_not_counted() -> None:
+    alone = deflated_sharpe(0.1, 300, -1, 5, [0.1])
+    assert alone.expected_maximum == 0
+    assert alone.probability == probabilistic_sharpe(0.1, 300, -1, 5)
+    some = deflated_sharpe(0.1, 300, -1, 5, [0.1, math.nan, 0.02])
+    assert some == deflated_sharpe(0.1, 300, -1, 5, [0.1, 0.02])
+    assert some.trials == 2
+    assert some.probability < alone.probability
+
+
+def test_what_has_no_moments_has_no_deflated_ratio() -> None:
+    flat = moments(np.full(9, 7.0))
+    found = deflated_sharpe(flat.step_sharpe, flat.steps, flat.skew, flat.kurtosis, [0.1, 0.2])
+    assert math.isnan(found.probability)
+    assert math.isnan(probabilistic_sharpe(0.1, 1, 0, 3))
+
+
+def test_the_deflated_ratio_of_the_best_of_noise_is_no_evidence() -> None:
+    rng = np.random.default_rng(3)
+    probabilities = []
+    for _ in range(150):
+        walks = rng.normal(0, 0.01, (250, 24))
+        found = [moments(np.cumprod(np.append(1.0, 1 + w))) for w in walks.T]
+        ratios = [m.step_sharpe for m in found]
+        best = found[int(np.argmax(ratios))]
+        probabilities.append(
+            deflated_sharpe(best.step_sharpe, best.steps, best.skew, best.kurtosis, ratios)
+        )
+    over = np.mean([p.probability > 0.95 for p in probabilities])
+    assert over < 0.05
+    assert np.mean([p.probability for p in probabilities]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_two_halves_by_hand() -> None:
+    first, second = np.array([[0.02, 0.0], [0.01, 0.01]]), np.array([[0.01, 0.03], [-0.02, 0.02]])
+    turned = overfitting(np.vstack([first, second]), blocks=2)
+    assert turned.probability == 1  # the better of one half is the worse of the other
+    assert turned.logits.tolist() == pytest.approx([-math.log(2)] * 2)
+    assert turned.loss == 0.5  # the first loses in the second half
+    # Sharpe ratios of the first half: .015 / .00707 and .005 / .00707; of the second -.005 / .0212
+    # and .025 / .00707.
+    assert turned.chosen_sharpe == pytest.approx((1.5 + 2.5) / 2 * math.sqrt(2))
+    assert turned.later_sharpe == pytest.approx((-0.005 / 0.03 + 0.5) / 2 * math.sqrt(2))
+    stayed = overfitting(np.vstack([first, first]), blocks=2)
+    assert stayed.probability == 0
+    assert stayed.logits.tolist() == pytest.approx([math.log(2)] * 2)
+
+
+def test_noise_is_overfitted_in_half_of_all_splits() -> None:
+    rng = np.random.default_rng(1)
+    for names in (2, 9):
+        found = [overfitting(rng.normal(0, 0.01, (240, names))).probability for _ in range(200)]
+        assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+
+
+def test_one_truly_better_strategy_is_not_overfitted() -> None:
+    rng = np.random.default_rng(2)
+    walks = rng.normal(0, 0.01, (600, 24))
+    walks[:, 7] += 0.004
+    found = overfitting(walks)
+    assert found.probability < 0.01
+    assert found.loss < 0.01
+    assert len(found.logits) == 252
+    assert found.chosen_sharpe == pytest.approx(0.4, abs=0.1)
+    assert found.later_sharpe == pytest.approx(0.4, abs=0.1)
+
+
+def test_a_rising_tide_is_no_reason_to_choose_one_boat() -> None:
+    rng = np.random.default_rng(4)
+    found = [overfitting(0.003 + rng.normal(0, 0.01, (200, 8))) for _ in range(100)]
+    assert np.mean([f.probability for f in found]) == pytest.approx(0.5, abs=0.07)
+    assert np.mean([f.loss for f in found]) < 0.05
+
+
+def test_strategies_that_are_all_the_same_are_neither_skill_nor_overfitting() -> None:
+    one = np.random.default_rng(0).normal(0, 0.01, (40, 1))
+    assert overfitting(np.repeat(one, 5, axis=1), blocks=4).probability == 0.5
+    assert overfitting(np.zeros((40, 3)), blocks=4).probability == 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "blocks"), [((40, 1), 4), ((40, 3), 5), ((7, 3), 4), ((40, 3), 0), ((40,), 4)]
+)
+def test_what_cannot_be_split_is_refused(shape: tuple[int, ...], blocks: int) -> None:
+    with pytest.raises(DataError, match="even number of blocks"):
+        overfitting(np.zeros(shape), blocks)
+
+
+def test_a_cross_validation_of_unknown_returns_is_refused() -> None:
+    with pytest.raises(DataError, match="finite"):
+        overfitting(np.full((40, 2), math.nan), 4)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3])
+def test_the_paired_interval_holds_the_true_difference_in_95_of_100_samples(rho: float) -> None:
+    rng = np.random.default_rng(6)
+    hits, samples, size = 0, 300, 120
+    for _ in range(samples):
+        market = autoregression(rng, size, 0.2) * 0.05  # moves both, and five times as much
+        a = market + 0.01 * autoregression(rng, size, rho) + 0.002
+        found = paired(a, market, per_year=252, draws=150)
+        hits += found.low <= 0.002 * 252 <= found.high
+    assert 0.92 <= hits / samples <= 0.985
+
+
+def test_what_moves_both_cancels_out() -> None:
+    rng = np.random.default_rng(0)
+    market = rng.normal(0, 0.02, 400)
+    found = paired(market + 0.001 + rng.normal(0, 1e-4, 400), market, 252)
+    assert found.difference == pytest.approx(0.252, abs=0.01)
+    assert found.excludes_zero
+    assert found.high - found.low < 0.01
+
+
+def test_the_interval_of_independent_returns_is_the_t_interval() -> None:
+    rng = np.random.default_rng(8)
+    a = rng.normal(0.001, 0.01, 5000)
+    found = paired(a, np.zeros(5000), 1, block=1.0)
+    half = 1.96 * a.std(ddof=1) / math.sqrt(5000)
+    assert found.low == pytest.approx(a.mean() - half, abs=0.05 * half)
+    assert found.high == pytest.approx(a.mean() + half, abs=0.05 * half)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1, 12))
+def test_the_comparison_is_symmetric_and_seeded(seed: int, block: float) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(0.001, 0.01, (2, 60))
+    there = paired(a, b, 252, block, draws=50, seed=seed)
+    back = paired(b, a, 252, block, draws=50, seed=seed)
+    assert (back.difference, back.low, back.high) == pytest.approx(
+        (-there.difference, -there.high, -there.low)
+    )
+    assert there == paired(a, b, 252, block, draws=50, seed=seed)
+    assert there.low <= there.difference <= there.high
+    assert there.excludes_zero == back.excludes_zero
+
+
+def test_a_series_beside_itself_shows_no_difference() -> None:
+    a = np.random.default_rng(0).normal(0, 0.01, 100)
+    found = paired(a, a, 252)
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+    assert not found.excludes_zero
+
+
+def test_too_few_steps_give_no_interval() -> None:
+    found = paired(np.array([0.01, 0.03]), np.zeros(2), 100)
+    assert found.difference == pytest.approx(2)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert not found.excludes_zero
+    assert math.isnan(paired(np.zeros(0), np.zeros(0), 100).difference)
+
+
+def test_series_that_are_no_pair_are_refused() -> None:
+    for a, b in ((np.zeros(3), np.zeros(4)), (np.array([math.nan]), np.zeros(1))):
+        with pytest.raises(DataError, match="same steps"):
+            paired(a, b, 252)
+
+
+def test_drawn_blocks_have_the_mean_length_asked_and_every_step_is_as_likely() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([resample(rng, 50, 5.0) for _ in range(4000)])
+    goes_on = (drawn[:, 1:] == (drawn[:, :-1] + 1) % 50).mean()
+    assert goes_on == pytest.approx(1 - 1 / 5 + 1 / 5 / 50, abs=0.005)
+    assert np.bincount(drawn.ravel()) == pytest.approx(4000, rel=0.1)
+
+
+def test_a_block_is_at_least_a_session() -> None:
+    assert block_length(1000) == pytest.approx(20)
+    assert block_length(1000, session=78) == 78
+
+
+def hours(days: int) -> list[dt.datetime]:
+    start = dt.datetime(2025, 6, 2, 14, tzinfo=dt.UTC)
+    return [start + dt.timedelta(days=d, hours=h) for d in range(days) for h in range(6)]
+
+
+def test_a_league_of_three() -> None:
+    rng = np.random.default_rng(0)
+    times = hours(60)
+    market = rng.normal(0.0, 0.002, 359)
+    curves = {
+        "market": np.cumprod(np.append(1e5, 1 + market)),
+        "better": np.cumprod(np.append(1e5, 1 + market + 0.0005 + rng.normal(0, 1e-4, 359))),
+        "cash": np.full(360, 1e5),
+    }
+    rows = {row.name: row for row in league(curves, times, "market")}
+    found = [row.total_return for row in league(curves, times, "market")]
+    assert found == sorted(found, reverse=True)
+    for name, row in rows.items():
+        alone = summarize(times, curves[name])
+        assert row.total_return == alone.total_return
+        assert row.max_drawdown == alone.max_drawdown
+        assert (row.sharpe, row.sharpe_error) == pytest.approx(
+            (alone.sharpe, alone.sharpe_error), nan_ok=True
+        )
+    assert rows["market"].against is None
+    better, cash = rows["better"].against, rows["cash"].against
+    assert better is not None and cash is not None
+    per_year = 359 / ((times[-1] - times[0]).total_seconds() / (365.25 * 86_400))
+    assert better.difference == pytest.approx(0.0005 * per_year, rel=0.05)
+    assert better.excludes_zero and not cash.excludes_zero
+    assert better.block == pytest.approx(2 * 359 ** (1 / 3))
+    assert cash == paired(returns(curves["cash"]), market_returns(curves), per_year, cash.block)
+
+
+def market_returns(curves: dict[str, Floats]) -> Floats:
+    return returns(curves["market"])
+
+
+def test_a_league_of_short_curves_has_blocks_of_a_session() -> None:
+    times = hours(6)
+    curves = {"a": np.linspace(1, 2, 36), "b": np.linspace(1, 3, 36)}
+    against = league(curves, times, "b")[1].against
+    assert against is not None
+    assert against.block == pytest.approx(2 * 35 ** (1 / 3))
+    one = league({n: e[:1] for n, e in curves.items()}, times[:1], "b")
+    assert all(math.isnan(row.sharpe) for row in one)
+
+
+def test_a_league_without_its_measure_or_of_unlike_curves_is_refused() -> None:
+    with pytest.raises(DataError, match="the curve 'SPY'"):
+        league({"a": np.ones(6)}, hours(1), "SPY")
+    with pytest.raises(DataError, match="a value of each curve"):
+        league({"a": np.ones(6), "b": np.ones(5)}, hours(1), "a")
