@@ -10,17 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from astra.errors import DataError
-from model.portfolio.kernel import (
-    Cone,
-    SolverError,
-    least_distance,
-    no_multipliers,
-    nonnegative,
-    sequential,
-)
+from model.portfolio.factored import Dense, Factored, Matrix, SolverError
+from model.portfolio.interior_point import interior_point
+from model.portfolio.kernel import Cone, Multipliers, active_set, no_multipliers
 from model.portfolio.limits import Limits, sector_codes, validate_weights
 from model.portfolio.problem import bound, prepare, residual
-from model.portfolio.sharpe import solve
+from model.portfolio.sharpe import ConeSolver, solve
 from model.portfolio.top_k import max_sharpe, minimum_variance
 
 Floats = NDArray[np.float64]
@@ -35,6 +30,16 @@ def market(n: int, seed: int, sectors: int = 5) -> tuple[Floats, Floats, list[st
     covariance = 1e-5 * (loadings @ loadings.T + np.diag(rng.uniform(0.4, 3.0, n)))
     mean = 3e-5 + 0.01 * np.sqrt(np.diag(covariance)) * rng.standard_normal(n)
     return mean, covariance, [f"sector {i}" for i in rng.integers(0, sectors, n)]
+
+
+def scaled(n: int, seed: int) -> tuple[Floats, Floats, Factored]:
+    """Means and covariance in a solver's units, and the same covariance as factors."""
+    rng = np.random.default_rng(seed)
+    loadings = rng.normal(0.0, 0.3, (n, 4))
+    loadings[:, 0] = rng.uniform(0.5, 1.5, n)
+    factors = Factored(rng.uniform(0.4, 3.0, n), loadings)
+    mean = 0.3 + rng.standard_normal(n)
+    return mean / mean.max(), factors.dense(), factors
 
 
 def test_two_assets_get_the_closed_form_tangency_weights() -> None:
@@ -57,23 +62,63 @@ def test_two_assets_get_the_closed_form_minimum_variance() -> None:
 @pytest.mark.parametrize("n", [3, 20, 120])
 def test_the_active_set_agrees_with_nnls_on_the_cholesky_factor(n: int) -> None:
     for seed in range(5):
-        mean, covariance, _ = market(n, seed)
-        mean, covariance = mean / mean.max(), covariance / covariance.trace() * n
+        mean, covariance, _ = scaled(n, seed)
         lower = np.linalg.cholesky(covariance)
         expected, _ = nnls(lower.T, np.linalg.solve(lower, mean))
-        assert nonnegative(covariance, mean) == pytest.approx(expected, abs=1e-9)
+        found, _ = active_set(Dense(covariance), mean, Cone(np.zeros(n, np.int64)))
+        assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_two_solvers_that_share_no_code_agree_under_caps() -> None:
+def dual_by_nnls(covariance: Floats, mean: Floats, cone: Cone) -> Floats:
+    """The same program under caps from its dual, min |L^-1 (m + A'lambda)|, lambda >= 0, S = LL'.
+
+    Lawson and Hanson (1974), ch. 23.4, problem LDP.
+    """
+    n = len(mean)
+    sectors = (cone.codes == np.arange(cone.sectors)[:, None]).astype(np.float64)
+    rows = np.vstack([np.eye(n) - cone.floor, cone.name_cap - np.eye(n), cone.sector_cap - sectors])
+    lower = np.linalg.cholesky(covariance)
+    normals, start = np.linalg.solve(lower, rows.T), np.linalg.solve(lower, mean)
+    prices, _ = nnls(normals, -start)
+    y: Floats = np.linalg.solve(lower.T, start + normals @ prices)
+    return y
+
+
+CONES = {
+    "loose": (0.4, 0.6, 0.0),
+    "usual": (0.12, 0.3, 0.0),
+    "narrow": (0.05, 0.25, 0.0),
+    "with a floor": (0.12, 0.3, 0.01),
+    "names pinned": (1 / 30, 1.0, 0.0),
+    "sectors pinned": (0.12, 0.2, 0.0),
+}
+
+
+@pytest.mark.parametrize("kind", CONES)
+@pytest.mark.parametrize("form", ["dense", "factored"])
+def test_three_solvers_that_share_no_code_agree_under_caps(kind: str, form: str) -> None:
     for seed in range(4):
-        mean, covariance, sectors = market(25, seed)
-        mean, covariance = mean / mean.max(), covariance / covariance.trace() * 25
-        cone = Cone(sector_codes(sectors), 0.12, 0.3)
-        exact, multipliers = least_distance(covariance, mean, cone)
-        other, _ = sequential(covariance, mean, cone)
-        assert cone.contains(exact)
-        assert min(multipliers.name.min(), multipliers.sector.min()) >= 0
-        assert exact / exact.sum() == pytest.approx(other / other.sum(), abs=2e-5)
+        mean, covariance, factors = scaled(30, seed)
+        cone = Cone(np.arange(30) % 5, *CONES[kind])
+        matrix: Matrix = Dense(covariance) if form == "dense" else factors
+        exact, multipliers = active_set(matrix, mean, cone)
+        assert cone.contains(exact, 1e-9)
+        slope = multipliers.tilt(mean, cone) - covariance @ exact
+        assert slope.max() < 1e-9
+        assert np.abs(slope[exact > 1e-12]).max() < 1e-9
+        prices = (multipliers.name, multipliers.sector, multipliers.floor)
+        assert min(p.min() for p in prices) >= 0
+        assert exact == pytest.approx(dual_by_nnls(covariance, mean, cone), abs=1e-8)
+        other, _ = interior_point(matrix, mean, cone)
+        assert exact == pytest.approx(other, abs=2e-5)
+        value = [float(0.5 * y @ covariance @ y - mean @ y) for y in (exact, other)]
+        assert value[0] == pytest.approx(value[1], abs=1e-8)
+
+
+def test_caps_that_cannot_hold_the_sum_are_a_solver_error() -> None:
+    mean, covariance, _ = scaled(30, 0)
+    with pytest.raises(SolverError, match=r"hold 60\.00% of it all"):
+        active_set(Dense(covariance), mean, Cone(np.arange(30), 0.02, 1.0))
 
 
 def test_no_random_portfolio_within_the_caps_beats_the_solution() -> None:
@@ -166,53 +211,190 @@ def test_duplicates_are_repaired_reported_and_share_one_weight() -> None:
     assert found.sharpe == pytest.approx(single.sharpe, rel=1e-6)
 
 
-BAD = {
-    "a NaN mean": (np.array([np.nan, 0.1]), np.eye(2)),
-    "an infinite variance": (np.array([0.1, 0.1]), np.diag([np.inf, 1.0])),
-    "a NaN covariance": (np.array([0.1, 0.1]), np.array([[1.0, np.nan], [np.nan, 1.0]])),
-    "an asymmetric matrix": (np.array([0.1, 0.1]), np.array([[1.0, 0.5], [0.2, 1.0]])),
-    "an indefinite matrix": (np.array([0.1, 0.1]), np.array([[1.0, 2.0], [2.0, 1.0]])),
-    "no variance": (np.array([0.1, 0.1]), np.diag([0.0, 1.0])),
-    "too many means": (np.array([0.1, 0.1, 0.1]), np.eye(2)),
+NAN = float("nan")
+SHAPES = {
+    "too many means": (np.full(3, 0.1), np.eye(2), ["a", "b"]),
+    "a covariance of others": (np.full(2, 0.1), np.eye(3), ["a", "b"]),
+    "factors of others": (np.full(2, 0.1), Factored(np.ones(3), np.ones((3, 1))), ["a", "b"]),
+    "no names": (np.empty(0), np.empty((0, 0)), []),
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_unusable_input_is_refused(case: str) -> None:
-    mean, covariance = BAD[case]
-    with pytest.raises(DataError):
-        max_sharpe(mean, covariance, ["a", "b"], FREE)
+@pytest.mark.parametrize("case", SHAPES)
+def test_wrong_shapes_are_refused(case: str) -> None:
+    with pytest.raises(DataError, match="needs at least one name, and as many means"):
+        max_sharpe(*SHAPES[case], FREE)
 
 
-def test_no_names_are_refused() -> None:
-    with pytest.raises(DataError, match="at least one name"):
-        max_sharpe(np.empty(0), np.empty((0, 0)), [], FREE)
+def test_a_diagonal_of_another_length_is_refused() -> None:
+    with pytest.raises(DataError, match="a diagonal of 2 variances"):
+        max_sharpe(np.ones(2), np.eye(2), ["a", "b"], FREE, np.ones(3))
 
 
-def _gives_up(covariance: Floats, mean: Floats, cone: Cone) -> tuple[Floats, object]:
+def _with(covariance: Floats, i: int, j: int, value: float) -> Floats:
+    changed = covariance.copy()
+    changed[i, j] = changed[j, i] = value
+    return changed
+
+
+ODD = {
+    "a NaN mean": (3, "1 without a finite mean"),
+    "an infinite mean": (3, "1 without a finite mean"),
+    "a NaN variance": (3, "1 without a finite covariance"),
+    "a row of NaN": (3, "1 without a finite covariance"),
+    "an infinite covariance": (1, "1 without a finite covariance"),
+    "no variance": (3, "1 without a variance above 0"),
+    "a negative variance": (3, "1 without a variance above 0"),
+    "a NaN own variance of factors": (3, "1 without a finite covariance"),
+}
+
+
+def odd(case: str, mean: Floats, covariance: Floats) -> tuple[Floats, Floats | Factored]:
+    """The market with one name, the fourth or for a single pair the second, unusable."""
+    mean = mean.copy()
+    if case == "a NaN mean":
+        mean[3] = NAN
+    elif case == "an infinite mean":
+        mean[3] = np.inf
+    elif case == "a NaN variance":
+        return mean, _with(covariance, 3, 3, NAN)
+    elif case == "a row of NaN":
+        covariance = covariance.copy()
+        covariance[3] = covariance[:, 3] = NAN
+    elif case == "an infinite covariance":
+        return mean, _with(covariance, 1, 3, np.inf)
+    elif case == "no variance":
+        covariance = covariance.copy()
+        covariance[3] = covariance[:, 3] = 0.0
+    elif case == "a negative variance":
+        return mean, _with(covariance, 3, 3, -1.0)
+    else:
+        own = covariance.diagonal() / 2
+        factored = Factored(own.copy(), np.sqrt(own)[:, None])
+        factored.diagonal[3] = NAN
+        return mean, factored
+    return mean, covariance
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_name_whose_numbers_cannot_be_used_is_left_out_and_the_rest_is_solved(case: str) -> None:
+    mean, covariance, _ = market(8, 3)
+    gone, said = ODD[case]
+    mean, given = odd(case, mean, covariance)
+    found = max_sharpe(mean, given, [""] * 8, FREE)
+    rest = np.setdiff1d(np.arange(8), [gone])
+    part = given.only(rest) if isinstance(given, Factored) else given[np.ix_(rest, rest)]
+    alone = max_sharpe(mean[rest], part, [""] * 7, FREE)
+    assert found.weights[gone] == 0.0
+    assert np.array_equal(found.weights[rest], alone.weights)
+    assert found.reason.endswith(f"names left out: {said}")
+    assert found.status == "optimal"
+
+
+NOTHING_LEFT = {
+    "all means NaN": (np.full(3, NAN), np.eye(3)),
+    "a covariance of NaN": (np.ones(3), np.full((3, 3), NAN)),
+    "no variance at all": (np.ones(3), np.zeros((3, 3))),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_LEFT)
+def test_nothing_usable_is_unsolved_with_no_weights(case: str) -> None:
+    found = max_sharpe(*NOTHING_LEFT[case], ["a", "b", "c"], Limits())
+    assert found.status == "unsolved"
+    assert found.method == "none"
+    assert not found.weights.any()
+    assert found.sharpe == 0.0
+    assert np.isnan([found.residual, found.bound_gap]).all()
+    assert found.reason.startswith("no name can be used; names left out: 3 without")
+
+
+def test_an_indefinite_covariance_is_clipped_and_called_a_fallback() -> None:
+    found = max_sharpe(np.array([0.1, 0.2]), np.array([[1.0, 2.0], [2.0, 1.0]]), ["a", "b"], FREE)
+    assert found.status == "fallback"
+    assert "covariance was indefinite (an eigenvalue of -1 beside 3): clipped" in found.reason
+    assert found.weights.sum() == pytest.approx(1.0)
+
+
+def test_an_asymmetric_covariance_is_averaged_and_called_a_fallback() -> None:
+    mean, covariance, _ = market(5, 1)
+    skewed = covariance.copy()
+    skewed[0, 1], skewed[1, 0] = covariance[0, 1] * 1.5, covariance[0, 1] * 0.5
+    found = max_sharpe(mean, skewed, [""] * 5, FREE)
+    expected = max_sharpe(mean, covariance, [""] * 5, FREE)
+    assert found.weights == pytest.approx(expected.weights, abs=1e-10)
+    assert (found.status, expected.status) == ("fallback", "optimal")
+    assert "not symmetric" in found.reason
+
+
+def test_factors_without_own_variances_are_repaired_and_said() -> None:
+    loadings = np.random.default_rng(0).normal(1.0, 0.5, (6, 2))
+    found = max_sharpe(np.arange(1.0, 7.0), Factored(np.zeros(6), loadings), [""] * 6, FREE)
+    assert "covariance was singular: 6 own variances raised" in found.reason
+    assert found.weights.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e-24, 1e-12, 1e12, 1e150, 1e290])
+def test_neither_tiny_nor_huge_numbers_change_the_answer(scale: float) -> None:
+    mean, covariance, sectors = market(40, 3)
+    expected = max_sharpe(mean, covariance, sectors, Limits())
+    found = max_sharpe(mean * scale, covariance * scale, sectors, Limits())
+    assert found.weights == pytest.approx(expected.weights, abs=1e-10)
+    assert found.sharpe == pytest.approx(expected.sharpe * np.sqrt(scale), rel=1e-9)
+    assert found.status == "optimal"
+
+
+def test_factors_and_the_matrix_they_stand_for_give_the_same_weights() -> None:
+    mean, covariance, factors = scaled(120, 2)
+    sectors = [f"s{i % 7}" for i in range(120)]
+    for limits in (FREE, Limits(k=120), Limits()):
+        dense = max_sharpe(mean, covariance, sectors, limits, factors.diagonal)
+        found = max_sharpe(mean, factors, sectors, limits)
+        assert found.weights == pytest.approx(dense.weights, abs=1e-9)
+        assert found.sharpe == pytest.approx(dense.sharpe, rel=1e-10)
+        assert (found.status, dense.status) == ("optimal", "optimal")
+
+
+def _gives_up(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipliers]:
     raise SolverError("asked to")
 
 
-def _wrong(covariance: Floats, mean: Floats, cone: Cone) -> tuple[Floats, object]:
+def _wrong(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipliers]:
     return np.ones(len(mean)), no_multipliers(cone)
 
 
-@pytest.mark.parametrize("first", [_gives_up, _wrong])
-def test_a_failing_or_wrong_solver_is_caught_and_the_next_one_asked(first: object) -> None:
+@pytest.mark.parametrize(
+    ("first", "why"), [(_gives_up, "gave up: asked to"), (_wrong, "of the bound only")]
+)
+def test_a_failing_or_wrong_solver_is_caught_and_the_next_one_asked(
+    first: ConeSolver, why: str
+) -> None:
     mean, covariance, sectors = market(25, 6)
     expected = max_sharpe(mean, covariance, sectors, Limits(k=25))
-    solvers = (("first", first), ("SLSQP", sequential))
-    found = max_sharpe(mean, covariance, sectors, Limits(k=25), solvers=solvers)  # type: ignore[arg-type]
-    assert found.method == "SLSQP"
+    solvers = (("first", first), ("Clarabel", interior_point))
+    found = max_sharpe(mean, covariance, sectors, Limits(k=25), solvers=solvers)
+    assert found.method == "Clarabel"
     assert found.status == "fallback"
-    assert found.sharpe == pytest.approx(expected.sharpe, rel=1e-6)
-    assert found.bound_gap > expected.bound_gap
+    assert why in found.reason
+    assert found.weights == pytest.approx(expected.weights, abs=1e-5)
+    assert found.bound_gap < 1e-6
 
 
-def test_without_any_working_solver_there_is_an_error_not_garbage() -> None:
+def test_without_any_working_solver_there_are_no_weights_and_a_reason() -> None:
     mean, covariance, sectors = market(25, 6)
-    with pytest.raises(DataError, match="no solver could handle"):
-        max_sharpe(mean, covariance, sectors, Limits(), solvers=(("only", _gives_up),))  # type: ignore[arg-type]
+    found = max_sharpe(mean, covariance, sectors, Limits(), solvers=(("only", _gives_up),))
+    assert found.status == "unsolved"
+    assert found.reason.startswith("no solver could handle")
+    assert not found.weights.any()
+
+
+def test_the_second_solver_does_not_take_the_numbers_of_an_indefinite_matrix_for_an_answer() -> (
+    None
+):
+    with pytest.raises(SolverError, match="Clarabel ended with"):
+        interior_point(
+            Dense(np.array([[1.0, -2.0], [-2.0, 1.0]])), np.ones(2), Cone(np.zeros(2, np.int64))
+        )
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from model.panel import Floats
-from model.portfolio.kernel import SolverError
-from model.portfolio.problem import Point, Problem, bound
+from model.portfolio.factored import Dense, SolverError
+from model.portfolio.problem import Point, Problem, bound, spares
 from model.portfolio.sharpe import SOLVERS, solve_with
 
 ROUNDS = 4
@@ -24,9 +24,7 @@ def tighter_bound(problem: Problem, point: Point, k: int) -> float:
     z for given y has a closed form. Each point visited gives a valid bound; the least is returned.
     """
     best = bound(problem, point, k)
-    diagonal = _idiosyncratic(problem.covariance)
-    if not (diagonal > 0).all():
-        return best  # singular to rounding: nothing can be taken off
+    diagonal = _idiosyncratic(problem)
     wider = replace(problem, diagonal=diagonal)
     best = min(best, bound(wider, point, k))
     for _ in range(ROUNDS):
@@ -34,7 +32,7 @@ def tighter_bound(problem: Problem, point: Point, k: int) -> float:
         part = wider.only(names)
         shares = _shares(np.sqrt(part.diagonal) * point.y[names], k)
         penalty = part.diagonal * (1.0 / shares - 1.0)
-        relaxed = replace(part, covariance=part.covariance + np.diag(penalty))
+        relaxed = replace(part, matrix=part.matrix.plus(penalty))
         try:
             point = solve_with(relaxed, *SOLVERS[0]).inside(wider, names)
         except SolverError:
@@ -43,11 +41,15 @@ def tighter_bound(problem: Problem, point: Point, k: int) -> float:
     return best
 
 
-def _idiosyncratic(covariance: Floats) -> Floats:
+def _idiosyncratic(problem: Problem) -> Floats:
     """d with S - diag(d) PSD: each name's variance given all others, scaled down until it is so."""
+    if not isinstance(problem.matrix, Dense):
+        return problem.diagonal
+    covariance = problem.matrix.values
     own = 1.0 / np.linalg.inv(covariance).diagonal()
     scaled = covariance / np.sqrt(np.outer(own, own))
-    return np.asarray(own * (0.999 * float(np.linalg.eigvalsh(scaled)[0])), np.float64)
+    d = np.asarray(own * (0.999 * float(np.linalg.eigvalsh(scaled)[0])), np.float64)
+    return d if (d > 0).all() and spares(problem.matrix, d) else problem.diagonal
 
 
 def _shares(size: Floats, k: int) -> Floats:

@@ -56,6 +56,11 @@ class Limits:
     def investable(self) -> float:
         return 1.0 - self.cash_floor
 
+    @property
+    def most_names(self) -> int:
+        """How many names may be held: k, or as many as can have their least weight."""
+        return self.k if not self.min_weight else min(self.k, _fit(self.investable, self))
+
 
 def sector_codes(sectors: Sequence[str]) -> Indices:
     """Sectors as integers 0.., shape (n,). A name without a sector ("") is a sector of its own."""
@@ -82,7 +87,7 @@ def capacity(codes: Indices, limits: Limits) -> float:
 
 def best_capacity(codes: Indices, limits: Limits) -> float:
     """The largest total weight that k of these names may have together."""
-    largest = np.sort(room(codes, limits))[::-1][: limits.k]
+    largest = np.sort(room(codes, limits))[::-1][: limits.most_names]
     return min(limits.investable, float(largest.sum()))
 
 
@@ -171,6 +176,9 @@ def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
         (found.sum() > limits.investable + ROUNDING,
          f"at most {limits.investable} in all, found {found.sum():.6f}"),
         ((found > 0).sum() > limits.k, f"on {limits.k} names at most, found {(found > 0).sum()}"),
+        (bool(((found > ROUNDING) & (found < limits.min_weight - ROUNDING)).any()),
+         f"0 or at least {limits.min_weight} a name, "
+         f"found {found[found > ROUNDING].min(initial=1.0):.6f}"),
     )  # fmt: skip
     for broken, wanted in breaches:
         if broken:
@@ -179,7 +187,14 @@ def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
 
 
 def _sector_room(names: int, limits: Limits) -> float:
+    if limits.min_weight:
+        names = min(names, _fit(limits.max_sector_weight, limits))
     return min(limits.max_sector_weight, names * limits.max_weight)
+
+
+def _fit(weight: float, limits: Limits) -> int:
+    """How many names of the least weight fit into this."""
+    return int(weight / limits.min_weight + ROUNDING)
 
 
 def _gain(names: int, limits: Limits) -> float:

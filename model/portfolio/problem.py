@@ -1,6 +1,7 @@
 """A max-Sharpe problem, checked and rescaled, and what is proven about a point of it.
 
-The bound comes from weak duality and holds whatever a solver did: it is the judge of all of them.
+Numbers that cannot be used never raise: their names are left out, and said to be. The bound comes
+from weak duality and holds whatever a solver did: it is the judge of all of them.
 """
 
 from __future__ import annotations
@@ -11,101 +12,164 @@ import numpy as np
 
 from astra.errors import DataError
 from model.panel import Floats
+from model.portfolio.factored import Dense, Factored, Matrix, SolverError, solver
 from model.portfolio.kernel import Cone, Multipliers, no_multipliers
 from model.portfolio.limits import Indices, Limits, trim
 
-SLACK = 1e-10  # keeps a cone whose caps add up to exactly the invested sum from being empty
 JITTER = 1e-7  # of each name's variance, added to a singular matrix
 INDEFINITE = 1e-6  # of the largest eigenvalue: a more negative one is an error, not rounding
+NO_VARIANCE = 1e-16  # of the largest variance: less is none
+SPARE = 1e-6  # of each name's variance: what a matrix can nearly always spare
+DUST = 1e-8  # of the sum: less is not held
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A checked problem in units where the largest mean and the mean variance are 1.
 
-    `covariance` - diag(`diagonal`) is positive semidefinite; `invested` is the sum of weights.
+    `matrix` - diag(`diagonal`) is positive semidefinite; `invested` is the sum of weights; `unit`
+    times a ratio here is a Sharpe ratio. `distorted`: the matrix had to be changed by more than
+    rounding.
     """
 
     mean: Floats
-    covariance: Floats
+    matrix: Matrix
     diagonal: Floats
     cone: Cone
     limits: Limits
     invested: float
+    unit: float = 1.0
     repair: str = ""
+    distorted: bool = False
 
     def only(self, names: Indices) -> Problem:
         return replace(
             self,
             mean=self.mean[names],
-            covariance=self.covariance[np.ix_(names, names)],
+            matrix=self.matrix.only(names),
             diagonal=self.diagonal[names],
             cone=self.cone.only(names),
         )
 
+    def level(self) -> Problem:
+        """One mean for all names: its best ratio is the least variance."""
+        return replace(self, mean=np.ones(len(self.mean)))
+
     def ratio(self, y: Floats) -> float:
         """m'y / sqrt(y'Sy), 0 for y = 0."""
-        variance = float(y @ self.covariance @ y)
+        variance = float(y @ self.matrix.times(y))
         return float(self.mean @ y) / variance**0.5 if variance > 0 else 0.0
 
     def weights(self, y: Floats) -> Floats:
-        """y scaled to the invested sum, rounding beyond a cap cut off."""
-        return trim(y * (self.invested / float(y.sum())), self.cone.codes, self.limits)
+        """y scaled to the invested sum, dust and rounding beyond a cap cut off."""
+        kept = np.where(y > DUST * float(y.sum()), y, 0.0)
+        return trim(kept * (self.invested / float(kept.sum())), self.cone.codes, self.limits)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A direction y, the caps' multipliers and the solver it is from."""
+    """A direction y, the multipliers of the limits, the solver it is from and why not the first."""
 
     y: Floats
     multipliers: Multipliers
     method: str
+    fallback: str = ""
 
     def inside(self, problem: Problem, names: Indices) -> Point:
         """This point of `problem.only(names)` as a point of `problem`."""
-        y, caps = np.zeros(len(problem.mean)), no_multipliers(problem.cone)
-        y[names], caps.name[names] = self.y, self.multipliers.name
-        caps.sector[: len(self.multipliers.sector)] = self.multipliers.sector
-        return Point(y, caps, self.method)
+        y, prices = np.zeros(len(problem.mean)), no_multipliers(problem.cone)
+        y[names], prices.name[names] = self.y, self.multipliers.name
+        prices.floor[names] = self.multipliers.floor
+        prices.sector[: len(self.multipliers.sector)] = self.multipliers.sector
+        return Point(y, prices, self.method, self.fallback)
+
+
+def usable(mean: Floats, covariance: Floats | Factored, n: int) -> tuple[Indices, str]:
+    """Names whose numbers can be used, and what is to be said about the others.
+
+    Of a covariance with a NaN between two names the one with more of them goes first.
+
+    Raises:
+        DataError: the shapes are not those of n names.
+    """
+    known = np.isfinite(mean)
+    if isinstance(covariance, Factored):
+        shaped = covariance.diagonal.shape == (n,) and covariance.loadings.shape[:1] == (n,)
+        found: object = (covariance.diagonal.shape, covariance.loadings.shape)
+    else:
+        shaped, found = covariance.shape == (n, n), covariance.shape
+    if mean.shape != (n,) or not shaped or not n:
+        raise DataError(
+            f"an optimisation needs at least one name, and as many means and rows of a covariance "
+            f"as sectors, here {n}, found {mean.shape} and {found}"
+        )
+    with np.errstate(all="ignore"):
+        if isinstance(covariance, Factored):
+            finite = np.isfinite(covariance.loadings).all(axis=1)
+            variances = covariance.variances
+        else:
+            finite = _finite_rows(covariance, known)
+            variances = covariance.diagonal()
+    finite &= np.isfinite(variances)
+    good = known & finite
+    largest = float(variances[good].max(initial=0.0))
+    moving = np.where(finite, variances, 0.0) > NO_VARIANCE * largest
+    parts = [
+        f"{count} without {what}"
+        for count, what in (
+            (int((~known).sum()), "a finite mean"),
+            (int((known & ~finite).sum()), "a finite covariance"),
+            (int((good & ~moving).sum()), "a variance above 0"),
+        )
+        if count
+    ]
+    said = f"names left out: {', '.join(parts)}" if parts else ""
+    return np.flatnonzero(good & moving), said
 
 
 def prepare(
     mean: Floats,
-    covariance: Floats,
+    covariance: Floats | Factored,
     codes: Indices,
     limits: Limits,
     invested: float,
     diagonal: Floats | None = None,
 ) -> Problem:
-    """Check and rescale.
+    """Rescale, and make positive definite what is not.
 
     Args:
-        mean: excess return over the horizon, shape (n,).
-        covariance: over the same horizon, shape (n, n).
+        mean: excess return over the horizon, shape (n,), finite.
+        covariance: over the same horizon, shape (n, n) or factored; finite, variances above 0.
         diagonal: known idiosyncratic variances d with S - diag(d) PSD, such as a shrinkage
-            estimator leaves; found from the smallest eigenvalue if absent or not so.
+            estimator leaves; found if absent or not so.
 
     Raises:
-        DataError: NaN, wrong shapes, an asymmetric or indefinite matrix, a variance of 0.
+        SolverError: nothing makes this matrix usable.
     """
-    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
-    _check(mean, covariance, len(codes))
-    unit = float(covariance.trace()) / len(codes)
-    scale = float(mean.max()) if mean.max() > 0 else 1.0
-    scaled = 0.5 * (covariance + covariance.T) / unit
-    safe, found, repair = _positive_definite(scaled, None if diagonal is None else diagonal / unit)
+    above = float(mean.max())
+    scale = above if above > 0 else float(np.abs(mean).max()) or 1.0
+    variances = (
+        covariance.variances if isinstance(covariance, Factored) else np.diagonal(covariance)
+    )
+    unit = float((variances / len(codes)).sum())
+    if isinstance(covariance, Factored):
+        matrix, found, repair, distorted = _definite_factors(covariance, unit)
+    else:
+        known = None if diagonal is None else np.asarray(diagonal, np.float64) / unit
+        matrix, found, repair, distorted = _definite(covariance / unit, known)
     cone = Cone(
         codes,
-        min(1.0, limits.max_weight / invested * (1 + SLACK)),
-        min(1.0, limits.max_sector_weight / invested * (1 + SLACK)),
+        min(1.0, limits.max_weight / invested),
+        min(1.0, limits.max_sector_weight / invested),
     )
-    return Problem(mean / scale, safe, found, cone, limits, invested, repair)
+    ratio = scale / unit**0.5
+    return Problem(mean / scale, matrix, found, cone, limits, invested, ratio, repair, distorted)
 
 
 def gain_per_weight(problem: Problem, point: Point) -> Floats:
     """Slope of the Lagrangian in each name, shape (n,): at the optimum 0 if held, else <= 0."""
     slope: Floats = point.multipliers.tilt(problem.mean, problem.cone)
-    return slope - problem.covariance @ point.y
+    return slope - problem.matrix.times(point.y)
 
 
 def bound(problem: Problem, point: Point, k: int) -> float:
@@ -115,7 +179,7 @@ def bound(problem: Problem, point: Point, k: int) -> float:
     SR_k^2 <= x'Rx + sum of the k largest max(0, (m + A'lambda - Rx)_i)^2 / d_i.
     """
     tilted = point.multipliers.tilt(problem.mean, problem.cone)
-    pull = problem.covariance @ point.y - problem.diagonal * point.y
+    pull = problem.matrix.times(point.y) - problem.diagonal * point.y
     worth = np.maximum(tilted - pull, 0.0) ** 2 / problem.diagonal
     best = np.partition(worth, len(worth) - k)[-k:] if k < len(worth) else worth
     return float(np.sqrt(max(0.0, float(point.y @ pull)) + best.sum()))
@@ -129,43 +193,85 @@ def residual(problem: Problem, point: Point) -> float:
     return max(0.0, bound(problem, point, len(point.y)) / achieved - 1.0)
 
 
-def _check(mean: Floats, covariance: Floats, n: int) -> None:
-    shaped = mean.shape == (n,) and covariance.shape == (n, n) and n > 0
-    finite = shaped and bool(np.isfinite(covariance).all())
-    checks = (
-        (shaped, f"{n} means and an {n} x {n} covariance, found {mean.shape}, {covariance.shape}"),
-        (bool(np.isfinite(mean).all()), f"finite means, {int((~np.isfinite(mean)).sum())} are not"),
-        (finite, "a finite covariance, found NaN or infinity in it"),
-        (finite and bool((covariance.diagonal() > 0).all()), "variances above 0, found others"),
-        (finite and bool(np.allclose(covariance, covariance.T, 1e-8, 1e-8 * covariance.max())),
-         "a symmetric covariance, found one that is not"),
-    )  # fmt: skip
-    for holds, wanted in checks:
-        if not holds:
-            raise DataError(f"an optimisation needs {wanted}")
+def spares(matrix: Matrix, diagonal: Floats) -> bool:
+    """Whether S - diag(`diagonal`) is positive definite."""
+    if isinstance(matrix, Factored):
+        return bool((matrix.diagonal >= diagonal).all())
+    try:
+        solver(matrix.plus(-diagonal).values)
+    except SolverError:
+        return False
+    return True
 
 
-def _positive_definite(covariance: Floats, diagonal: Floats | None) -> tuple[Floats, Floats, str]:
-    """The matrix, a diagonal d > 0 with S - diag(d) PSD, and what had to be repaired."""
-    n = len(covariance)
-    if diagonal is not None and diagonal.shape == (n,) and bool((diagonal > 0).all()):
-        part = 0.999 * diagonal
-        try:
-            np.linalg.cholesky(covariance - np.diag(part))
-        except np.linalg.LinAlgError:
-            pass  # not such a diagonal: find one
-        else:
-            return covariance, part, ""
-    own = covariance.diagonal()
-    values = np.linalg.eigvalsh(covariance / np.sqrt(np.outer(own, own)))
+def _finite_rows(covariance: Floats, known: np.ndarray) -> np.ndarray:
+    """Names left when those with the most unknown covariances have gone, one after the other."""
+    bad = ~np.isfinite(covariance)
+    left = np.ones(len(bad), np.bool_)
+    if not bad.any():
+        return left
+    left &= ~bad.diagonal()
+    bad |= bad.T
+    while True:
+        inside = left & known
+        counts = np.where(inside, bad[:, inside].sum(axis=1), 0)
+        worst = int(np.argmax(counts))
+        if not counts[worst]:
+            return left
+        left[worst] = False
+
+
+def _definite(covariance: Floats, known: Floats | None) -> tuple[Matrix, Floats, str, bool]:
+    """The matrix, a diagonal d > 0 with S - diag(d) PSD, what was repaired, whether that changed
+    more than rounding."""
+    repair, distorted = "", False
+    if not np.array_equal(covariance, covariance.T):
+        gap = float(np.abs(covariance - covariance.T).max())
+        covariance = 0.5 * (covariance + covariance.T)
+        if gap > 1e-8 * float(covariance.diagonal().max()):
+            repair, distorted = "covariance was not symmetric: the mean of both halves taken", True
+    matrix, own = Dense(covariance), covariance.diagonal()
+    if known is not None and known.shape == own.shape and bool((known > 0).all()):
+        part = 0.999 * known
+        if spares(matrix, part):
+            return matrix, part, repair, distorted
+    if spares(matrix, SPARE * own):
+        return matrix, 0.999 * SPARE * own, repair, distorted
+    try:
+        return _repaired(covariance, own, repair, distorted)
+    except np.linalg.LinAlgError as error:
+        raise SolverError(f"the eigenvalues of the covariance were not found: {error}") from error
+
+
+def _repaired(
+    covariance: Floats, own: Floats, repair: str, distorted: bool
+) -> tuple[Matrix, Floats, str, bool]:
+    deviation = np.sqrt(own)
+    values, vectors = np.linalg.eigh(covariance / deviation / deviation[:, None])
     low, high = float(values[0]), float(values[-1])
-    if low < -INDEFINITE * high:
-        raise DataError(
-            f"a positive semidefinite covariance is required, found an eigenvalue of {low:.3g} "
-            f"beside {high:.3g} in its correlations: estimate it from aligned returns"
-        )
     if low > 0.01 * JITTER:
-        return covariance, 0.99 * low * own, ""
+        return Dense(covariance), 0.99 * low * own, repair, distorted
+    if low < -INDEFINITE * high:
+        clipped = (vectors * np.maximum(values, JITTER)) @ vectors.T
+        length = np.sqrt(clipped.diagonal()) / deviation
+        fixed = 0.5 * (clipped + clipped.T) / np.outer(length, length)
+        said = f"covariance was indefinite (an eigenvalue of {low:.2g} beside {high:.2g}): clipped"
+        spare = 0.9 * JITTER / clipped.diagonal() * own
+        return Dense(fixed), spare, "; ".join(filter(None, (repair, said))), True
     jitter = max(0.0, -low) + JITTER
-    repair = f"covariance was singular: {jitter:.1e} of each variance added to it"
-    return covariance + np.diag(jitter * own), 0.9 * (jitter + min(low, 0.0)) * own, repair
+    said = f"covariance was singular: {jitter:.1e} of each variance added to it"
+    spare = 0.9 * (jitter + min(low, 0.0)) * own
+    fixed = Dense(covariance).plus(jitter * own)
+    return fixed, spare, "; ".join(filter(None, (repair, said))), distorted
+
+
+def _definite_factors(covariance: Factored, unit: float) -> tuple[Matrix, Floats, str, bool]:
+    diagonal, loadings = covariance.diagonal / unit, covariance.loadings / unit**0.5
+    variances = diagonal + np.einsum("ij,ij->i", loadings, loadings)
+    least = JITTER * variances
+    if (diagonal >= least).all():
+        return Factored(diagonal, loadings), diagonal, "", False
+    distorted = bool((diagonal < -INDEFINITE * variances).any())
+    raised = np.maximum(diagonal, least)
+    said = f"covariance was singular: {int((diagonal < least).sum())} own variances raised"
+    return Factored(raised, loadings), raised, said, distorted

@@ -15,6 +15,7 @@ import numpy as np
 from astra.errors import DataError
 from model.panel import Floats
 from model.portfolio.certificate import tighter_bound
+from model.portfolio.factored import Factored, SolverError
 from model.portfolio.limits import (
     ROUNDING,
     Indices,
@@ -24,87 +25,147 @@ from model.portfolio.limits import (
     pick,
     sector_codes,
 )
-from model.portfolio.problem import Point, Problem, bound, gain_per_weight, prepare, residual
-from model.portfolio.sharpe import SOLVERS, TOLERANCE, ConeSolver, Solution, Status, solve
+from model.portfolio.problem import (
+    Point,
+    Problem,
+    bound,
+    gain_per_weight,
+    prepare,
+    residual,
+    usable,
+)
+from model.portfolio.sharpe import (
+    SOLVERS,
+    TOLERANCE,
+    ConeSolver,
+    Solution,
+    Status,
+    solve,
+    solve_with,
+)
 
 WIDE = 1e-3  # a gap above this is worth a closer look at the bound
 GOOD_ENOUGH = 1e-5  # a gap below this is not worth an exchange
 ROUNDS, LEAVERS, JOINERS = 6, 3, 4
+Solvers = Sequence[tuple[str, ConeSolver]]
 
 
 def max_sharpe(
     mean: Floats,
-    covariance: Floats,
+    covariance: Floats | Factored,
     sectors: Sequence[str],
     limits: Limits,
     diagonal: Floats | None = None,
-    solvers: Sequence[tuple[str, ConeSolver]] = SOLVERS,
+    solvers: Solvers = SOLVERS,
 ) -> Solution:
     """At most k names with the highest Sharpe ratio among those that invest all the caps allow.
 
     If no such portfolio earns more than cash, it is the one of least variance, with that reason.
+    Names whose numbers can't be used have weight 0, and the reason says so.
 
     Args:
         mean: excess of cash over the horizon, shape (n,).
-        covariance: over the same horizon, shape (n, n).
+        covariance: over the same horizon, shape (n, n), or of few factors.
         sectors: n names; "" belongs to none.
-        diagonal: see `problem.prepare`.
+        diagonal: shape (n,), see `problem.prepare`.
 
     Raises:
-        DataError: what was passed cannot be used; see `problem.prepare`.
+        DataError: the shapes do not fit each other. Numbers never raise.
     """
-    codes = sector_codes(sectors)
-    if not len(codes):
-        raise DataError("an optimisation needs at least one name, found none")
-    invested = best_capacity(codes, limits)
-    problem = prepare(mean, covariance, codes, limits, invested, diagonal)
-    point = solve(problem, solvers)
-    proof = _certified(problem, point, solvers) if point else None
-    if proof is None:
-        floor = minimum_variance(covariance, sectors, limits, diagonal, solvers)
-        proof = replace(floor, reason=f"no portfolio earns more than cash, so {floor.reason}")
-    return _with_sharpe(proof, np.asarray(mean), np.asarray(covariance))
+    return _solution(np.asarray(mean, np.float64), covariance, sectors, limits, diagonal, solvers)
 
 
 def minimum_variance(
-    covariance: Floats,
+    covariance: Floats | Factored,
     sectors: Sequence[str],
     limits: Limits,
     diagonal: Floats | None = None,
-    solvers: Sequence[tuple[str, ConeSolver]] = SOLVERS,
+    solvers: Solvers = SOLVERS,
 ) -> Solution:
     """The same with one mean for all: the least variance among those that invest all they may.
 
     Its `sharpe` is 0: no return was claimed.
     """
-    found = max_sharpe(np.ones(len(sectors)), covariance, sectors, limits, diagonal, solvers)
+    found = _solution(np.ones(len(sectors)), covariance, sectors, limits, diagonal, solvers)
     return replace(found, sharpe=0.0, reason=f"least variance: {found.reason}")
 
 
-def _with_sharpe(proof: Solution, mean: Floats, covariance: Floats) -> Solution:
-    weights = proof.weights
-    return replace(
-        proof, sharpe=float(mean @ weights) / float(weights @ covariance @ weights) ** 0.5
-    )
+def _solution(
+    mean: Floats,
+    covariance: Floats | Factored,
+    sectors: Sequence[str],
+    limits: Limits,
+    diagonal: Floats | None,
+    solvers: Solvers,
+) -> Solution:
+    if not isinstance(covariance, Factored):
+        covariance = np.asarray(covariance, np.float64)
+    n, codes = len(sectors), sector_codes(sectors)
+    names, left_out = usable(mean, covariance, n)
+    if diagonal is not None and np.shape(diagonal) != (n,):
+        raise DataError(f"a diagonal of {n} variances is required, found {np.shape(diagonal)}")
+    if not len(names):
+        return _unsolved(n, f"no name can be used; {left_out}")
+    if len(names) < n:
+        mean, codes = mean[names], codes[names]
+        diagonal = None if diagonal is None else diagonal[names]
+        if isinstance(covariance, Factored):
+            covariance = covariance.only(names)
+        else:
+            covariance = covariance[np.ix_(names, names)]
+    invested = best_capacity(codes, limits)
+    try:
+        with np.errstate(all="ignore"):
+            problem = prepare(mean, covariance, codes, limits, invested, diagonal)
+            found = _best(problem, solvers)
+    except (SolverError, np.linalg.LinAlgError) as error:
+        return _unsolved(n, "; ".join(filter(None, (str(error), left_out))))
+    weights = np.zeros(n)
+    weights[names] = found.weights
+    return replace(found, weights=weights, reason="; ".join(filter(None, (found.reason, left_out))))
 
 
-def _certified(
-    problem: Problem, point: Point, solvers: Sequence[tuple[str, ConeSolver]]
-) -> Solution | None:
+def _unsolved(n: int, reason: str) -> Solution:
+    return Solution(np.zeros(n), "unsolved", "none", reason, 0.0, float("nan"), float("nan"))
+
+
+def _best(problem: Problem, solvers: Solvers) -> Solution:
+    """The certified portfolio, or the one of least variance if none earns more than cash."""
+    point = solve(problem, solvers)
+    found = _certified(problem, point, solvers) if point else None
+    if found is None:
+        level = problem.level()
+        point = solve(level, solvers)
+        found = _certified(level, point, solvers) if point else None
+        if found is None:
+            raise SolverError("no portfolio within the caps was found: check the limits")
+        reason = f"no portfolio earns more than cash, so least variance: {found.reason}"
+        found = replace(found, reason=reason)
+    return replace(found, sharpe=problem.unit * problem.ratio(found.weights))
+
+
+def _certified(problem: Problem, point: Point, solvers: Solvers) -> Solution | None:
     """From the solution without a limit on the names to k of them; None if those earn nothing."""
-    k = min(problem.limits.k, len(problem.mean))
+    n = len(problem.mean)
+    k = min(problem.limits.most_names, n)
     ceiling = bound(problem, point, k)
-    names = _keep(problem, point, k)
-    best = _exchange(problem, _on(problem, names, solvers), names, ceiling, solvers)
+    best = point
+    if (point.y > 0).sum() > k:
+        names = _keep(problem, point, k)
+        best, names = _exchange(problem, names, ceiling, solvers)
+    if problem.limits.min_weight:
+        best = _with_least_weights(problem, best, k, solvers)
     achieved = problem.ratio(best.y)
     if achieved <= 0:
         return None
-    if len(best.y) > k and ceiling > achieved * (1 + WIDE):
+    if n > k and ceiling > achieved * (1 + WIDE):
         ceiling = min(ceiling, tighter_bound(problem, point, k))
     left, gap = residual(problem, point), max(0.0, ceiling / achieved - 1.0)
-    status: Status = "optimal" if left <= TOLERANCE else "fallback"
-    weights, reason = problem.weights(best.y), _reason(problem, best, gap)
-    return Solution(weights, status, best.method, reason, 0.0, left, gap)
+    failed = best.fallback or point.fallback
+    exact = left <= TOLERANCE and not failed and not problem.distorted
+    status: Status = "optimal" if exact else "fallback"
+    reason = _reason(problem, best, gap, failed)
+    return Solution(problem.weights(best.y), status, best.method, reason, 0.0, left, gap)
 
 
 def _keep(problem: Problem, point: Point, k: int) -> Indices:
@@ -113,30 +174,23 @@ def _keep(problem: Problem, point: Point, k: int) -> Indices:
     return pick(order, problem.cone.codes, problem.limits, k, problem.invested)
 
 
-def _on(problem: Problem, names: Indices, solvers: Sequence[tuple[str, ConeSolver]]) -> Point:
+def _on(problem: Problem, names: Indices, solvers: Solvers) -> Point:
     """The best portfolio of these names alone, as a point of the whole problem.
 
     If these names can't earn more than cash it is the one of least variance, of ratio <= 0.
     """
     part = problem.only(names)
-    point = solve(part, solvers) or solve(_level(part), solvers)
+    point = solve(part, solvers) or solve(part.level(), solvers)
     if point is None:
-        raise DataError("no portfolio within the caps was found: check the limits")
+        raise SolverError("no portfolio within the caps was found: check the limits")
     return point.inside(problem, names)
 
 
-def _level(problem: Problem) -> Problem:
-    return replace(problem, mean=np.ones(len(problem.mean)))
-
-
 def _exchange(
-    problem: Problem,
-    best: Point,
-    names: Indices,
-    ceiling: float,
-    solvers: Sequence[tuple[str, ConeSolver]],
-) -> Point:
+    problem: Problem, names: Indices, ceiling: float, solvers: Solvers
+) -> tuple[Point, Indices]:
     """Swap one of the smallest holdings for one of the best names outside while that pays."""
+    best = _on(problem, names, solvers)
     for _ in range(ROUNDS):
         if problem.ratio(best.y) * (1 + GOOD_ENOUGH) >= ceiling:
             break
@@ -145,23 +199,64 @@ def _exchange(
         joiners = [j for j in np.argsort(-slope, kind="stable")[:JOINERS] if slope[j] > 0]
         leavers = names[np.argsort(best.y[names], kind="stable")[:LEAVERS]]
         trials = [np.sort(np.append(names[names != i], j)) for i in leavers for j in joiners]
-        codes, limits = problem.cone.codes, problem.limits
-        able = [t for t in trials if capacity(codes[t], limits) >= problem.invested - ROUNDING]
-        found = [(_on(problem, trial, solvers), trial) for trial in able]
-        if not found:
+        found = [(_worth(problem, trial, solvers), place) for place, trial in enumerate(trials)]
+        worth, place = max(found, default=(0.0, 0))
+        if worth <= problem.ratio(best.y) * (1 + 1e-9):
             break
-        point, trial = max(found, key=lambda f: problem.ratio(f[0].y))
-        if problem.ratio(point.y) <= problem.ratio(best.y) * (1 + 1e-9):
-            break
-        best, names = point, trial
-    return best
+        names = trials[place]
+        best = _on(problem, names, solvers)
+    return best, names
 
 
-def _reason(problem: Problem, best: Point, gap: float) -> str:
+def _worth(problem: Problem, names: Indices, solvers: Solvers) -> float:
+    """The ratio of the best portfolio of these names, not verified; 0 if it cannot be held."""
+    if capacity(problem.cone.codes[names], problem.limits) < problem.invested - ROUNDING:
+        return 0.0
+    part = problem.only(names)
+    try:
+        return part.ratio(solve_with(part, *solvers[0]).y)
+    except SolverError:
+        return 0.0
+
+
+def _with_least_weights(problem: Problem, best: Point, k: int, solvers: Solvers) -> Point:
+    """Each name held with its least weight or not at all.
+
+    Names go, the smallest first, until all of them fit and each can have its least weight; then
+    those that are held at it only because they must, as long as that pays.
+    """
+    least = problem.limits.min_weight / problem.invested
+    names = _fitting(problem, best, k)
+    floored = replace(problem, cone=replace(problem.cone, floor=least))
+    found = _on(floored, names, solvers)
+    while len(names) > 1:
+        free = replace(found.multipliers, floor=np.zeros(len(found.y)))
+        slope = gain_per_weight(floored, replace(found, multipliers=free))
+        held_down = names[np.argsort(slope[names], kind="stable")[:LEAVERS]]
+        trials = [names[names != i] for i in held_down if slope[i] < 0]
+        worths = [(_worth(floored, trial, solvers), place) for place, trial in enumerate(trials)]
+        worth, place = max(worths, default=(0.0, 0))
+        if worth <= problem.ratio(found.y) * (1 + 1e-9):
+            break
+        names = trials[place]
+        found = _on(floored, names, solvers)
+    return found
+
+
+def _fitting(problem: Problem, best: Point, k: int) -> Indices:
+    """The k names most held, without those for whose least weight a sector has no room."""
+    codes, limits = problem.cone.codes, problem.limits
+    order = np.lexsort((-gain_per_weight(problem, best), -best.y))
+    count = min(k, max(1, int((best.y > 0).sum())))
+    names = pick(order, codes, limits, count, problem.invested)
+    most = int(limits.max_sector_weight / limits.min_weight + ROUNDING)
+    place = np.array([int((codes[names[:i]] == codes[name]).sum()) for i, name in enumerate(names)])
+    return np.sort(names[place < most])
+
+
+def _reason(problem: Problem, best: Point, gap: float, failed: str) -> str:
     held = int((best.y > 0).sum())
     parts = [f"{held} of {len(best.y)} names, at most {gap:.2%} below the best possible"]
     if problem.invested < problem.limits.investable - ROUNDING:
         parts.append(f"the caps let only {problem.invested:.0%} be invested, the rest is cash")
-    if problem.repair:
-        parts.append(problem.repair)
-    return "; ".join(parts)
+    return "; ".join(filter(None, (*parts, problem.repair, failed)))
