@@ -9,7 +9,8 @@ adds its own forecast. Bars are back-adjusted for splits, so a split changes not
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -36,13 +37,22 @@ from model.forecast.record import ForecastRecord
 from model.forecast.scorebook import Scorebook, empty
 from model.forecast.serving import Forecaster
 from model.forecast.target import Normalised, Scaler
-from model.outlook import Sight, assess, foresee, missing_scores, own_scores, prepare
+from model.outlook import Outlook, Sight, assess, foresee, missing_scores, own_scores, prepare
 from model.panel import Panel
 from model.portfolio.records import Policy
 from model.portfolio.trade import Trade
 
 Prices = Mapping[str, float]
 HOUR = HORIZON_BARS * BAR
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Policies by name, the terms that are theirs, and what their fills cost."""
+
+    terms: Terms
+    policies: Mapping[str, Policy]
+    costs: Costs
 
 
 def walk(
@@ -67,49 +77,115 @@ def walk(
         DataError: no times, times outside of the panel or that the bundle was trained on, or a
             policy's weights break a limit.
     """
+    plans = (Plan(terms, policies, costs),)
+    (found,) = walk_together(panel, candidates, sectors, plans, forecaster, times, capital=capital)
+    return found
+
+
+def walk_together(
+    panel: Panel,
+    candidates: tuple[str, ...],
+    sectors: Mapping[str, str],
+    plans: Sequence[Plan],
+    forecaster: Forecaster,
+    times: Sequence[dt.datetime],
+    *,
+    capital: float,
+) -> tuple[Backtest, ...]:
+    """As `walk`, for each of `plans`; what the bars tell is found out once for all of them.
+
+    Raises:
+        DataError: as `walk`.
+    """
     check_times(times, forecaster.bundle)
     tape = Tape(panel)
     for t in times:
         tape.opens(t)
     record, days = Record(forecaster), Days(panel)
-    accounts = {
-        name: [Account(capital, costs.times(multiple)) for multiple in COSTS] for name in policies
-    }
-    refusals: list[Refusal] = []
-    skill: list[SkillStep] = []
+    walkers = [Walker(plan, sectors, capital) for plan in plans]
+    ages = {plan.terms.model_max_age_days for plan in plans}
     for t in times:
         marks, opens = tape.marks(t), tape.opens(t)
-        for account in (a for books in accounts.values() for a in books):
+        for account in (a for walker in walkers for a in walker.accounts):
             account.close_out(tape, t, marks)
         try:
             sight = foresee(t, panel.known_at(t), candidates, forecaster, days)
-            outlook = assess(sight, record.known(sight), terms.model_max_age_days)
-            inputs = gather(outlook, sectors, terms)
+            past = record.known(sight)
+            outlooks = {age: assess(sight, past, age) for age in ages}
         except InsufficientDataError as error:
-            refusals.append(Refusal(t, str(error)))
+            for walker in walkers:
+                walker.refuse(t, error)
         else:
-            record.remember(sight)
-            found = outlook.skill
-            skill.append(SkillStep(t, found.ic, found.t, found.used, found.on))
-            held = {
-                name: [held_weights(account.book, marks) for account in books]
-                for name, books in accounts.items()
-            }
-            settled = settle_all(outlook, inputs, held, terms, policies)
-            for name, books in accounts.items():
-                for account, made in zip(books, settled[name], strict=True):
-                    account.trade(made.weights, made.decision.trade, tape, t, marks, opens)
+            decided = [walker.decide(outlooks, tape, marks, opens) for walker in walkers]
+            if any(decided):
+                record.remember(sight)
         ended = tape.marks(t + HOUR)
-        for account in (a for books in accounts.values() for a in books):
+        for account in (a for walker in walkers for a in walker.accounts):
             account.mark(ended)
-    return Backtest(
-        model_id=forecaster.bundle.id,
-        times=(times[0], *(t + HOUR for t in times)),
-        curves={name: _curve(name, books) for name, books in accounts.items()},
-        refusals=tuple(refusals),
-        benchmarks=benchmarks(tape, candidates, times, capital, costs),
-        skill=tuple(skill),
+    beside = {
+        costs: benchmarks(tape, candidates, times, capital, costs)
+        for costs in {plan.costs for plan in plans}
+    }
+    return tuple(
+        Backtest(
+            model_id=forecaster.bundle.id,
+            times=(times[0], *(t + HOUR for t in times)),
+            curves={name: _curve(name, books) for name, books in walker.books.items()},
+            refusals=tuple(walker.refusals),
+            benchmarks=beside[walker.plan.costs],
+            skill=tuple(walker.skill),
+        )
+        for walker in walkers
     )
+
+
+class Walker:
+    """One plan on its walk: the books of its policies, and what was refused to them."""
+
+    def __init__(self, plan: Plan, sectors: Mapping[str, str], capital: float) -> None:
+        self.plan = plan
+        self.books = {
+            name: [Account(capital, plan.costs.times(multiple)) for multiple in COSTS]
+            for name in plan.policies
+        }
+        self.refusals: list[Refusal] = []
+        self.skill: list[SkillStep] = []
+        self._sectors = sectors
+
+    @property
+    def accounts(self) -> Iterator[Account]:
+        return (account for books in self.books.values() for account in books)
+
+    def refuse(self, t: dt.datetime, error: InsufficientDataError) -> None:
+        """Every book holds."""
+        self.refusals.append(Refusal(t, str(error)))
+
+    def decide(
+        self, outlooks: Mapping[int, Outlook], tape: Tape, marks: Prices, opens: Prices
+    ) -> bool:
+        """Decide at `marks` and trade at `opens`; false if too little is known for that.
+
+        Args:
+            outlooks: by how many days old a network may be.
+        """
+        terms = self.plan.terms
+        outlook = outlooks[terms.model_max_age_days]
+        t, found = outlook.sight.as_of, outlook.skill
+        try:
+            inputs = gather(outlook, self._sectors, terms)
+        except InsufficientDataError as error:
+            self.refuse(t, error)
+            return False
+        self.skill.append(SkillStep(t, found.ic, found.t, found.used, found.on))
+        held = {
+            name: [held_weights(account.book, marks) for account in books]
+            for name, books in self.books.items()
+        }
+        settled = settle_all(outlook, inputs, held, terms, self.plan.policies)
+        for name, books in self.books.items():
+            for account, made in zip(books, settled[name], strict=True):
+                account.trade(made.weights, made.decision.trade, tape, t, marks, opens)
+        return True
 
 
 class Account:
