@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from astra.bars import to_arrow
-from astra.cli import backtest
+from astra.cli import backtest, findings
 from astra.errors import DataError
 from astra.ledger import Book
 from astra.sessions import decision_times_between
@@ -326,7 +326,8 @@ def test_the_answer_is_plain_json(result: Backtest) -> None:
 
 def shown(found: backtest.Found) -> str:
     console = Console(record=True, width=100, file=io.StringIO())
-    backtest.show(found, console)
+    told = findings.study(found, Settings(_env_file=None), is_kept=False)
+    findings.show(told, console)
     return console.export_text()
 
 

@@ -1,15 +1,11 @@
-"""`astra backtest`: finds the bars, walks the policies over them, shows the figures."""
+"""`astra backtest`: finds the bars and walks the policies over them."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.table import Table
 
 from astra.cli.evaluating import SIMULATED_DAYS
 from astra.errors import ConfigError, DataError
@@ -185,71 +181,6 @@ def run(spec: Spec, settings: Settings) -> Found:
         sum(t not in members for t in panel.tickers),
         backtest,
     )
-
-
-def show(found: Found, console: Console) -> None:
-    """Print what the data is, a row for each policy beside SPY, and what was refused."""
-    result = found.backtest
-    for line in _headlines(found):
-        console.print(line, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for name in ("policy", "return", "Sharpe", "deepest fall", "turnover", "cost bp",
-                 "trades/holds"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "policy" else "right")
-    for policy, curve in result.curves.items():
-        p = result.performance(policy)
-        table.add_row(
-            policy,
-            *_figures(p.total_return, p.sharpe, p.sharpe_error, p.max_drawdown),
-            f"{curve.turnover:.1f}",
-            f"{curve.cost_bp:.1f}",
-            f"{curve.moves}/{curve.holds}",
-        )
-    if spy := result.benchmark_performance():
-        table.add_row(
-            "SPY, held",
-            *_figures(spy.total_return, spy.sharpe, spy.sharpe_error, spy.max_drawdown),
-        )
-    console.print(table)
-    for line in _notes(result):
-        console.print(line, soft_wrap=True, style="dim")
-
-
-def _headlines(found: Found) -> Sequence[str]:
-    result, edge = found.backtest, found.planted_edge
-    measured = f"IC {result.skill_ic:.3f} (t {result.skill_t:.1f})"
-    first, last = result.times[0], result.times[-1]
-    kind = (
-        f"Recorded bars ({found.market}), forecast skill measured: {measured}."
-        if edge is None
-        else f"SIMULATED, edge planted: IC {edge:.3f}, measured: {measured} ({found.market})."
-    )
-    return (
-        kind,
-        f"{len(result.times) - 1} decisions from {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
-        f"{len(found.candidates)} candidates: today's members of the S&P 500, whoever has left it "
-        f"since is missing; {found.not_members} other tickers are data only.",
-    )
-
-
-def _notes(result: Backtest) -> Sequence[str]:
-    notes = [
-        "Sharpe: a year's, from hourly steps, +- its standard error. Turnover: buys and sales in "
-        "units of equity. Each book starts in cash, at the first open after a decision.",
-        "Past or simulated results promise nothing.",
-    ]
-    if result.refusals:
-        first = result.refusals[0]
-        notes.insert(
-            0,
-            f"{len(result.refusals)} decisions were refused and every book held, the first at "
-            f"{first.as_of:%Y-%m-%d %H:%M} UTC: {first.reason}",
-        )
-    return notes
-
-
-def _figures(total: float, sharpe: float, error: float, fall: float) -> tuple[str, str, str]:
-    return f"{total:+.2%}", f"{sharpe:.1f} +- {error:.1f}", f"{fall:.2%}"
 
 
 def _bars(source: Source, settings: Settings) -> tuple[Panel, str]:

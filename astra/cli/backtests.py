@@ -1,4 +1,4 @@
-"""`astra backtests`: what was backtested, kept once each, told, and made again to the cent."""
+"""The register of backtests: each policy of one is a trial, kept once and compared to the cent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from astra import __version__
 from astra.performance import moments, summarize
@@ -23,14 +21,9 @@ if TYPE_CHECKING:
     from model.backtest.spec import Spec
     from model.backtest.statistics import Deflated
 
-app = typer.Typer(help="Past backtests: which there are, what came of them, the same again.")
-
 FREQUENCY = "1h"  # between decisions
-FEWEST_COMPARED = 10  # trials over the same hours, before overfitting among them is judged
-_BLOCKS = 10  # of a cross-validation, two steps or more in each
 _LONGEST_POLICY = 120  # characters, as the store takes them
-_SHORT_TIME = "%Y-%m-%d %H:%M"
-Id = Annotated[str, typer.Argument(metavar="ID", help="as astra backtests names it")]
+_TIME = "%Y-%m-%d %H:%M"
 
 
 @lru_cache
@@ -112,3 +105,42 @@ def deflate(trial: Trial, trials: Sequence[Trial]) -> Deflated:
     return deflated_sharpe(
         trial.step_sharpe, trial.steps, trial.skew, trial.kurtosis, [*found, trial.step_sharpe]
     )
+
+
+def stored(trial_id: str, settings: Settings) -> tuple[Course, tuple[Trial, ...]]:
+    """A trial with its curve, and all trials on the same bars."""
+    store = open_store(settings.database_url)
+    try:
+        course = store.backtests.get(trial_id)
+        return course, store.backtests.list(course.trial.data_hash)
+    finally:
+        store.close()
+
+
+def differences(before: Course, after: Course) -> list[str]:
+    """What two makings of a trial differ in, in sentences: the outcome, then what may be behind it;
+    nothing if every value of equity is the same to the cent."""
+    said = []
+    if before.times != after.times:
+        said.append(
+            f"the decisions: {before.trial.steps} to {before.trial.last_at:{_TIME}} UTC then, "
+            f"{after.trial.steps} to {after.trial.last_at:{_TIME}} UTC now"
+        )
+    else:
+        pairs = zip(before.times, before.equity, after.equity, strict=True)
+        off = [pair for pair in pairs if pair[1] != pair[2]]
+        if off:
+            at, then, now = off[0]
+            said.append(
+                f"the equity: {len(off)} of {len(after.equity)} values, the first at {at:{_TIME}} "
+                f"UTC: {then / 100:,.2f} USD then, {now / 100:,.2f} now"
+            )
+    old, new = before.trial, after.trial
+    causes = (
+        ("the bars have changed", old.data_hash, new.data_hash),
+        ("the network is another", old.model_id, new.model_id),
+        ("the code is another", old.code_version, new.code_version),
+    )
+    if old.data_hash != new.data_hash or said:
+        said += [f"{why}: {then} then, {now} now" for why, then, now in causes if then != now]
+    return said

@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from astra.cli import db, loops, models, steps, studies
+from astra.cli import db, loops, models, steps, studies, trials
 from astra.cli.options import err, out, read_settings
 from astra.errors import AstraError
 
@@ -45,6 +45,7 @@ _PANELS = {
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(trials.app, name="backtests", rich_help_panel="Study")
 app.add_typer(models.app, name="models", rich_help_panel="Study")
 app.add_typer(db.app, name="db", rich_help_panel="Care")
 

@@ -76,13 +76,23 @@ def backtest(
     tickers: Tickers = DEFAULT_TICKERS,
     edge: Edge = 0.04,
     seed: Seed = 1,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="write an HTML report, pictures and JSON there"),
+    ] = None,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="leave it out of astra backtests")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make every decision of the past again by each policy, in a book of its own, costs paid.
 
-    The bars are the simulated market's, unless a file or the store is named.
+    The bars are the simulated market's, unless a file or the store is named. What it found is kept
+    for astra backtests, as a trial that later ones are judged by.
     """
     from astra.cli import backtest as walking
+    from astra.cli import findings
+    from astra.cli.backtests import keep
 
     settings = read_settings()
     asked = walking.Asked(
@@ -101,10 +111,16 @@ def backtest(
         bundle=bundle,
     )
     found = walking.run(walking.specify(asked, settings), settings)
+    if not no_store:
+        keep(found, settings)
+    told = findings.study(found, settings, is_kept=not no_store)
+    written = findings.write(found, told, report) if report else ()
     if as_json:
-        print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
-    else:
-        walking.show(found, out)
+        print(json.dumps(findings.document(found, told)))  # noqa: T201 - the answer itself
+        return
+    findings.show(told, out)
+    for path in written:
+        out.print(f"wrote {path}", soft_wrap=True)
 
 
 def train(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
 from astra.errors import DataError
 from astra.store import rows, schema
@@ -151,7 +151,7 @@ def _same(row: Row, held: Row | None) -> bool:
     return held is not None and all(held[name] == row[name] for name in row.keys() - _UNCHANGING)
 
 
-def _trial(row: Row) -> Trial:
+def _trial(row: RowMapping) -> Trial:
     values = {field.name: row[field.name] for field in fields(Trial)}
     for name in _INSTANTS:
         values[name] = rows.moment(values[name])
@@ -160,6 +160,6 @@ def _trial(row: Row) -> Trial:
     return Trial(**values)
 
 
-def _course(row: Row) -> Course:
+def _course(row: RowMapping) -> Course:
     times = tuple(rows.moment(at) for at in json.loads(row["times"]))
     return Course(_trial(row), times, tuple(json.loads(row["equity"])))

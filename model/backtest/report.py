@@ -24,7 +24,7 @@ from model.backtest.statistics import Deflated, LeagueRow, Overfitting, league
 
 PROMISE = "Past or simulated results promise nothing."
 COLUMNS = (
-    "policy", "return", "Sharpe", "deflated", "deepest fall", "turnover", "cost bp",
+    "policy", "return", "Sharpe", "deflated", "drawdown", "turnover", "cost bp",
     "moves/holds", "won/lost",
 )  # fmt: skip
 _TEMPLATE = "report.html.jinja"
@@ -42,6 +42,7 @@ class Study:
         asked: the choices by name, in words.
         ids: under which each policy is stored; empty if it isn't.
         deflated: by policy.
+        league: each curve beside the benchmark `against`, see `standing`.
         overfitting: of `compared` trials over the same hours, None where there are too few.
     """
 
@@ -56,6 +57,8 @@ class Study:
     code_version: str
     ids: Mapping[str, str]
     deflated: Mapping[str, Deflated]
+    league: tuple[LeagueRow, ...]
+    against: str
     overfitting: Overfitting | None = None
     compared: int = 0
 
@@ -117,10 +120,9 @@ def table(study: Study) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
-def standing(study: Study) -> tuple[tuple[LeagueRow, ...], str]:
+def standing(result: Backtest) -> tuple[tuple[LeagueRow, ...], str]:
     """Each curve beside a benchmark, the highest return first, and that benchmark's name; no rows
     without a benchmark or with too few steps to know."""
-    result = study.backtest
     against = next((name for name in (SPY, EQUAL, HOLD) if name in result.benchmarks), "")
     if not against:
         return (), ""
@@ -182,12 +184,11 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
     Raises:
         ConfigError: the folder cannot be written to.
     """
-    rows, against = standing(study)
     times, result = study.backtest.times, study.backtest
     kind = "Recorded bars" if study.planted_edge is None else "SIMULATED"
     said = f"{kind} ({study.market}), {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}. {PROMISE}"
-    differences = tuple((row.name, row.against) for row in rows if row.against)
-    drawn = charts(Scene(result, differences, against), folder, said)
+    differences = tuple((row.name, row.against) for row in study.league if row.against)
+    drawn = charts(Scene(result, differences, study.against), folder, said)
     own = colours(tuple(result.curves))
     house = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -206,8 +207,8 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
         colours={name: variable(colour) for name, colour in own.items()},
         charts={c.name: c for c in drawn},
         svg=Markup,  # drawn here, from figures: no text of others is in it unescaped
-        league=[_compared(row) for row in rows],
-        against=against,
+        league=[_compared(row) for row in study.league],
+        against=study.against,
         notes=notes(study),
         luck=luck(study),
         study=study,

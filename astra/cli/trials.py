@@ -1,0 +1,173 @@
+"""`astra backtests`: what was backtested, listed, shown, and made again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from astra.cli.options import AsJson, out, read_settings
+from astra.errors import DataError
+
+if TYPE_CHECKING:
+    from astra.store.backtests import Trial
+    from model.backtest.statistics import Deflated
+
+app = typer.Typer(help="Past backtests: which there are, what came of them, the same again.")
+
+_TIME = "%Y-%m-%d %H:%M"
+Id = Annotated[str, typer.Argument(metavar="ID", help="as astra backtests names it")]
+
+
+@app.callback(invoke_without_command=True)
+def listing(
+    context: typer.Context,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="the newest N")] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """List what was backtested, the newest first."""
+    if context.invoked_subcommand:
+        return
+    from astra.cli.backtests import deflate
+    from astra.store import open_store
+
+    store = open_store(read_settings().database_url)
+    try:
+        trials = store.backtests.list()
+    finally:
+        store.close()
+    shown, by_bars = trials[:last], dict[str, list[Trial]]()
+    for trial in trials:
+        by_bars.setdefault(trial.data_hash, []).append(trial)
+    deflated = {trial.id: deflate(trial, by_bars[trial.data_hash]) for trial in shown}
+    if as_json:
+        rows = [_plain(trial, deflated[trial.id]) for trial in shown]
+        print(json.dumps({"stored": len(trials), "backtests": rows}))  # noqa: T201 - the answer
+        return
+    if not trials:
+        out.print("there is no backtest yet: run astra backtest")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "market", "days", "policy", "return", "Sharpe", "deflated", "drawdown",
+                 "won/lost"):  # fmt: skip
+        is_text = name in ("id", "market", "days", "policy")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    for trial in shown:
+        table.add_row(
+            trial.id,
+            escape(trial.market),
+            f"{trial.first_at:%Y-%m-%d} to {trial.last_at:%m-%d}",
+            escape(trial.policy),
+            *_figures(trial, deflated[trial.id]),
+        )
+    out.print(table)
+    older = f" {len(trials) - len(shown)} older ones: --last {len(trials)}."
+    out.print(
+        f"Sharpe: a year's, +- its standard error; deflated: the probability that it is above the "
+        f"best of all trials on the same bars by luck.{older if len(trials) > len(shown) else ''} "
+        "Past or simulated results promise nothing.",
+        style="dim", soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command()
+def show(trial: Id, as_json: AsJson = False) -> None:
+    """Everything that is stored of a backtest."""
+    from astra.cli.backtests import deflate, stored
+    from astra.cli.findings import asked
+    from model.backtest.spec import from_json
+
+    course, trials = stored(trial, read_settings())
+    found, deflated = course.trial, deflate(course.trial, trials)
+    if as_json:
+        curve = {
+            "times": [t.isoformat() for t in course.times],
+            "equity": [cents / 100 for cents in course.equity],
+        }
+        print(json.dumps({**_plain(found, deflated), **curve}))  # noqa: T201 - the answer itself
+        return
+    out.print(f"[bold]{found.id}[/] {escape(found.policy)}, made {found.made_at:{_TIME}} UTC")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    total, sharpe, chance, fall, sales = _figures(found, deflated)
+    rows = {
+        "market": f"{found.market}, bars {found.data_hash}",
+        "decisions": f"{found.steps}, hourly, {found.first_at:{_TIME}} to {found.last_at:{_TIME}} "
+        "UTC",
+        "return": f"{total}, to {course.equity[-1] / 100:,.2f} USD",
+        "Sharpe": f"{sharpe}, deflated by {deflated.trials} trials on these bars {chance}",
+        "deepest fall": fall,
+        "sales won/lost": sales,
+        **asked(from_json(json.loads(found.parameters))),
+        "network": found.model_id,
+        "code": found.code_version,
+    }
+    for name, text in rows.items():
+        table.add_row(name, escape(text))
+    out.print(table)
+    out.print(f"again: astra backtests rerun {found.id}")
+
+
+@app.command()
+def rerun(trial: Id, as_json: AsJson = False) -> None:
+    """Make a backtest again on the same bars and compare it to the cent; exit 1 if it differs."""
+    from astra.cli import backtest
+    from astra.cli.backtests import courses, differences, stored
+    from model.backtest.spec import from_json
+
+    settings = read_settings()
+    before, _ = stored(trial, settings)
+    spec = from_json(json.loads(before.trial.parameters))
+    if spec.source.path and not Path(spec.source.path).is_file():
+        raise DataError(
+            f"backtest {trial} needs its bars in {spec.source.path}, found no such file: put it "
+            "back, or make the backtest anew with --bars"
+        )
+    (after,) = courses(backtest.run(spec, settings))
+    found = differences(before, after)
+    if as_json:
+        print(json.dumps({"id": trial, "same": not found, "differs": found}))  # noqa: T201
+    elif not found:
+        out.print(
+            f"{trial} is the same to the cent: {len(after.equity)} values of equity, the last "
+            f"{after.equity[-1] / 100:,.2f} USD"
+        )
+    else:
+        out.print(f"{trial} came out otherwise:")
+        for line in found:
+            out.print(f"  {escape(line)}", soft_wrap=True)
+    raise typer.Exit(1 if found else 0)
+
+
+def _figures(trial: Trial, deflated: Deflated) -> tuple[str, ...]:
+    known = math.isfinite(trial.sharpe)
+    chance = deflated.probability
+    return (
+        f"{trial.total_return:+.2%}",
+        f"{trial.sharpe:.1f} +- {trial.sharpe_error:.1f}" if known else "-",
+        f"{chance:.0%}" if math.isfinite(chance) else "-",
+        f"{trial.max_drawdown:.2%}",
+        f"{trial.winning_trades}/{trial.losing_trades}",
+    )
+
+
+def _plain(trial: Trial, deflated: Deflated) -> dict[str, Any]:
+    """For JSON: times in ISO form, what cannot be known null."""
+    found = asdict(trial) | {
+        "parameters": json.loads(trial.parameters),
+        "deflated_sharpe": deflated.probability,
+        "trials": deflated.trials,
+    }
+    return {name: _value(value) for name, value in found.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
