@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,15 +138,43 @@ def run(spec: Spec, settings: Settings) -> Found:
         DataError: the bars hold too few candidates or no decision times in those days, or the
             network was trained on them.
     """
+    panel, market = bars_of(spec.source, settings)
+    (found,) = run_together((spec,), panel, market, settings)
+    return found
+
+
+def run_together(
+    specs: Sequence[Spec], panel: Panel, market: str, settings: Settings
+) -> tuple[Found, ...]:
+    """As `run`, for specifications that differ in nothing but policies and terms, on bars that
+    were read before. What the bars tell is found out once.
+
+    Raises:
+        ConfigError, BundleError, DataError: as `run`.
+    """
     from model.backtest.fills import Costs
-    from model.backtest.walk import walk
+    from model.backtest.walk import Plan, walk_together
     from model.forecast.registry import open_registry
     from model.forecast.serving import Forecaster
     from model.own_policy import find
 
-    policies = {name: find(name) for name in spec.policies}
+    spec = specs[0]
+    plans = [
+        Plan(
+            one.terms,
+            {name: find(name) for name in one.policies},
+            Costs(
+                one.half_spread_bp + one.slippage_bp,
+                one.fee_bp,
+                one.terms.drift_band,
+                one.min_order_usd,
+                one.max_order_weight,
+                one.whole_shares,
+            ),
+        )
+        for one in specs
+    ]
     forecaster = Forecaster(open_registry(settings).load(spec.bundle))
-    panel, market = _bars(spec.source, settings)
     members = {listing.ticker: listing for listing in listed(spec.candidates)}
     candidates = tuple(t for t in members if t in panel.tickers)[: spec.source.tickers]
     if len(candidates) < 2:
@@ -154,36 +183,21 @@ def run(spec: Spec, settings: Settings) -> Found:
             f"{len(panel.tickers)} tickers of {spec.source.path or market}: name them in "
             "ASTRA_TICKERS"
         )
-    backtest = walk(
-        panel,
-        candidates,
-        {t: members[t].sector for t in candidates},
-        spec.terms,
-        policies,
-        forecaster,
-        _times(panel, spec),
-        capital=spec.capital,
-        costs=Costs(
-            spec.half_spread_bp + spec.slippage_bp,
-            spec.fee_bp,
-            spec.terms.drift_band,
-            spec.min_order_usd,
-            spec.max_order_weight,
-            spec.whole_shares,
-        ),
+    sectors = {t: members[t].sector for t in candidates}
+    times = _times(panel, spec)
+    backtests = walk_together(
+        panel, candidates, sectors, plans, forecaster, times, capital=spec.capital
     )
-    return Found(
-        spec,
-        market,
-        spec.source.edge if spec.source.kind == "simulated" else None,
-        str(panel.digest()["digest"]),
-        candidates,
-        sum(t not in members for t in panel.tickers),
-        backtest,
+    edge = spec.source.edge if spec.source.kind == "simulated" else None
+    digest = str(panel.digest()["digest"])
+    outside = sum(t not in members for t in panel.tickers)
+    return tuple(
+        Found(one, market, edge, digest, candidates, outside, backtest)
+        for one, backtest in zip(specs, backtests, strict=True)
     )
 
 
-def _bars(source: Source, settings: Settings) -> tuple[Panel, str]:
+def bars_of(source: Source, settings: Settings) -> tuple[Panel, str]:
     """The panel, benchmarks with it, and the market's identity."""
     from astra.bars import from_arrow
     from astra.cli.panels import from_file
