@@ -20,17 +20,18 @@ SOLVED = ("Solved", "AlmostSolved")
 def interior_point(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipliers]:
     """min 1/2 y'Sy - m'y over a cone: y (n,) and the multipliers of its limits.
 
-    The variables are y, the sum e = 1'y and, if S = diag(d) + LL', the factors' L'y.
+    In units where the mean variance is 1 the variables are y, the sum e = 1'y and, if S = diag(d) + LL', the factors' L'y.
 
     Raises:
         SolverError: Clarabel says that it did not solve it.
     """
-    n = len(mean)
+    n, unit = len(mean), float(matrix.variances.mean())
     if isinstance(matrix, Dense):
-        quadratic, factors = sparse.triu(sparse.csc_matrix(matrix.values)), np.empty((n, 0))
+        upper = sparse.triu(sparse.csc_matrix(matrix.values / unit))
+        quadratic, factors = upper, np.empty((n, 0))
         squares = np.zeros(1)
     else:
-        quadratic, factors = sparse.diags(matrix.diagonal), matrix.loadings
+        quadratic, factors = sparse.diags(matrix.diagonal / unit), matrix.loadings / unit**0.5
         squares = np.r_[0.0, np.ones(factors.shape[1])]
     sums = sparse.csc_matrix(np.vstack([np.ones(n), factors.T]))
     equal = sparse.hstack([sums, -sparse.eye(len(squares))])
@@ -52,7 +53,7 @@ def interior_point(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Mu
     sector = np.zeros(cone.sectors)
     sector[sectors] = prices[len(prices) - len(sectors) :]
     name = prices[n : 2 * n] if cone.name_cap < 1.0 else np.zeros(n)
-    y = np.array(answer.x)[:n]
+    y = np.array(answer.x)[:n] / unit
     y[y < 1e-10 * max(float(y.max()), 0.0)] = 0.0
     return np.maximum(y, 0.0), Multipliers(name, sector, prices[:n] * (cone.floor > 0))
 

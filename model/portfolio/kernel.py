@@ -10,7 +10,7 @@ variable of its own. So each step solves one system of the free names only, with
 sides as sectors bind, and all that is still to pay is O(n). Names join and leave many at a time as
 long as the objective falls, then one at a time.
 
-S must be positive definite; in units where the largest m and the mean variance are 1.
+S must be positive definite; the units of m and S do not matter.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Cone:
 
     def contains(self, y: Floats, tolerance: float = 1e-12) -> bool:
         total = float(y.sum())
-        room = tolerance * max(1.0, total)
+        room = tolerance * abs(total)
         return bool(
             y.min() >= self.floor * total - room
             and y.max() <= self.name_cap * total + room
@@ -144,6 +144,8 @@ def _fullest(edges: _Edges, cone: Cone, order: Indices, most: float) -> Floats:
             w[i] += more
             held[code] += more
             left -= more
+        elif left <= 0:
+            break
     return w
 
 

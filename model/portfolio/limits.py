@@ -71,13 +71,14 @@ def sector_codes(sectors: Sequence[str]) -> Indices:
 
 def room(codes: Indices, limits: Limits) -> Floats:
     """What each name adds to the largest total weight when names join in this order, shape (n,)."""
-    seen: dict[int, int] = {}
-    added = np.empty(len(codes))
-    for i, code in enumerate(codes):
-        held = seen.get(int(code), 0)
-        seen[int(code)] = held + 1
-        added[i] = _sector_room(held + 1, limits) - _sector_room(held, limits)
-    return added
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    place = np.empty(len(codes), np.int64)
+    place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    whole = np.array(
+        [_sector_room(names, limits) for names in range(int(sizes.max(initial=0)) + 1)]
+    )
+    return np.diff(whole)[place]
 
 
 def capacity(codes: Indices, limits: Limits) -> float:
