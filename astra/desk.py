@@ -54,7 +54,12 @@ class Desk:
         return cls(
             broker=Alpaca.from_settings(settings),
             store=open_store(settings.database_url),
-            rules=Rules(settings.drift_band, settings.min_order_usd, settings.max_order_weight),
+            rules=Rules(
+                settings.drift_band,
+                settings.min_order_usd,
+                settings.max_order_weight,
+                hold=frozenset(t.strip() for t in settings.hold.split("|") if t.strip()),
+            ),
             max_names=settings.k,
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,

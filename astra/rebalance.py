@@ -30,12 +30,14 @@ class Rules:
         min_order_usd: smaller orders are left out.
         max_order_weight: of equity in one order; the gate denies more.
         max_gross: value of all positions after the plan, of equity.
+        hold: symbols whose shares stay as they are.
     """
 
     drift_band: float
     min_order_usd: float
     max_order_weight: float
     max_gross: float = 1.0
+    hold: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def plan_orders(targets: Mapping[str, float], holdings: Holdings, rules: Rules) 
         weight = targets.get(symbol, 0.0)
         position = held.get(symbol)
         reason = _cannot_trade(symbol, holdings)
+        if symbol in rules.hold:
+            reason = "on hold: its shares stay"
         if reason is not None:
             skipped.append(Skipped(symbol, reason))
             continue

@@ -37,7 +37,8 @@ class Room:
         """The inputs in this room, whose common results all books in it share."""
         if self == Room(inputs.limits.k, inputs.limits, inputs.max_turnover, ()):
             return inputs
-        return inputs.beside(self.limits, self.turnover, dict(self.sectors))
+        own = dict(self.sectors)
+        return inputs.once(self, lambda: inputs.beside(self.limits, self.turnover, own))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -36,7 +37,9 @@ from astra.settings import Settings
 from astra.universe import identity
 from astra.web import configure_logging, create_service
 from model.asked import CHOICES, Asked, read_asked
+from model.books import Shelf, begin, carried, costs_of, write
 from model.decision import Answer, Terms, choose, held_weights
+from model.decisions import Decisions
 from model.forecast.keeper import Keeper
 from model.forecast.record import Forecast, ForecastRecord
 from model.forecast.registry import open_registry
@@ -52,6 +55,16 @@ from model.replay import compare
 
 FRESH = allocation.LIFETIME
 log = logging.getLogger("model")
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """The account as it was last saved: what its own orders hold of the equity that is managed, in
+    weights, that equity in USD, and the broker's number of it; "" before the first time."""
+
+    weights: Mapping[str, float]
+    equity: Decimal = Decimal(0)
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,7 @@ class Allocator:
         self._settings = settings
         self._services = Services(settings)
         self._bucket = Bucket.from_settings(settings)
+        self._decisions = Decisions(self._bucket, identity(settings.tickers))
         self._policy = find(settings.policy)
         self._keeper = Keeper(self._bucket)
         self._registry = open_registry(settings)
@@ -118,27 +132,34 @@ class Allocator:
                 f"{now:%Y-%m-%d %H:%M} UTC: load them first"
             )
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
-        found = self._decided(as_of, terms)
+        found = self._decisions.find(as_of, terms)
         if found is not None:
             self._drop_target(as_of, *found)
             return found[1]
         forecaster = self._champion()
-        tag = self._tag(as_of, terms, forecaster.bundle.id)
+        tag = self._decisions.tag(as_of, terms, forecaster.bundle.id)
         marks = [time.monotonic()]
-        gathered = self._gather(as_of, now, self._held())
+        owned = self._owned()
+        gathered = self._gather(as_of, now, owned.weights)
         marks.append(time.monotonic())
         sight = foresee(as_of, gathered.panel, tuple(gathered.sectors), forecaster)
         marks.append(time.monotonic())
         record = self._record(sight, gathered, forecaster, is_kept=True)
         outlook = assess(sight, record, terms.model_max_age_days)
         marks.append(time.monotonic())
-        answer = choose(outlook, gathered.sectors, gathered.held, terms, self._named(terms))
+        shelf = self._shelf(as_of, terms, owned, gathered.panel)
         marks.append(time.monotonic())
-        steps = ("read", "forecast", "skill", "optimize")
+        books = shelf.weights() if shelf else {name: {} for name in POLICIES}
+        policy = self._named(terms)
+        answer = choose(outlook, gathered.sectors, gathered.held, terms, policy, books)
+        marks.append(time.monotonic())
+        steps = ("read", "forecast", "skill", "books", "optimize")
         taken = (round(end - start, 3) for start, end in pairwise(marks))
         seconds = dict(zip(steps, taken, strict=True))
         training = sight.spec.training
         document = self._document(answer, gathered, training, as_of, tag, seconds)
+        if shelf:
+            document |= write(shelf, answer.books, gathered.panel)
         decided = self._drop(as_of, tag, document, sight.forecast)
         self._remember(sight, gathered)
         return decided
@@ -155,7 +176,7 @@ class Allocator:
         if asked.as_of is None:
             raise DataError('a replay needs the "as_of" of a past decision')
         terms = Terms.from_settings(self._settings, asked.policy, asked.k)
-        found = self._decided(asked.as_of, terms)
+        found = self._decisions.find(asked.as_of, terms)
         if found is None:
             raise DataError(
                 f"a decision of {asked.as_of:%Y-%m-%d %H:%M} UTC under these settings is required, "
@@ -228,21 +249,24 @@ class Allocator:
         except AstraError as error:
             log.warning("as_of=%s record=not extended reason=%s", sight.as_of.isoformat(), error)
 
-    def _tag(self, as_of: dt.datetime, terms: Terms, model_id: str) -> str:
-        choices = {**terms.as_choices(), "candidates": identity(self._settings.tickers)}
-        return allocation.tag(as_of, model_id, choices)
-
-    def _decided(self, as_of: dt.datetime, terms: Terms) -> tuple[str, dict[str, Any]] | None:
-        """The decision as it stands in the bucket, with its tag; of several networks' the first,
-        so that a promotion does not make anybody decide twice."""
-        stamp = allocation.stamp(as_of)
-        standing = self._bucket.list(f"decision_{stamp}_")
-        for found in sorted(standing, key=lambda info: info.created_at):
-            tag = self._tag(as_of, terms, found.metadata.get("model_id", ""))
-            if found.name == f"decision_{stamp}_{tag}.json":
-                document: dict[str, Any] = json.loads(self._bucket.read(found.name).content)
-                return tag, document
-        return None
+    def _shelf(self, as_of: dt.datetime, terms: Terms, owned: Owned, panel: Panel) -> Shelf | None:
+        """Each policy's own book: the last decision's, its trades filled. New ones begin with the
+        account's equity where there is none to go on from; None before the account is known."""
+        if not owned.account or owned.equity <= 0:
+            return None
+        policies = {*POLICIES, self._settings.policy}
+        try:
+            earlier = self._decisions.before(as_of, terms, policies)
+            if earlier is None:
+                note = "no earlier decision under the same settings"
+            else:
+                shelf = carried(earlier, panel, as_of, costs_of(self._settings))
+                if shelf.account == owned.account and shelf.books.keys() == POLICIES.keys():
+                    return shelf
+                note = "the earlier ones are those of another account or other policies"
+        except DataError as error:
+            note = str(error)
+        return begin(as_of, owned.account, owned.equity, POLICIES, f"new books: {note}")
 
     def _named(self, terms: Terms) -> Policy:
         return self._policy if terms.policy == self._settings.policy else POLICIES[terms.policy]
@@ -266,16 +290,15 @@ class Allocator:
         }
         return Gathered(build(bars.from_arrow(found.table)), sectors, held, found.market, known_at)
 
-    def _held(self) -> dict[str, float]:
-        """What the account's own orders hold, as it was last saved, of the equity that is managed;
-        nothing before the first time."""
+    def _owned(self) -> Owned:
         rows = self._services.dump("account_summary").table.to_pylist()
         if not rows:
-            return {}
-        last = max(rows, key=lambda row: row["at"])
-        positions = json.loads(last["positions"])
-        own = {p["symbol"]: float(p["own_qty"]) * p["price"] for p in positions}
-        return held_weights(own, float(last["equity"]), self._settings.capital)
+            return Owned({})
+        last, capital = max(rows, key=lambda row: row["at"]), self._settings.capital
+        own = {p["symbol"]: float(p["own_qty"]) * p["price"] for p in json.loads(last["positions"])}
+        equity = Decimal(last["equity"])
+        managed = min(equity, Decimal(str(capital))) if capital else equity
+        return Owned(held_weights(own, float(equity), capital), managed, last["account"])
 
     def _document(
         self,
@@ -311,20 +334,13 @@ class Allocator:
         stamp = f"{allocation.stamp(as_of)}_{tag}"
         described = {"as_of": as_of.isoformat(), "model_id": forecast.model_id}
         content = predictions.build(_forecast_rows(forecast))
-        self._first(f"predictions_{stamp}.csv", content, "text/csv", described)
+        self._decisions.keep_first(f"predictions_{stamp}.csv", content, "text/csv", described)
         text = json.dumps(document, allow_nan=False).encode()
-        stands = self._first(f"decision_{stamp}.json", text, "application/json", described)
+        name = f"decision_{stamp}.json"
+        stands = self._decisions.keep_first(name, text, "application/json", described)
         decided: dict[str, Any] = json.loads(stands)
         self._drop_target(as_of, tag, decided)
         return decided
-
-    def _first(self, name: str, content: bytes, kind: str, metadata: dict[str, str]) -> bytes:
-        """Write an object unless it is there; the content that stands."""
-        try:
-            self._bucket.create_once(name, content, kind, metadata)
-        except DataError:
-            return self._bucket.read(name).content
-        return content
 
     def _drop_target(self, as_of: dt.datetime, tag: str, document: dict[str, Any]) -> None:
         if document["object"] is None:

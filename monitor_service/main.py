@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -90,7 +91,7 @@ class Monitor:
         return {"account": account, "points": len(points)}
 
     def forecasts(self) -> dict[str, Any]:
-        """Save the forecasts and decisions in the bucket that are not known yet."""
+        """Save the forecasts, decisions and shadow books in the bucket that are not known yet."""
         known = set(self._store.books.read("decisions")["object"].to_pylist())
         new = []
         for name in self._bucket.names("decision_"):
@@ -125,8 +126,11 @@ class Monitor:
             raise DataError(f"{name} is no JSON: {error}") from error
         file = "predictions_" + name.removeprefix("decision_").removesuffix(".json") + ".csv"
         stored = self._bucket.read(file)
-        self._store.books.record_forecasts(predictions.parse(file, stored.content, stored.metadata))
-        self._store.books.record_decision(name, document)
+        books = self._store.books
+        books.record_forecasts(predictions.parse(file, stored.content, stored.metadata))
+        for book in _shadow_books(name, document):
+            books.record_shadow_book(*book)
+        books.record_decision(name, document)  # last: what is recorded is not read again
 
     def _last_activity(self, account: str) -> dt.datetime | None:
         known = self._store.books.activities(account)
@@ -154,6 +158,32 @@ class Monitor:
             self._store.books.finish_run(run_id, "failed", message, started)
             raise
         self._store.books.finish_run(run_id, "ok", "", self._broker.clock().now)
+
+
+def _shadow_books(
+    name: str, document: Any
+) -> list[tuple[str, str, dt.datetime, Decimal, Decimal, dict[str, Decimal]]]:
+    """Account, policy, time, equity, cash and shares of each book that a decision carries.
+
+    Decisions of earlier releases, and those made before an account was known, carry none.
+
+    Raises:
+        DataError: they are malformed.
+    """
+    if not isinstance(document, dict) or not document.get("books"):
+        return []
+    try:
+        account = str(document["books_of"]["account"])
+        at = dt.datetime.fromisoformat(document["as_of"])
+        return [
+            (
+                account, policy, at, Decimal(book["equity"]), Decimal(book["cash"]),
+                {symbol: Decimal(qty) for symbol, qty in book["shares"].items()},
+            )
+            for policy, book in document["books"].items()
+        ]  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
+        raise DataError(f"the books of {name} cannot be read: {error!r}") from error
 
 
 def _logged(

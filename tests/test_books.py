@@ -132,12 +132,14 @@ def test_a_decision_is_kept_whole_and_once(store: Store) -> None:
 
 
 def test_shadow_books_and_runs_are_recorded(store: Store) -> None:
-    for cash in ("1.5", "2.5"):
-        store.books.record_shadow_book(
-            "PA1", "equal", NOW, Decimal(10), Decimal(cash), {"A": Decimal("0.1")}
-        )
+    shares = {"A": Decimal("0.1")}
+    new = [
+        store.books.record_shadow_book("PA1", "equal", NOW, Decimal(10), Decimal(cash), shares)
+        for cash in ("1.5", "2.5")
+    ]
+    assert new == [True, False]
     (shadow,) = store.books.read("shadow_books").to_pylist()
-    assert (shadow["cash"], shadow["shares"]) == ("2.5", '{"A": "0.1"}')
+    assert (shadow["cash"], shadow["shares"]) == ("1.5", '{"A": "0.1"}')
     store.books.record_run("r1", "load", NOW)
     store.books.finish_run("r1", "ok", "3 bars", NOW + HOUR)
     store.books.record_run("r1", "load", NOW + HOUR)

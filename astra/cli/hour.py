@@ -118,7 +118,7 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         for t in times:
             hours.trade(t)
         hours.close(times)
-        report.shadow = shadow(Services(ours), report, settings)
+        report.shadow = shadow(Services(ours), report, settings, times[-1] + HORIZON)
     report.seconds = time.monotonic() - started
     return report
 
@@ -174,8 +174,8 @@ class Hours:
     def close(self, times: Sequence[dt.datetime]) -> None:
         """After the last decision's hour: value, books, benchmark."""
         self._sandbox.step_to(times[-1] + HORIZON)
-        targets = (t for d in self._report.decisions for t in d["targets"].values())
-        self._load(("SPY", *{name for target in targets for name in target}))
+        held = (b for d in self._report.decisions[-1:] for b in d.get("books", {}).values())
+        self._load(("SPY", *{name for b in held for name in (*b["shares"], *b["weights"])}))
         self._log_account()
         for path in ("/activities", "/history"):
             self._services.post("monitor", path)
@@ -251,16 +251,19 @@ class Hours:
         return {"symbol": "SPY", "return": last / first - 1.0}
 
 
-def shadow(services: Services, report: RunReport, settings: Settings) -> dict[str, float]:
-    """What each policy's targets, traded fully each hour, would have made of the same start."""
-    from model.backtest.fills import Costs
-    from model.backtest.shadow import shadow_equity
+def shadow(
+    services: Services, report: RunReport, settings: Settings, end: dt.datetime
+) -> dict[str, float]:
+    """What each policy's own book is worth at `end`, USD."""
+    from model.books import carried, costs_of
+    from model.panel import build
 
-    if not report.decisions:
+    if not report.decisions or not report.decisions[-1].get("books"):
         return {}
-    bars = services.dump("price_history", start=report.decisions[0]["as_of"]).table
-    costs = Costs(settings.half_spread_bp, settings.fee_bp, settings.drift_band)
-    return shadow_equity(report.decisions, from_arrow(bars), report.start_equity, costs)
+    last = report.decisions[-1]
+    bars = services.dump("price_history", start=last["as_of"]).table
+    shelf = carried(last, build(from_arrow(bars)), end, costs_of(settings))
+    return {policy: float(equity) for policy, equity in shelf.equity().items()}
 
 
 def _clock(t: dt.datetime) -> str:

@@ -115,7 +115,7 @@ def _outcome(report: RunReport) -> Iterator[str]:
         )
     if report.shadow:
         best_first = sorted(report.shadow.items(), key=lambda item: -item[1])
-        yield "[dim]Each policy's own targets, traded fully every hour at the same costs:[/]"
+        yield "[dim]Each policy in a book of its own, trade or hold at the same costs:[/]"
         values = " · ".join(f"{policy} {value:,.0f}" for policy, value in best_first)
         yield f"[dim]  {values}[/]"
     yield f"[dim]Seconds: {_seconds(report.decisions)}; the whole run {report.seconds:.1f}.[/]"
@@ -123,10 +123,9 @@ def _outcome(report: RunReport) -> Iterator[str]:
 
 
 def _seconds(decisions: Sequence[dict[str, Any]]) -> str:
-    names = {"load": "load", "read": "read", "forecast": "forecast", "skill": "skill",
-             "optimize": "optimize", "drop_to_first_order": "drop to first order"}  # fmt: skip
+    names = ("load", "read", "forecast", "skill", "books", "optimize", "drop_to_first_order")
     sums = {n: sum(d["seconds"].get(n) or 0.0 for d in decisions) for n in names}
-    return ", ".join(f"{label} {sums[name]:.1f}" for name, label in names.items())
+    return ", ".join(f"{name.replace('_', ' ')} {sums[name]:.1f}" for name in names)
 
 
 def _listed(start: str, items: Sequence[str], most: int = 12) -> str:

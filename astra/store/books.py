@@ -185,8 +185,8 @@ class Books:
         equity: Decimal,
         cash: Decimal,
         shares: Mapping[str, Decimal],
-    ) -> None:
-        """What the account would hold under another policy."""
+    ) -> bool:
+        """What a policy would hold in a book of its own at one time; False if that is known."""
         row = {
             "account": account,
             "policy": policy,
@@ -195,7 +195,7 @@ class Books:
             "cash": rows.decimal(cash),
             "shares": json.dumps({ticker: rows.decimal(qty) for ticker, qty in shares.items()}),
         }
-        self._upsert(schema.shadow_books, [row])
+        return self._insert_new(schema.shadow_books, [row]) == 1
 
     def record_run(self, run_id: str, job: str, started_at: dt.datetime) -> None:
         """A job has begun; a second start under the same id changes nothing."""

@@ -62,7 +62,7 @@ def _decided(
     inputs: Inputs, name: str, policy: Policy, currents: Sequence[Floats]
 ) -> Iterable[Decision]:
     if policy is POLICIES.get(name):
-        target = _target(inputs, policy)
+        target = inputs.once(("target", name), lambda: _target(inputs, policy))
         for current in currents:
             yield Decision(name, target, _trade(inputs, target, current))
         return

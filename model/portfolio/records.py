@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -58,7 +58,7 @@ class Inputs:
     max_turnover: float = NO_LIMIT
     kept: Mapping[str, float] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
-    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.tickers)
@@ -71,7 +71,7 @@ class Inputs:
         if (self.sigma <= 0).any() or (self.current < 0).any() or not np.isfinite(self.ic):
             raise DataError("a decision needs sigma > 0, weights held >= 0 and a finite skill")
 
-    def once(self, name: str, make: Callable[[], T]) -> T:
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
         """What `make` finds, found once for all policies that are told the same."""
         if name not in self._known:
             self._known[name] = make()

@@ -1,0 +1,238 @@
+"""Shadow books: what each policy would own had it traded the account from some day on. Pure.
+
+Each decision's document carries them as they stood before its trades, with what each policy decided
+from what its own book held. The next decision fills that at the prices that followed, by the
+backtest's rule, and goes on from there; so the documents in the bucket are all the memory there is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from astra.errors import DataError
+from astra.ledger import Book
+from astra.settings import Settings
+from model.backtest.fills import (
+    Costs,
+    Tape,
+    booked,
+    closed_out,
+    equity_of,
+    held_weights,
+    move,
+)
+from model.holdings import Settled
+from model.panel import Panel
+
+SPLIT = 0.10  # a bar's close restated by more than this is a split, by less a correction
+SHARE = Decimal("1e-9")
+ROUNDED = 1e-3  # a ratio this near to one of small whole numbers is that ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The last close of a symbol that was known: the start of its bar, epoch seconds, and USD."""
+
+    ts: int
+    close: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The books of all policies at a decision time, before its trades.
+
+    Attributes:
+        account: the broker's number of the account they stand beside.
+        since: when they began, with that account's equity in cash.
+        note: one sentence about why they began then.
+        books: by policy.
+        closes: of every symbol held.
+    """
+
+    at: dt.datetime
+    account: str
+    since: dt.datetime
+    note: str
+    books: Mapping[str, Book]
+    closes: Mapping[str, Noted]
+
+    @property
+    def marks(self) -> dict[str, float]:
+        return {symbol: noted.close for symbol, noted in self.closes.items()}
+
+    def weights(self) -> dict[str, dict[str, float]]:
+        """What each book holds, in weights of its equity, by policy and symbol."""
+        return {policy: held_weights(book, self.marks) for policy, book in self.books.items()}
+
+    def equity(self) -> dict[str, Decimal]:
+        """USD to the cent, by policy."""
+        return {policy: equity_of(book, self.marks) for policy, book in self.books.items()}
+
+
+def costs_of(settings: Settings) -> Costs:
+    """What the books pay for a trade, and which trades are worth an order: as the account."""
+    return Costs(
+        half_spread_bp=settings.half_spread_bp,
+        fee_bp=settings.fee_bp,
+        drift_band=settings.drift_band,
+        min_order_usd=settings.min_order_usd,
+        max_order_weight=settings.max_order_weight,
+    )
+
+
+def begin(
+    at: dt.datetime, account: str, equity: Decimal, policies: Iterable[str], note: str
+) -> Shelf:
+    """New books, all in cash."""
+    return Shelf(at, account, at, note, {policy: Book(equity, {}) for policy in policies}, {})
+
+
+def carried(document: Mapping[str, Any], panel: Panel, at: dt.datetime, costs: Costs) -> Shelf:
+    """The books of an earlier decision's document at `at`, its trades filled.
+
+    Shares of a symbol whose noted bar has been restated since by more than a tenth are rescaled: it
+    was split. What has no bar for some sessions is closed at its last close, as in a backtest.
+
+    Args:
+        panel: bars up to `at`, from before the document's decision on.
+
+    Raises:
+        DataError: the document has no books, or the bars do not cover the prices that followed.
+    """
+    before, decided = read(document)
+    known, tape = panel.known_at(at), Tape(panel.known_at(at))
+    ratios = {s: _ratio(noted, _close(known, s, noted.ts)) for s, noted in before.closes.items()}
+    noted = {s: noted.close / float(ratios[s]) for s, noted in before.closes.items()}
+    marks, opens = {**noted, **tape.marks(before.at)}, tape.opens(before.at)
+    books = {}
+    for policy, book in before.books.items():
+        shares = {s: _times(q, ratios[s]) for s, q in book.shares.items()}
+        books[policy] = move(Book(book.cash, shares), decided[policy], opens, marks, costs).book
+    now = {**noted, **tape.marks(at)}
+    books = {
+        policy: _closed_out(book, known, tape, at, now, costs) for policy, book in books.items()
+    }
+    return Shelf(
+        at, before.account, before.since, before.note, books,
+        _noted(known, {s for b in books.values() for s in b.shares}, before.closes, noted),
+    )  # fmt: skip
+
+
+def write(shelf: Shelf, settled: Mapping[str, Settled], panel: Panel) -> dict[str, Any]:
+    """The document's part: the books, and what each policy decided from what its own held."""
+    symbols = {s for made in settled.values() for s in made.weights}
+    closes = _noted(panel.known_at(shelf.at), symbols - shelf.closes.keys(), {}, {})
+    equity = shelf.equity()
+    return {
+        "books": {
+            policy: {
+                "equity": str(equity[policy]),
+                "cash": str(book.cash),
+                "shares": {s: str(q) for s, q in sorted(book.shares.items())},
+                "weights": settled[policy].weights,
+                "tau": settled[policy].decision.trade.tau,
+                "reason": settled[policy].decision.trade.reason,
+            }
+            for policy, book in shelf.books.items()
+        },
+        "books_of": {
+            "account": shelf.account,
+            "since": shelf.since.isoformat(),
+            "note": shelf.note,
+            "closes": {s: [n.ts, n.close] for s, n in sorted({**shelf.closes, **closes}.items())},
+        },
+    }
+
+
+def read(document: Mapping[str, Any]) -> tuple[Shelf, dict[str, dict[str, float]]]:
+    """The books of a document as they were before its trades, and the weights decided by policy.
+
+    `closes` also has the symbols that were to be bought.
+
+    Raises:
+        DataError: there are none, or they are malformed.
+    """
+    try:
+        told, books = document["books_of"], document["books"]
+        closes = {s: Noted(int(ts), float(close)) for s, (ts, close) in told["closes"].items()}
+        shelf = Shelf(
+            at=dt.datetime.fromisoformat(document["as_of"]),
+            account=str(told["account"]),
+            since=dt.datetime.fromisoformat(told["since"]),
+            note=str(told["note"]),
+            books={
+                policy: Book(
+                    Decimal(book["cash"]), {s: Decimal(q) for s, q in book["shares"].items()}
+                )
+                for policy, book in books.items()
+            },
+            closes=closes,
+        )
+        weights = {
+            policy: {s: float(w) for s, w in book["weights"].items()}
+            for policy, book in books.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
+        raise DataError(
+            f"the books of an earlier decision are required, found none that can be read: {error!r}"
+        ) from error
+    lacking = {s for book in shelf.books.values() for s in book.shares} - closes.keys()
+    if lacking or not shelf.books:
+        raise DataError(f"books need a close of each share held, {sorted(lacking)} have none")
+    return shelf, weights
+
+
+def _ratio(noted: Noted, now: float | None) -> Fraction:
+    """New shares for one old: 1 unless the noted bar has been restated by a split since."""
+    if now is None or abs(noted.close / now - 1.0) <= SPLIT:
+        return Fraction(1)
+    exact = Fraction(noted.close / now)
+    simple = exact.limit_denominator(20)
+    return simple if simple > 0 and abs(float(simple / exact) - 1.0) <= ROUNDED else exact
+
+
+def _times(qty: Decimal, ratio: Fraction) -> Decimal:
+    if ratio == 1:
+        return qty
+    return (qty * ratio.numerator / ratio.denominator).quantize(SHARE)
+
+
+def _close(panel: Panel, symbol: str, ts: int) -> float | None:
+    """The close of one bar as it stands now; None if there is none."""
+    row = int(np.searchsorted(panel.ts, ts))
+    if symbol not in panel.tickers or row == len(panel.ts) or panel.ts[row] != ts:
+        return None
+    close = float(panel.close[row, panel.tickers.index(symbol)])
+    return close if close > 0 else None
+
+
+def _closed_out(
+    book: Book, panel: Panel, tape: Tape, at: dt.datetime, marks: Mapping[str, float], costs: Costs
+) -> Book:
+    for symbol in tape.gone(at, [s for s in book.shares if s in panel.tickers]):
+        book = booked(book, closed_out(symbol, book.shares[symbol], marks[symbol], costs))
+    return book
+
+
+def _noted(
+    panel: Panel, symbols: Iterable[str], before: Mapping[str, Noted], prices: Mapping[str, float]
+) -> dict[str, Noted]:
+    """The last close of each symbol; without a bar the one noted before, at today's scale."""
+    found = {}
+    for symbol in symbols:
+        if symbol in panel.tickers:
+            column = panel.close[:, panel.tickers.index(symbol)]
+            rows = np.flatnonzero(np.isfinite(column))
+            if len(rows):
+                found[symbol] = Noted(int(panel.ts[rows[-1]]), float(column[rows[-1]]))
+                continue
+        if symbol in before:
+            found[symbol] = Noted(before[symbol].ts, prices[symbol])
+    return found
