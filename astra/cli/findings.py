@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 # Trials over the same hours, and hours, before overfitting among them is judged.
 FEWEST_COMPARED, FEWEST_STEPS = 10, 100
-_WIDE, _WIDE_ONLY = 100, ("cost bp", "moves/holds")  # columns of a terminal of that many characters
+_WIDE, _WIDE_ONLY = (
+    100,
+    ("cost bp", "moves/holds", "won/lost"),
+)  # columns of a terminal of that many characters
 
 
 def study(found: Found, settings: Settings, is_kept: bool) -> Study:
@@ -106,7 +109,7 @@ def show(told: Study, console: Console) -> None:
 
     for line in (report.headline(told), report.scope(told)):
         console.print(escape(line), soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     shown = [
         place for place, name in enumerate(report.COLUMNS)
         if console.width >= _WIDE or name not in _WIDE_ONLY

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Past backtests: which there are, what came of them, the same again.")
 
 _TIME = "%Y-%m-%d %H:%M"
+_WIDE, _WIDE_ONLY = 100, ("to", "market", "won/lost")  # columns of so wide a terminal
+_TEXTS = ("id", "from", "to", "market", "policy")
 Id = Annotated[str, typer.Argument(metavar="ID", help="as astra backtests names it")]
 
 
@@ -43,7 +46,8 @@ def listing(
         trials = store.backtests.list()
     finally:
         store.close()
-    shown, by_bars = trials[:last], dict[str, list[Trial]]()
+    shown = trials[:last]
+    by_bars: dict[str, list[Trial]] = {}
     for trial in trials:
         by_bars.setdefault(trial.data_hash, []).append(trial)
     deflated = {trial.id: deflate(trial, by_bars[trial.data_hash]) for trial in shown}
@@ -54,19 +58,14 @@ def listing(
     if not trials:
         out.print("there is no backtest yet: run astra backtest")
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "market", "days", "policy", "return", "Sharpe", "deflated", "drawdown",
-                 "won/lost"):  # fmt: skip
-        is_text = name in ("id", "market", "days", "policy")
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    columns = {name: figures for name, figures in _COLUMNS.items()
+               if out.width >= _WIDE or name not in _WIDE_ONLY}  # fmt: skip
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in columns:
+        side: Literal["left", "right"] = "left" if name in _TEXTS else "right"
+        table.add_column(name, justify=side, no_wrap=name != "policy", overflow="fold")
     for trial in shown:
-        table.add_row(
-            trial.id,
-            escape(trial.market),
-            f"{trial.first_at:%Y-%m-%d} to {trial.last_at:%m-%d}",
-            escape(trial.policy),
-            *_figures(trial, deflated[trial.id]),
-        )
+        table.add_row(*(escape(text(trial, deflated[trial.id])) for text in columns.values()))
     out.print(table)
     older = f" {len(trials) - len(shown)} older ones: --last {len(trials)}."
     out.print(
@@ -95,15 +94,16 @@ def show(trial: Id, as_json: AsJson = False) -> None:
         return
     out.print(f"[bold]{found.id}[/] {escape(found.policy)}, made {found.made_at:{_TIME}} UTC")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    total, sharpe, chance, fall, sales = _figures(found, deflated)
+    figure = {name: text(found, deflated) for name, text in _COLUMNS.items()}
     rows = {
         "market": f"{found.market}, bars {found.data_hash}",
         "decisions": f"{found.steps}, hourly, {found.first_at:{_TIME}} to {found.last_at:{_TIME}} "
         "UTC",
-        "return": f"{total}, to {course.equity[-1] / 100:,.2f} USD",
-        "Sharpe": f"{sharpe}, deflated by {deflated.trials} trials on these bars {chance}",
-        "deepest fall": fall,
-        "sales won/lost": sales,
+        "return": f"{figure['return']}, to {course.equity[-1] / 100:,.2f} USD",
+        "Sharpe": f"{figure['Sharpe']}, deflated by the {deflated.trials} trials on these bars "
+        f"{figure['deflated']}",
+        "drawdown": figure["drawdown"],
+        "sales won/lost": figure["won/lost"],
         **asked(from_json(json.loads(found.parameters))),
         "network": found.model_id,
         "code": found.code_version,
@@ -145,18 +145,6 @@ def rerun(trial: Id, as_json: AsJson = False) -> None:
     raise typer.Exit(1 if found else 0)
 
 
-def _figures(trial: Trial, deflated: Deflated) -> tuple[str, ...]:
-    known = math.isfinite(trial.sharpe)
-    chance = deflated.probability
-    return (
-        f"{trial.total_return:+.2%}",
-        f"{trial.sharpe:.1f} +- {trial.sharpe_error:.1f}" if known else "-",
-        f"{chance:.0%}" if math.isfinite(chance) else "-",
-        f"{trial.max_drawdown:.2%}",
-        f"{trial.winning_trades}/{trial.losing_trades}",
-    )
-
-
 def _plain(trial: Trial, deflated: Deflated) -> dict[str, Any]:
     """For JSON: times in ISO form, what cannot be known null."""
     found = asdict(trial) | {
@@ -171,3 +159,27 @@ def _value(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return value.isoformat()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sharpe(trial: Trial, _: Deflated) -> str:
+    known = math.isfinite(trial.sharpe)
+    return f"{trial.sharpe:.1f} +- {trial.sharpe_error:.1f}" if known else "-"
+
+
+def _chance(_: Trial, found: Deflated) -> str:
+    return f"{found.probability:.0%}" if math.isfinite(found.probability) else "-"
+
+
+# What the list says of a trial, by the name of the column.
+_COLUMNS: Mapping[str, Callable[[Trial, Deflated], str]] = {
+    "id": lambda trial, _: trial.id,
+    "from": lambda trial, _: f"{trial.first_at:%Y-%m-%d}",
+    "to": lambda trial, _: f"{trial.last_at:%Y-%m-%d}",
+    "market": lambda trial, _: trial.market,
+    "policy": lambda trial, _: trial.policy,
+    "return": lambda trial, _: f"{trial.total_return:+.2%}",
+    "Sharpe": _sharpe,
+    "deflated": _chance,
+    "drawdown": lambda trial, _: f"{trial.max_drawdown:.2%}",
+    "won/lost": lambda trial, _: f"{trial.winning_trades}/{trial.losing_trades}",
+}

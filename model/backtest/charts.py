@@ -46,13 +46,13 @@ VARIABLES = {
 }  # fmt: skip
 _DASHES = dict(zip(BENCHMARKS, ("-", (0, (1, 1.5)), (0, (5, 2)), (0, (4, 2, 1, 2))), strict=True))
 # Text stays text, and a $ in a policy's name is one.
-_SVG = {"svg.fonttype": "none", "text.parse_math": False}
+_SVG = {"svg.fonttype": "none", "text.parse_math": False, "xtick.major.pad": 6}
 _HOUR = HORIZON_BARS * BAR
 _LABEL = 8.5  # points
 _DAY = "%-d"  # of the month, without a zero
 _LONG_DAYS = 100  # beyond them the axis of time names months
 _NAMES_SHOWN = 10
-_WIDTHS = {False: 11.0, True: 5.3}  # inches, by whether the page is narrow
+_WIDTHS = {False: 11.0, True: 4.9}  # inches, by whether the page is narrow
 _COST_MARKS = ((0.0, "o", False), (1.0, "o", True), (2.0, "s", False))
 
 
@@ -175,7 +175,7 @@ def _return(scene: Scene, figure: Figure, narrow: bool) -> None:
         colour = INK if name in (SPY, SPY_TOTAL) else NEUTRAL
         axes.plot(equity / equity[0] - 1, color=colour, lw=1.3, ls=_DASHES.get(name, "-"))
         lines.append((name, equity, colour))
-    for name, curve in result.curves.items():
+    for name, curve in reversed(result.curves.items()):  # the first one on top
         axes.plot(curve.equity / curve.equity[0] - 1, color=own[name], lw=1.8)
         lines.append((name, curve.equity, own[name]))
     axes.axhline(0, color=NEUTRAL, lw=1)
@@ -303,7 +303,7 @@ def _weights(scene: Scene, figure: Figure, narrow: bool) -> None:
         for side in axes.spines.values():
             side.set_visible(False)
         _time(axes, result, narrow, ticks=5)
-    figure.supxlabel(f"Darkest: {most:.0%} of equity", fontsize=_LABEL, color=NEUTRAL, ha="left",
+    figure.supxlabel(f"Strongest colour: {most:.0%} of equity", fontsize=_LABEL, color=NEUTRAL, ha="left",
                      x=0.012)  # fmt: skip
 
 

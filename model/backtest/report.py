@@ -17,14 +17,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from astra.errors import ConfigError
-from astra.performance import summarize
+from astra.performance import Performance, summarize
 from model.backtest.charts import VARIABLES, Scene, charts, colours, variable
-from model.backtest.records import EQUAL, HOLD, SPY, Backtest
+from model.backtest.records import EQUAL, HOLD, SPY, SPY_TOTAL, Backtest
 from model.backtest.statistics import Deflated, LeagueRow, Overfitting, league
 
 PROMISE = "Past or simulated results promise nothing."
 COLUMNS = (
-    "policy", "return", "Sharpe", "deflated", "drawdown", "turnover", "cost bp",
+    "policy", "return", "0x costs", "2x costs", "Sharpe", "deflated", "drawdown", "turnover", "cost bp",
     "moves/holds", "won/lost",
 )  # fmt: skip
 _TEMPLATE = "report.html.jinja"
@@ -104,7 +104,9 @@ def table(study: Study) -> tuple[tuple[str, ...], ...]:
         rows.append(
             (
                 name,
-                *_figures(p.total_return, p.sharpe, p.sharpe_error),
+                _percent(p.total_return),
+                *(_percent(result.performance(name, m).total_return) for m in (0.0, 2.0)),
+                _sharpe(p),
                 f"{chance:.0%}" if math.isfinite(chance) else "-",
                 _percent(p.max_drawdown),
                 f"{curve.turnover:.1f}",
@@ -115,8 +117,8 @@ def table(study: Study) -> tuple[tuple[str, ...], ...]:
         )
     for name, equity in result.benchmarks.items():
         p = summarize(result.times, equity)
-        figures = _figures(p.total_return, p.sharpe, p.sharpe_error)
-        rows.append((name, *figures, "", _percent(p.max_drawdown), "", "", "", ""))
+        fall = _percent(p.max_drawdown)
+        rows.append((name, _percent(p.total_return), "", "", _sharpe(p), "", fall, *4 * ("",)))
     return tuple(rows)
 
 
@@ -127,7 +129,8 @@ def standing(result: Backtest) -> tuple[tuple[LeagueRow, ...], str]:
     if not against:
         return (), ""
     curves = {name: curve.equity for name, curve in result.curves.items()}
-    rows = league({**curves, **result.benchmarks}, result.times, against)
+    others = {n: e for n, e in result.benchmarks.items() if n != SPY_TOTAL or against != SPY}
+    rows = league(curves | others, result.times, against)
     known = [row for row in rows if row.against is None or math.isfinite(row.against.low)]
     return (tuple(known) if len(known) > 1 else ()), against
 
@@ -139,7 +142,8 @@ def luck(study: Study) -> tuple[str, ...]:
         said.append(
             f"Deflated Sharpe: the probability that a policy's true Sharpe ratio is above what the "
             f"best of {study.trials} trials without any skill would show by luck; {study.trials} "
-            "were made on these bars. Under 95 % it is no finding."
+            "were made on these bars. Under 95 % it is no finding, and above it says nothing about "
+            "SPY: a market that rose lifts them all."
         )
     if study.overfitting:
         found = study.overfitting
@@ -161,11 +165,14 @@ def notes(study: Study) -> tuple[str, ...]:
             f"Refused decisions, at which every book held: {len(result.refusals)}, the first at "
             f"{first.as_of:%Y-%m-%d %H:%M} UTC: {first.reason}"
         )
+    for same in _alike(result):
+        said.append(f"The same at every hour to the cent: {', '.join(same)}.")
     closed = {t.symbol: t.reason for c in result.curves.values() for t in c.trades if t.reason}
     said += [f"{symbol}: {reason}" for symbol, reason in sorted(closed.items())]
     said.append(
-        "Sharpe: a year's, from hourly steps, over cash at 0 %, +- its standard error. Turnover: "
-        "buys and sales in units of equity. Won/lost: sales above and below the average cost, "
+        "Sharpe: a year's, from hourly steps, over cash at 0 %, +- its standard error. 0x and 2x "
+        "costs: the return at no costs and at twice the assumed ones. Turnover: buys and sales in "
+        "units of equity. Won/lost: sales above and below the average cost, "
         "after costs. Each book starts in cash and fills at the next bar's open."
     )
     said.append(
@@ -226,6 +233,15 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
     return (*(folder / name for name in texts), *(folder / f"{c.name}.png" for c in drawn))
 
 
+def _alike(result: Backtest) -> list[tuple[str, ...]]:
+    """Policies whose books never differed, together."""
+    found: dict[tuple[float, ...], tuple[str, ...]] = {}
+    for name, curve in result.curves.items():
+        cents = tuple(curve.equity.round(2).tolist())
+        found[cents] = (*found.get(cents, ()), name)
+    return [names for names in found.values() if len(names) > 1]
+
+
 def _compared(row: LeagueRow) -> tuple[str, ...]:
     if row.against is None:
         return (row.name, "", "", "")
@@ -234,9 +250,9 @@ def _compared(row: LeagueRow) -> tuple[str, ...]:
     return (row.name, f"{a.difference:+.1%}", reach, "yes" if a.excludes_zero else "no")
 
 
-def _figures(total: float, sharpe: float, error: float) -> tuple[str, str]:
-    known = math.isfinite(sharpe)
-    return f"{total:+.2%}", f"{sharpe:.1f} +- {error:.1f}" if known else "-"
+def _sharpe(found: Performance) -> str:
+    known = math.isfinite(found.sharpe)
+    return f"{found.sharpe:.1f} +- {found.sharpe_error:.1f}" if known else "-"
 
 
 def _percent(value: float) -> str:
