@@ -13,20 +13,31 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from astra.errors import AstraError, ConfigError
 from astra.settings import Settings, load
 from model.decision import Terms
 
 MOST_SETS = 10_000
-FIXED: Mapping[str, type] = {
-    "bars": str, "store": bool, "known_at": dt.datetime, "tickers": int, "edge": float, "seed": int,
-    "from": dt.date, "to": dt.date, "bundle": str, "capital": float, "costs_bps": float,
-    "slippage_bps": float, "fee_bps": float, "whole_shares": bool,
-}  # fmt: skip
+_Cost = Annotated[float, Field(ge=0, le=1000)]
+FIXED: Mapping[str, Any] = {  # the options of `astra backtest`, and the capital
+    "bars": str,
+    "store": bool,
+    "known_at": dt.datetime,
+    "tickers": Annotated[int, Field(ge=2, le=503)],
+    "edge": Annotated[float, Field(ge=0, le=0.5)],
+    "seed": int,
+    "from": dt.date,
+    "to": dt.date,
+    "bundle": str,
+    "capital": Annotated[float, Field(gt=0)],
+    "costs_bps": _Cost,
+    "slippage_bps": _Cost,
+    "whole_shares": bool,
+}
 VARIED = (
     "policy", "k", "max_weight", "max_sector_weight", "min_weight", "cash_floor", "max_turnover",
     "exclude", "hold", "risk_model", "equity_premium", "holding_sessions", "alpha_half_life_hours",
@@ -105,6 +116,11 @@ def settings_of(choices: Choices, settings: Settings) -> Settings:
 def named(choices: Choices) -> str:
     """A set in a line, such as `policy measured, k 10`."""
     return ", ".join(f"{name} {value}" for name, value in choices.items())
+
+
+def in_utc(moment: dt.datetime) -> dt.datetime:
+    """The same moment in UTC; one without a zone is UTC."""
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -20,9 +20,13 @@ from astra.cli.options import (
     out,
     read_settings,
 )
+from astra.errors import ConfigError
+
+_OF_A_SWEEP = ("sweep", "jobs", "cluster", "no_store", "as_json")
 
 
 def backtest(
+    context: typer.Context,
     bars: BarsFile = None,
     start: Annotated[
         dt.datetime | None,
@@ -83,6 +87,22 @@ def backtest(
     no_store: Annotated[
         bool, typer.Option("--no-store", help="leave it out of astra backtests")
     ] = False,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="many sets of choices side by side, as a TOML file like docs/sweep.example.toml "
+            "names them; what is stored already is not made again",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="processes of a sweep; default: one for each core"),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="a sweep on a Dask cluster, tcp://HOST:PORT"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make every decision of the past again by each policy, in a book of its own, costs paid.
@@ -90,6 +110,9 @@ def backtest(
     The bars are the simulated market's, unless a file or the store is named. What it found is kept
     for astra backtests, as a trial that later ones are judged by.
     """
+    if sweep or jobs or cluster:
+        _sweep(context, sweep, jobs, cluster, is_kept=not no_store, as_json=as_json)
+        return
     from astra.cli import backtest as walking
     from astra.cli import findings
     from astra.cli.backtests import keep
@@ -121,6 +144,34 @@ def backtest(
     findings.show(told, out)
     for path in written:
         out.print(f"wrote {path}", soft_wrap=True)
+
+
+def _sweep(
+    context: typer.Context,
+    path: Path | None,
+    jobs: int | None,
+    cluster: str | None,
+    *,
+    is_kept: bool,
+    as_json: bool,
+) -> None:
+    from astra.cli import sweep, swept
+
+    if path is None:
+        raise ConfigError("--jobs and --cluster are of a sweep: name its file with --sweep FILE")
+    for name in context.params:
+        given = context.get_parameter_source(name)
+        if given is not None and given.name == "COMMANDLINE" and name not in _OF_A_SWEEP:
+            raise ConfigError(
+                f"a sweep's choices stand in its file, --{name.replace('_', '-')} was given too: "
+                f"write it into [backtest] or [grid] of {path}"
+            )
+    asked = sweep.Asked(path, jobs, cluster, is_kept)
+    found = sweep.run(asked, read_settings(), err)
+    if as_json:
+        print(json.dumps(found.as_json()))  # noqa: T201 - the answer itself
+    else:
+        swept.show(found, out)
 
 
 def train(

@@ -1,0 +1,282 @@
+"""`astra backtest --sweep`: many sets of choices on the same bars, side by side and resumable.
+
+What the bars tell is the same for all sets, so a process walks several of them together. A finished
+chunk is stored at once: a second start makes only what is not there yet. On a cluster the workers
+need this package and the bars in the same place; they get no key and no token.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import joblib
+import numpy as np
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from astra.cli import backtest as walking
+from astra.cli import grid
+from astra.cli.backtests import code_version, courses, deflate, trial_id
+from astra.cli.findings import FEWEST_STEPS
+from astra.cli.swept import Made, Row, Swept
+from astra.errors import ConfigError, DataError, TemporaryError
+from astra.performance import returns
+from astra.settings import Settings
+from astra.store import open_store
+
+if TYPE_CHECKING:
+    from astra.store.backtests import Course, Trial
+    from model.backtest.spec import Source, Spec
+    from model.backtest.statistics import Overfitting
+    from model.panel import Panel
+
+SETS_A_CHUNK = 8  # more share more, and lose more when they are killed
+_FIELDS = {  # options that are called otherwise where they are kept
+    "from": "first", "to": "last", "costs_bps": "half_spread_bp", "slippage_bps": "slippage_bp",
+}  # fmt: skip
+_CLUSTER_SECONDS = 10
+_REMEMBERED = 24 * 3600.0  # seconds of finished chunks that the time left is told from
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command was asked for; no jobs = as many as the machine has cores."""
+
+    path: Path
+    jobs: int | None = None
+    cluster: str | None = None
+    is_kept: bool = True
+
+
+def specify(sweep: grid.Grid, settings: Settings) -> tuple[Spec, ...]:
+    """One specification of one policy for each set, all of them checked.
+
+    Raises:
+        ConfigError: a set that cannot be run.
+        BundleError: there is no champion, and no network is named.
+    """
+    fixed = dict(sweep.fixed)
+    if "capital" in fixed:
+        settings = settings.model_copy(update={"capital": fixed.pop("capital")})
+    if "bars" in fixed:
+        fixed["bars"] = Path(fixed["bars"])
+    if "known_at" in fixed:
+        fixed["known_at"] = grid.in_utc(fixed["known_at"])
+    asked = walking.Asked(**{_FIELDS.get(name, name): value for name, value in fixed.items()})
+    found: list[Spec] = []
+    for choices in sweep.sets:
+        chosen = grid.settings_of(choices, settings)
+        bundle = found[0].bundle if found else asked.bundle
+        one = replace(asked, policies=(chosen.policy,), bundle=bundle)
+        found.append(walking.specify(one, chosen))
+    return tuple(found)
+
+
+def run(asked: Asked, settings: Settings, console: Console) -> Swept:
+    """Walk the sets that are not stored yet, store them chunk by chunk, and judge all of them.
+
+    Args:
+        console: where the progress is shown.
+
+    Raises:
+        ConfigError: a file that is no sweep, a set that cannot be run, or no package for a cluster.
+        TemporaryError: no cluster answers.
+        DataError: as `backtest.run`; a worker has other bars or another release.
+    """
+    sweep = grid.read(asked.path)
+    specs = specify(sweep, settings)
+    panel, market = walking.bars_of(specs[0].source, settings)
+    data_hash = str(panel.digest()["digest"])
+    ids = [trial_id(spec, spec.policies[0], data_hash) for spec in specs]
+    made = _stored(ids, data_hash, settings) if asked.is_kept else {}
+    left = {name: spec for name, spec in zip(ids, specs, strict=True) if name not in made}
+    if made:
+        console.print(f"{len(ids) - len(left)} of {len(ids)} sets are stored already")
+    for walked in _walked(tuple(left.values()), asked, settings, console):
+        for one in walked:
+            _require_alike(one.course.trial, data_hash)
+        made |= {one.course.trial.id: one for one in walked}
+        if asked.is_kept:
+            _keep(walked, settings)
+    rows = [Row(choices, made[name]) for choices, name in zip(sweep.sets, ids, strict=True)]
+    rows.sort(key=lambda row: -row.trial.sharpe if math.isfinite(row.trial.sharpe) else math.inf)
+    trials = {row.trial.id: row.trial for row in rows}
+    if asked.is_kept:
+        trials |= {trial.id: trial for trial in _trials(data_hash, settings)}
+    source = specs[0].source
+    return Swept(
+        market=market,
+        planted_edge=source.edge if source.kind == "simulated" else None,
+        data_hash=data_hash,
+        rows=tuple(rows),
+        walked=len(left),
+        deflated=deflate(rows[0].trial, tuple(trials.values())),
+        overfitting=_overfitting([row.made.course for row in rows]),
+    )
+
+
+def chunks(specs: Sequence[Spec], jobs: int) -> tuple[tuple[Spec, ...], ...]:
+    """What is walked together: neighbours, as many chunks for each job, none above the limit."""
+    rounds = -(-len(specs) // (SETS_A_CHUNK * jobs))
+    count = min(len(specs), rounds * jobs)
+    ends = [round(i * len(specs) / count) for i in range(count + 1)] if count else []
+    return tuple(tuple(specs[a:b]) for a, b in pairwise(ends))
+
+
+def walk(specs: tuple[Spec, ...], settings: Settings) -> tuple[Made, ...]:
+    """Walk specifications of one policy each together; a worker's task."""
+    panel, market = _bars(specs[0].source, settings)
+    made = []
+    for found in walking.run_together(specs, panel, market, settings):
+        (course,) = courses(found)
+        (curve,) = found.backtest.curves.values()
+        skill = found.backtest.skill_ic, found.backtest.skill_t
+        made.append(Made(course, curve.turnover, curve.cost_bp, *skill))
+    return tuple(made)
+
+
+@lru_cache(maxsize=1)
+def _bars(source: Source, settings: Settings) -> tuple[Panel, str]:
+    """Read once in a process, however many chunks it walks."""
+    return walking.bars_of(source, settings)
+
+
+def _walked(
+    specs: tuple[Spec, ...], asked: Asked, settings: Settings, console: Console
+) -> Iterator[tuple[Made, ...]]:
+    """Each chunk as soon as it is done, with a bar that says how many sets are left."""
+    if not specs:
+        return
+    bar = Progress(
+        TextColumn("sets"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=_REMEMBERED,
+    )
+    public = _without_secrets(settings)
+    with _workers(asked) as jobs, bar:
+        task = bar.add_task("", total=len(specs))
+        bar.advance(task, 0)  # the first chunk's time counts too
+        parallel = joblib.Parallel(
+            batch_size=1, pre_dispatch="all", return_as="generator_unordered"
+        )
+        tasks = (joblib.delayed(walk)(chunk, public) for chunk in chunks(specs, jobs))
+        with warnings.catch_warnings(), closing(parallel(tasks)) as chunks_made:
+            # After an error joblib warns of what it has cancelled; the error says enough.
+            warnings.filterwarnings("ignore", r"\d+ tasks which were still", UserWarning)
+            for made in chunks_made:
+                bar.advance(task, len(made))
+                yield made
+
+
+@contextmanager
+def _workers(asked: Asked) -> Iterator[int]:
+    """Where joblib runs its tasks, and how many at once: each on one thread of its own.
+
+    Raises:
+        ConfigError: the package for a cluster is not installed, or its address is none.
+        TemporaryError: no cluster answers, or it has no workers.
+    """
+    if asked.cluster is None:
+        jobs = asked.jobs or joblib.cpu_count()
+        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+            yield jobs
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ConfigError(
+            "a sweep on a cluster needs the package distributed, which is not installed: "
+            "pip install 'astra-portfolio[cluster]'"
+        ) from error
+    _require_reachable(asked.cluster)
+    with Client(asked.cluster, timeout=_CLUSTER_SECONDS, set_as_default=False) as client:
+        jobs = sum(client.ncores().values())
+        if not jobs:
+            raise TemporaryError(
+                f"the cluster at {asked.cluster} needs workers, found none: start them with "
+                f"`dask worker {asked.cluster} --nthreads 1`"
+            )
+        with joblib.parallel_config(backend="dask", client=client):
+            yield jobs
+
+
+def _require_reachable(address: str) -> None:
+    """A client that meets nobody says so in a page of traceback, and late."""
+    try:
+        host, port = urlsplit(address).hostname, urlsplit(address).port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise ConfigError(f"a cluster's address is like tcp://10.0.0.5:8786, found {address!r}")
+    try:
+        socket.create_connection((host, port), timeout=_CLUSTER_SECONDS).close()
+    except OSError as error:
+        raise TemporaryError(
+            f"a Dask scheduler is required at {address}, none answers ({error}): start it with "
+            "`dask scheduler`, or leave out --cluster"
+        ) from error
+
+
+def _without_secrets(settings: Settings) -> Settings:
+    """What a worker needs: where the bars and the networks are."""
+    empty = SecretStr("")
+    return settings.model_copy(update={"alpaca_key": "", "alpaca_secret": empty, "token": empty})
+
+
+def _require_alike(trial: Trial, data_hash: str) -> None:
+    ours = (data_hash, code_version())
+    if (trial.data_hash, trial.code_version) != ours:
+        raise DataError(
+            f"every worker needs our bars and release, {' and '.join(ours)}; found "
+            f"{trial.data_hash} and {trial.code_version}: copy the bars, install the same release"
+        )
+
+
+def _stored(ids: Sequence[str], data_hash: str, settings: Settings) -> dict[str, Made]:
+    """Those of `ids` that this code has made before."""
+    store = open_store(settings.database_url)
+    try:
+        found = {course.trial.id: course for course in store.backtests.courses(data_hash)}
+    finally:
+        store.close()
+    wanted = (found[name] for name in ids if name in found)
+    return {c.trial.id: Made(c) for c in wanted if c.trial.code_version == code_version()}
+
+
+def _keep(made: Sequence[Made], settings: Settings) -> None:
+    store = open_store(settings.database_url)
+    try:
+        store.backtests.keep([one.course for one in made])
+    finally:
+        store.close()
+
+
+def _trials(data_hash: str, settings: Settings) -> tuple[Trial, ...]:
+    store = open_store(settings.database_url)
+    try:
+        return store.backtests.list(data_hash)
+    finally:
+        store.close()
+
+
+def _overfitting(found: Sequence[Course]) -> Overfitting | None:
+    from model.backtest.statistics import overfitting
+
+    if len(found) < 2 or len(found[0].equity) <= FEWEST_STEPS:
+        return None
+    equity = np.array([course.equity for course in found], np.float64)
+    return overfitting(np.stack([returns(one) for one in equity], axis=1))
