@@ -175,7 +175,7 @@ def _return(scene: Scene, figure: Figure, narrow: bool) -> None:
         colour = INK if name in (SPY, SPY_TOTAL) else NEUTRAL
         axes.plot(equity / equity[0] - 1, color=colour, lw=1.3, ls=_DASHES.get(name, "-"))
         lines.append((name, equity, colour))
-    for name, curve in reversed(result.curves.items()):  # the first one on top
+    for name, curve in reversed(tuple(result.curves.items())):  # the first one on top
         axes.plot(curve.equity / curve.equity[0] - 1, color=own[name], lw=1.8)
         lines.append((name, curve.equity, own[name]))
     axes.axhline(0, color=NEUTRAL, lw=1)
@@ -204,8 +204,7 @@ def _drawdown(scene: Scene, figure: Figure, narrow: bool) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         _time(axes, result, narrow, ticks=3 if not narrow else 4)
     if spy is not None:
-        figure.supxlabel("Grey: SPY, bought and held", fontsize=_LABEL, color=NEUTRAL, ha="left",
-                         x=0.012)  # fmt: skip
+        _foot(figure, "Grey: SPY, bought and held")
 
 
 def _league(scene: Scene, figure: Figure, narrow: bool) -> None:
@@ -303,8 +302,7 @@ def _weights(scene: Scene, figure: Figure, narrow: bool) -> None:
         for side in axes.spines.values():
             side.set_visible(False)
         _time(axes, result, narrow, ticks=5)
-    figure.supxlabel(f"Strongest colour: {most:.0%} of equity", fontsize=_LABEL, color=NEUTRAL, ha="left",
-                     x=0.012)  # fmt: skip
+    _foot(figure, f"Strongest colour: {most:.0%} of equity")
 
 
 def _skill(scene: Scene, figure: Figure, narrow: bool) -> None:
@@ -336,6 +334,10 @@ def _skill(scene: Scene, figure: Figure, narrow: bool) -> None:
                           transform=axes.get_xaxis_transform())  # fmt: skip
     below.set_title("Its t; shaded where forecasts move weights", fontsize=10)
     _time(below, result, narrow)
+
+
+def _foot(figure: Figure, text: str) -> None:
+    figure.supxlabel(text, fontsize=_LABEL, color=NEUTRAL, ha="left", x=0.012)
 
 
 def _panels(

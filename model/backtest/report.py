@@ -24,8 +24,8 @@ from model.backtest.statistics import Deflated, LeagueRow, Overfitting, league
 
 PROMISE = "Past or simulated results promise nothing."
 COLUMNS = (
-    "policy", "return", "0x costs", "2x costs", "Sharpe", "deflated", "drawdown", "turnover", "cost bp",
-    "moves/holds", "won/lost",
+    "policy", "return", "0x costs", "2x costs", "Sharpe", "deflated", "drawdown", "turnover",
+    "cost bp", "moves/holds", "won/lost",
 )  # fmt: skip
 _TEMPLATE = "report.html.jinja"
 
@@ -149,8 +149,8 @@ def luck(study: Study) -> tuple[str, ...]:
         found = study.overfitting
         said.append(
             f"Probability of overfitting: {found.probability:.0%}. Of the {study.compared} trials "
-            "over these hours the one that was best in one half of the time is in the other half "
-            "that often worse than the middle one."
+            "over these hours the best in one half of the time falls that often below the middle "
+            "of them in the other half."
         )
     return tuple(said)
 
