@@ -115,6 +115,68 @@ def test_dearer_trading_never_moves_further() -> None:
     assert moved[0] > 0 == moved[-1]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 10), st.integers(0, 9999), st.floats(0.0, 0.02), st.floats(0.0, 0.01))
+def test_dearer_trading_never_moves_further_whatever_is_held(
+    n: int, seed: int, alpha: float, cost: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    current, target = rng.dirichlet(np.ones(n + 1))[:n], rng.dirichlet(np.ones(n))
+    seen = outlook(n, seed, alpha)
+    cheap, dear = (
+        decide_tau(current, target, Outlook(seen.mean, seen.covariance, c), free(n))
+        for c in (cost, 1.5 * cost)
+    )
+    assert dear.tau <= cheap.tau + 1e-12
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_turnover_limit_cuts_the_way_and_says_so(always: bool) -> None:
+    target, seen = np.full(20, 0.049), outlook(20)
+    bounds = Bounds(np.arange(20), Limits(), most=0.25)
+    found = decide_tau(np.zeros(20), target, seen, bounds, always=always)
+    assert found.weights.sum() == pytest.approx(0.25)
+    assert found.tau == pytest.approx(0.25 / 0.98)
+    assert found.reason.endswith("; at most 25.0% of equity may be bought and sold at once")
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_no_purchase_is_smaller_than_the_least_weight(always: bool) -> None:
+    target, seen = np.full(20, 0.049), outlook(20)
+    limits = Limits(min_weight=0.049)
+    for most in (0.05, 0.25, 2.0):
+        bounds = Bounds(np.arange(20), limits, most=most)
+        found = decide_tau(np.zeros(20), target, seen, bounds, always=always)
+        assert (found.weights > 0).sum() == min(20, int(most / 0.049))
+        assert found.weights[found.weights > 0] == pytest.approx(0.049)
+
+
+def test_a_holding_under_the_least_weight_stays_or_goes_and_never_shrinks() -> None:
+    limits = Limits(5, 1.0, 1.0, 0.0, 0.1)
+    current = np.array([0.04, 0.5, 0.0, 0.0, 0.0])
+    target = np.array([0.0, 0.5, 0.2, 0.3, 0.0])
+    for cost in (0.0, 1e-4, 1e-3, 2e-3):
+        found = decide_tau(current, target, outlook(5, cost=cost), Bounds(np.arange(5), limits))
+        assert found.weights[0] in (0.0, 0.04)
+
+
+def test_a_limit_that_allows_no_step_holds_and_says_so() -> None:
+    target = np.array([0.2, 0.2])
+    bounds = Bounds(np.arange(2), Limits(2, 1.0, 1.0, 0.0, 0.2), most=0.1)
+    found = decide_tau(np.zeros(2), target, outlook(2), bounds)
+    assert (found.tau, found.weights.tolist()) == (0.0, [0.0, 0.0])
+    assert found.reason.startswith("hold: no step towards the target is allowed; at most 10.0%")
+
+
+def test_a_sector_that_others_fill_is_cut() -> None:
+    current, target = np.array([0.3, 0.3]), np.array([0.0, 0.3])
+    taken = np.array([0.2, 0.0])
+    bounds = Bounds(np.arange(2), Limits(2, 0.5, 0.4, 0.0), taken=taken)
+    found = decide_tau(current, target, outlook(2, cost=1.0), bounds)
+    assert found.weights == pytest.approx([0.2, 0.3])
+    assert found.reason.endswith("10.00% of equity sold to keep the limits")
+
+
 def test_a_target_that_is_held_already_needs_no_trade() -> None:
     target = np.array([0.4, 0.6])
     found = decide_tau(target, target, outlook(2), free(2))
@@ -148,7 +210,7 @@ def test_what_is_held_keeps_the_limits_however_far_the_move(
     assert found.tau == 0.0 or found.gain_bp > found.cost_bp
 
 
-def test_part_of_the_way_keeps_k_names_and_their_total() -> None:
+def test_part_of_the_way_keeps_k_names_and_is_worth_more_than_all_of_it_or_none() -> None:
     n, limits = 8, Limits(k=4, max_weight=0.5, max_sector_weight=1.0, cash_floor=0.0)
     current = np.array([0.25, 0.25, 0.25, 0.25, 0, 0, 0, 0])
     target = np.array([0.3, 0.3, 0.2, 0, 0.2, 0, 0, 0])
@@ -162,7 +224,10 @@ def test_part_of_the_way_keeps_k_names_and_their_total() -> None:
     assert whole.tau == pytest.approx(0.5)
     assert (whole.weights > 0).sum() == 5
     assert (found.weights > 0).sum() <= 4
-    assert found.weights.sum() == pytest.approx(1.0)
+    assert found.weights.sum() == pytest.approx(1.0, abs=0.06)
+    net = utility(target, target, seen) - utility(current, target, seen)
+    all_of_it = 1e4 * (net - seen.cost * np.abs(move).sum())
+    assert found.gain_bp - found.cost_bp >= max(0.0, all_of_it)
     assert found.gain_bp - found.cost_bp <= whole.gain_bp - whole.cost_bp + 1e-9
 
 

@@ -237,7 +237,7 @@ def _ends(way: _Way, tau: float, left: float, bounds: Bounds) -> list[Floats]:
         return [mixed] if tau >= LEAST else []
     return [
         end
-        for end in _near(way, tau, bounds)
+        for end in _near(way, tau, left, bounds)
         if LEAST * way.turnover <= float(np.abs(end - way.stay).sum()) <= left + NOTHING
         and float(np.abs(end - cut(end, bounds)).max()) <= NOTHING
         and _is_allowed(end, way.stay, bounds.limits)
@@ -255,7 +255,7 @@ def _too_small(weights: Floats, stay: Floats, limits: Limits) -> NDArray[np.bool
     return small
 
 
-def _near(way: _Way, tau: float, bounds: Bounds) -> Iterator[Floats]:
+def _near(way: _Way, tau: float, left: float, bounds: Bounds) -> Iterator[Floats]:
     """Places between today's weights and the target, the target among them."""
     stay, limits = way.stay, bounds.limits
     for fraction in (tau, *FRACTIONS):
@@ -265,11 +265,12 @@ def _near(way: _Way, tau: float, bounds: Bounds) -> Iterator[Floats]:
         yield cut(kept * (float(mixed.sum()) / float(kept.sum())), bounds)
         rounded = np.where(mixed < stay / 2, 0.0, stay)
         yield np.where(_too_small(mixed, stay, limits), rounded, mixed)
-    yield from _name_by_name(stay, way.target, limits)
+    yield from _name_by_name(stay, way.target, left, limits)
 
 
-def _name_by_name(stay: Floats, target: Floats, limits: Limits) -> Iterator[Floats]:
-    """In whole names: the largest purchase first, each after the sales that make room for it."""
+def _name_by_name(stay: Floats, target: Floats, left: float, limits: Limits) -> Iterator[Floats]:
+    """In whole names: the largest purchase first, each after the sales that make room for it, and
+    the last one as far as the turnover that is `left` goes."""
     now = stay.copy()
     buys = [i for i in np.argsort(stay - target, kind="stable") if target[i] > stay[i]]
     order = np.lexsort((stay, target > 0))  # those that leave first, the smallest of them first
@@ -281,8 +282,11 @@ def _name_by_name(stay: Floats, target: Floats, limits: Limits) -> Iterator[Floa
         ):
             j = sales.popleft()
             now[j] = target[j]
+            yield now.copy()
+        part = now.copy()
+        part[i] = min(target[i], now[i] + max(0.0, left - float(np.abs(now - stay).sum())))
+        yield part
         now[i] = target[i]
-        yield now.copy()
     for j in sales:
         now[j] = target[j]
         yield now.copy()
