@@ -96,7 +96,7 @@ def test_the_closer_look_tightens_the_bound_and_stays_above_the_truth() -> None:
         problem = prepare(mean, covariance, codes, limits, 1.0, 0.2 * noise)
         point = solve(problem)
         assert point is not None
-        first, second = bound(problem, point, 3), tighter_bound(problem, point, 3)
+        first, second = bound(problem, point, 3), tighter_bound(problem, point, 3, 0.0)
         unit = float(mean.max()) / np.sqrt(covariance.trace() / 10)
         truth = best_of_all_subsets(mean, covariance, sectors, limits) / unit
         assert truth <= second * (1 + 1e-9)

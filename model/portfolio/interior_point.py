@@ -20,7 +20,8 @@ SOLVED = ("Solved", "AlmostSolved")
 def interior_point(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipliers]:
     """min 1/2 y'Sy - m'y over a cone: y (n,) and the multipliers of its limits.
 
-    In units where the mean variance is 1 the variables are y, the sum e = 1'y and, if S = diag(d) + LL', the factors' L'y.
+    In units where the mean variance is 1. The variables are y, the sum e = 1'y and, if
+    S = diag(d) + LL', the factors' L'y.
 
     Raises:
         SolverError: Clarabel says that it did not solve it.

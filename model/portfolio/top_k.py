@@ -46,7 +46,9 @@ from model.portfolio.sharpe import (
 
 WIDE = 1e-3  # a gap above this is worth a closer look at the bound
 GOOD_ENOUGH = 1e-5  # a gap below this is not worth an exchange
-ROUNDS, LEAVERS, JOINERS = 6, 3, 4
+PAYS = 1e-9  # of the ratio: a smaller gain is rounding
+ROUNDS, JOINERS, TRIALS = 12, 20, 6
+DROPS = 3  # of the names held only at their least weight, tried without at a time
 Solvers = Sequence[tuple[str, ConeSolver]]
 
 
@@ -159,7 +161,7 @@ def _certified(problem: Problem, point: Point, solvers: Solvers) -> Solution | N
     if achieved <= 0:
         return None
     if n > k and ceiling > achieved * (1 + WIDE):
-        ceiling = min(ceiling, tighter_bound(problem, point, k))
+        ceiling = min(ceiling, tighter_bound(problem, point, k, achieved * (1 + WIDE)))
     left, gap = residual(problem, point), max(0.0, ceiling / achieved - 1.0)
     failed = best.fallback or point.fallback
     exact = left <= TOLERANCE and not failed and not problem.distorted
@@ -189,23 +191,44 @@ def _on(problem: Problem, names: Indices, solvers: Solvers) -> Point:
 def _exchange(
     problem: Problem, names: Indices, ceiling: float, solvers: Solvers
 ) -> tuple[Point, Indices]:
-    """Swap one of the smallest holdings for one of the best names outside while that pays."""
+    """Swap a holding for a name outside as long as one of the most promising swaps pays."""
     best = _on(problem, names, solvers)
     for _ in range(ROUNDS):
-        if problem.ratio(best.y) * (1 + GOOD_ENOUGH) >= ceiling:
+        achieved = problem.ratio(best.y)
+        if achieved * (1 + GOOD_ENOUGH) >= ceiling:
             break
-        slope = gain_per_weight(problem, best)
-        slope[names] = -np.inf
-        joiners = [j for j in np.argsort(-slope, kind="stable")[:JOINERS] if slope[j] > 0]
-        leavers = names[np.argsort(best.y[names], kind="stable")[:LEAVERS]]
-        trials = [np.sort(np.append(names[names != i], j)) for i in leavers for j in joiners]
-        found = [(_worth(problem, trial, solvers), place) for place, trial in enumerate(trials)]
-        worth, place = max(found, default=(0.0, 0))
-        if worth <= problem.ratio(best.y) * (1 + 1e-9):
+        for trial in _swaps(problem, best, names):
+            if _worth(problem, trial, solvers) > achieved * (1 + PAYS):
+                names = trial
+                best = _on(problem, names, solvers)
+                break
+        else:
             break
-        names = trials[place]
-        best = _on(problem, names, solvers)
     return best, names
+
+
+def _swaps(problem: Problem, best: Point, names: Indices) -> list[Indices]:
+    """The names after each of the swaps that promise most, the best first.
+
+    With M the inverse of the holdings' covariance, dropping name i alone costs y_i^2 / M_ii of the
+    squared ratio and adding name j alone brings slope_j^2 / (variance of j given the holdings).
+    """
+    slope = gain_per_weight(problem, best)
+    slope[names] = -np.inf
+    ranked = np.argsort(-slope / np.sqrt(problem.matrix.variances), kind="stable")[:JOINERS]
+    joiners = ranked[slope[ranked] > 0]
+    block = problem.matrix.only(np.concatenate([names, joiners]))
+    square = block.dense() if isinstance(block, Factored) else block.values
+    held = len(names)
+    inverse = np.linalg.inv(square[:held, :held])
+    across = square[held:, :held]
+    left = square.diagonal()[held:] - np.einsum("ij,jk,ik->i", across, inverse, across)
+    gain = slope[joiners] ** 2 / np.maximum(left, 1e-300)
+    loss = best.y[names] ** 2 / inverse.diagonal()
+    promise = gain[:, None] - loss
+    order = np.argsort(-promise, axis=None, kind="stable")[:TRIALS]
+    pairs = zip(*np.unravel_index(order, promise.shape), strict=True)
+    return [np.sort(np.append(np.delete(names, i), joiners[j])) for j, i in pairs]
 
 
 def _worth(problem: Problem, names: Indices, solvers: Solvers) -> float:
@@ -232,11 +255,11 @@ def _with_least_weights(problem: Problem, best: Point, k: int, solvers: Solvers)
     while len(names) > 1:
         free = replace(found.multipliers, floor=np.zeros(len(found.y)))
         slope = gain_per_weight(floored, replace(found, multipliers=free))
-        held_down = names[np.argsort(slope[names], kind="stable")[:LEAVERS]]
+        held_down = names[np.argsort(slope[names], kind="stable")[:DROPS]]
         trials = [names[names != i] for i in held_down if slope[i] < 0]
         worths = [(_worth(floored, trial, solvers), place) for place, trial in enumerate(trials)]
         worth, place = max(worths, default=(0.0, 0))
-        if worth <= problem.ratio(found.y) * (1 + 1e-9):
+        if worth <= problem.ratio(found.y) * (1 + PAYS):
             break
         names = trials[place]
         found = _on(floored, names, solvers)
