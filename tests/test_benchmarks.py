@@ -14,7 +14,7 @@ import pytest
 
 from astra.errors import AstraError, ConfigError
 from astra.settings import HOUSE
-from benchmarks import command, cycle, forecast, inputs, portfolio, store
+from benchmarks import command, cycle, forecast, inputs, ledger, portfolio, store
 from benchmarks.results import LATEST, Row, record
 from benchmarks.store import engines, refresh, rivals
 from benchmarks.timing import DifferentAnswersError, Timed, in_turns, require_equal, timed
@@ -113,12 +113,21 @@ def test_only_one_group_is_measured_and_shown(
     record(path, "cycle", [row("cycle", 3.0, "kept")])
     small = portfolio.measure(names=40, rounds=1)
     monkeypatch.setattr(portfolio, "measure", lambda: small)
+    monkeypatch.setattr(ledger, "measure", lambda: [])
     assert command.main(["--only", "portfolio", "--results", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "minimum variance" in shown and "kept" not in shown
     found = json.loads(path.read_text())
     assert_shape(found["results"])
     assert {r["group"] for r in found["results"]} == {"cycle", "portfolio"}
+
+
+def test_without_its_rivals_a_ledger_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "RIVALS", Path("no-such-python"))
+    rows = ledger.measure(large=(20, 100), small=(5, 60), rounds=1)
+    assert_shape([r.as_json() for r in rows])
+    assert [r.value is None for r in rows] == [False, False, True, True]
+    assert all("make rivals" in r.against for r in rows if r.value is None)
 
 
 def test_a_small_store_is_measured_and_agrees_with_its_rivals() -> None:
