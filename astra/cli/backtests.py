@@ -143,4 +143,6 @@ def differences(before: Course, after: Course) -> list[str]:
     )
     if old.data_hash != new.data_hash or said:
         said += [f"{why}: {then} then, {now} now" for why, then, now in causes if then != now]
+        if ".py:" in old.policy:
+            said.append(f"the policy is a file of one's own, perhaps changed since: {old.policy}")
     return said
