@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
 
-from astra.cli import grid
-from astra.errors import ConfigError
-from astra.settings import Settings
+from astra.cli import backtest as walking
+from astra.cli import grid, sweep, swept
+from astra.cli.backtests import courses
+from astra.cli.commands import app
+from astra.errors import ConfigError, DataError, TemporaryError
+from astra.settings import HOUSE, Settings
+from astra.store import open_store
+from astra.store.backtests import Course
+
+TWO_DAYS = "[backtest]\ntickers = 12\nfrom = 2026-04-06\nto = 2026-04-07\ncosts_bps = 3\n"
+SIX_SETS = (
+    TWO_DAYS
+    + """capital = 20_000
+[grid]
+policy = ["original", "equal"]
+k = [3, 4, 6]
+"""
+)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -21,6 +44,28 @@ def written(folder: Path, text: str) -> Path:
 
 def settings(**named: object) -> Settings:
     return Settings(_env_file=None, **named)  # type: ignore[arg-type,call-arg]
+
+
+def stored_in(folder: Path, **named: object) -> Settings:
+    return settings(database_url=f"sqlite:///{folder}/astra.db", **named)
+
+
+def swept_over(path: Path, ours: Settings, **asked: object) -> swept.Swept:
+    chosen = {"jobs": 1, **asked}
+    return sweep.run(sweep.Asked(path, **chosen), ours, Console(quiet=True))  # type: ignore[arg-type]
+
+
+def outcomes(found: swept.Swept) -> dict[str, tuple[int, ...]]:
+    return {grid.named(row.choices): row.made.course.equity for row in found.rows}
+
+
+def kept(ours: Settings) -> tuple[Course, ...]:
+    store = open_store(ours.database_url)
+    try:
+        (data_hash,) = {trial.data_hash for trial in store.backtests.list()}
+        return store.backtests.courses(data_hash)
+    finally:
+        store.close()
 
 
 # --- the file
@@ -101,3 +146,195 @@ def test_a_set_changes_what_it_names_and_nothing_else() -> None:
     same = chosen.model_copy(update={"k": ours.k, "risk_model": ours.risk_model})
     assert same == ours
     assert math.isclose(chosen.cash_floor, 0.07)
+
+
+# --- what it finds
+
+
+def test_a_set_comes_out_as_the_backtest_of_it_alone_to_the_cent(tmp_path: Path) -> None:
+    text = TWO_DAYS + '[grid]\npolicy = ["original", "min_variance"]\nk = [3, 6]\n'
+    text += 'risk_model = ["ledoit_wolf", "ewma"]\n'
+    ours = stored_in(tmp_path)
+    found = swept_over(written(tmp_path, text), ours, is_kept=False)
+    assert len({row.made.course.equity for row in found.rows}) > 4, "the sets must differ"
+    asked = walking.Asked(
+        first=dt.date(2026, 4, 6), last=dt.date(2026, 4, 7), tickers=12, half_spread_bp=3.0
+    )
+    bars = walking.bars_of(walking.specify(asked, ours).source, ours)
+    for row in found.rows:
+        one = replace(asked, policies=(str(row.choices["policy"]),))
+        spec = walking.specify(one, grid.settings_of(row.choices, ours))
+        (alone,) = walking.run_together((spec,), *bars, ours)
+        (course,) = courses(alone)
+        (curve,) = alone.backtest.curves.values()
+        assert replace(course.trial, made_at=row.trial.made_at) == row.trial
+        assert course.equity == row.made.course.equity
+        assert (curve.turnover, curve.cost_bp) == (row.made.turnover, row.made.cost_bp)
+
+
+def test_the_best_comes_first_and_is_judged_among_all_trials_on_these_bars(tmp_path: Path) -> None:
+    ours = stored_in(tmp_path)
+    found = swept_over(written(tmp_path, SIX_SETS), ours)
+    ratios = [row.trial.sharpe for row in found.rows]
+    assert ratios == sorted(ratios, reverse=True)
+    assert (found.walked, found.deflated.trials, found.overfitting) == (6, 6, None)
+    more = swept_over(written(tmp_path, TWO_DAYS + "[grid]\nk = [5]\n"), ours)
+    assert (more.walked, more.deflated.trials) == (1, 7)
+    plain = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert plain["best"]["k"] == found.best.choices["k"]
+    assert [one["sharpe"] for one in plain["sets"]] == ratios
+
+
+def test_overfitting_is_judged_where_there_are_hours_enough(tmp_path: Path) -> None:
+    text = SIX_SETS.replace("2026-04-07", "2026-04-30").replace("[3, 4, 6]", "[3]")
+    found = swept_over(written(tmp_path, text), stored_in(tmp_path))
+    assert found.overfitting is not None
+    assert 0 <= found.overfitting.probability <= 1
+    assert len(found.overfitting.logits) == 252
+    said = told(found)
+    assert "SIMULATED, edge planted: IC 0.040, measured: IC" in said
+    assert "The best of 2: policy" in said
+    assert "The best of 2 trials without any skill" in said
+    assert "of 252 splits (probability of backtest overfitting" in said
+
+
+def told(found: swept.Swept) -> str:
+    console = Console(width=200, record=True, file=StringIO())
+    swept.show(found, console)
+    return console.export_text()
+
+
+# --- what is kept
+
+
+def test_a_second_start_makes_only_what_is_not_there_yet(tmp_path: Path) -> None:
+    ours = stored_in(tmp_path)
+    first = swept_over(written(tmp_path, SIX_SETS), ours)
+    again = swept_over(written(tmp_path, SIX_SETS), ours)
+    assert (first.walked, again.walked) == (6, 0)
+    assert outcomes(again) == outcomes(first)
+    assert "6 of them made earlier" in told(again)
+    wider = swept_over(written(tmp_path, SIX_SETS.replace("[3, 4, 6]", "[3, 4, 5, 6]")), ours)
+    assert (len(wider.rows), wider.walked) == (8, 2)
+    assert outcomes(first).items() <= outcomes(wider).items()
+
+
+def test_what_other_code_has_made_is_made_again(tmp_path: Path) -> None:
+    ours = stored_in(tmp_path)
+    swept_over(written(tmp_path, SIX_SETS), ours)
+    one = kept(ours)[0]
+    store = open_store(ours.database_url)
+    store.backtests.keep([replace(one, trial=replace(one.trial, code_version="0+former"))])
+    store.close()
+    assert swept_over(written(tmp_path, SIX_SETS), ours).walked == 1
+
+
+def test_what_was_finished_before_an_error_is_not_lost(tmp_path: Path) -> None:
+    ours, rule = stored_in(tmp_path), tmp_path / "mine.py"
+    rule.write_text("def all_in(inputs):\n    return [1.0] * len(inputs.tickers)\n")
+    sets = f'[grid]\npolicy = ["equal", "{rule}:all_in"]\n'
+    path = written(tmp_path, TWO_DAYS + f"{sets}k = {list(range(2, 2 + sweep.SETS_A_CHUNK))}\n")
+    with pytest.raises(DataError, match="weights"):
+        swept_over(path, ours)
+    assert len(kept(ours)) == sweep.SETS_A_CHUNK
+    rule.write_text("def all_in(inputs):\n    return [0.0] * len(inputs.tickers)\n")
+    assert swept_over(path, ours).walked == sweep.SETS_A_CHUNK
+
+
+def test_a_sweep_that_is_not_kept_leaves_no_trace(tmp_path: Path) -> None:
+    swept_over(written(tmp_path, SIX_SETS), stored_in(tmp_path), is_kept=False)
+    assert not (tmp_path / "astra.db").exists()
+
+
+def test_a_worker_with_other_bars_is_refused(tmp_path: Path) -> None:
+    ours = stored_in(tmp_path)
+    swept_over(written(tmp_path, SIX_SETS), ours)
+    with pytest.raises(DataError, match="every worker needs our bars and release, other and"):
+        sweep.require_alike(kept(ours)[0].trial, "other")
+
+
+# --- where it runs
+
+
+@given(st.integers(0, 300), st.integers(1, 64))
+def test_chunks_hold_every_set_once_and_keep_every_job_busy(sets: int, jobs: int) -> None:
+    numbers = tuple(range(sets))
+    found = sweep.chunks(numbers, jobs)  # type: ignore[arg-type]
+    assert sum(found, ()) == numbers  # type: ignore[arg-type]
+    sizes = {len(chunk) for chunk in found}
+    assert max(sizes, default=1) <= sweep.SETS_A_CHUNK
+    assert max(sizes, default=1) - min(sizes, default=1) <= 1
+    assert len(found) % jobs == 0 or len(found) == sets
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
+        dashboard_address=None,
+    ) as found:  # fmt: skip
+        yield found.scheduler_address
+
+
+def test_two_processes_and_a_cluster_find_what_one_process_finds(
+    tmp_path: Path, cluster: str
+) -> None:
+    path, ours = written(tmp_path, SIX_SETS), stored_in(tmp_path, token="of this test alone")
+    here = outcomes(swept_over(path, ours, is_kept=False))
+    assert outcomes(swept_over(path, ours, is_kept=False, jobs=2)) == here
+    assert outcomes(swept_over(path, ours, is_kept=False, cluster=cluster)) == here
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        ("tcp://127.0.0.1:9", TemporaryError, "a Dask scheduler is required at tcp://127.0.0.1:9"),
+        ("here", ConfigError, "a cluster's address is like tcp://10.0.0.5:8786, found 'here'"),
+        ("tcp://host:port", ConfigError, "a cluster's address is like"),
+    ],
+)
+def test_a_cluster_that_cannot_be_reached_is_one_sentence(
+    tmp_path: Path, address: str, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        swept_over(written(tmp_path, SIX_SETS), settings(), is_kept=False, cluster=address)
+
+
+# --- the command
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--jobs", "2"], "name its file with --sweep FILE"),
+        (["--sweep", "FILE", "--seed", "3"], "--seed was given too: write it into"),
+        (["--sweep", "FILE", "--policy", "equal"], "--policy was given too"),
+    ],
+)
+def test_choices_beside_the_file_are_refused(tmp_path: Path, words: list[str], said: str) -> None:
+    path = str(written(tmp_path, SIX_SETS))
+    words = [path if word == "FILE" else word for word in words]
+    done = CliRunner().invoke(app, ["backtest", *words])
+    assert isinstance(done.exception, ConfigError)
+    assert said in str(done.exception)
+
+
+def test_the_command_prints_all_sets_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASTRA_DATABASE_URL", f"sqlite:///{tmp_path}/astra.db")
+    path = written(tmp_path, SIX_SETS)
+    done = CliRunner().invoke(app, ["backtest", "--sweep", str(path), "--jobs", "1", "--json"])
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {(one["policy"], one["k"]) for one in found["sets"]} == {
+        (policy, k) for policy in ("original", "equal") for k in (3, 4, 6)
+    }
+
+
+def test_the_example_can_be_read_and_run() -> None:
+    found = grid.read(HOUSE / "docs" / "sweep.example.toml")
+    assert len(found.sets) == 24
+    assert len({one.identity for one in sweep.specify(found, settings())}) == 24

@@ -105,7 +105,7 @@ def run(asked: Asked, settings: Settings, console: Console) -> Swept:
         console.print(f"{len(ids) - len(left)} of {len(ids)} sets are stored already")
     for walked in _walked(tuple(left.values()), asked, settings, console):
         for one in walked:
-            _require_alike(one.course.trial, data_hash)
+            require_alike(one.course.trial, data_hash)
         made |= {one.course.trial.id: one for one in walked}
         if asked.is_kept:
             _keep(walked, settings)
@@ -237,7 +237,12 @@ def _without_secrets(settings: Settings) -> Settings:
     return settings.model_copy(update={"alpaca_key": "", "alpaca_secret": empty, "token": empty})
 
 
-def _require_alike(trial: Trial, data_hash: str) -> None:
+def require_alike(trial: Trial, data_hash: str) -> None:
+    """Refuse what a worker of a cluster has made of other bars or by other code than ours.
+
+    Raises:
+        DataError: says which.
+    """
     ours = (data_hash, code_version())
     if (trial.data_hash, trial.code_version) != ours:
         raise DataError(
