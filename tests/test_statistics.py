@@ -244,14 +244,15 @@ def test_a_block_is_at_least_a_session() -> None:
     assert block_length(1000, session=78) == 78
 
 
-def hours(days: int) -> list[dt.datetime]:
+def times_of(sessions: int, steps: int = 6) -> list[dt.datetime]:
     start = dt.datetime(2025, 6, 2, 14, tzinfo=dt.UTC)
-    return [start + dt.timedelta(days=d, hours=h) for d in range(days) for h in range(6)]
+    minutes = [i * 360 // steps for i in range(steps)]
+    return [start + dt.timedelta(days=d, minutes=m) for d in range(sessions) for m in minutes]
 
 
 def test_a_league_of_three() -> None:
     rng = np.random.default_rng(0)
-    times = hours(60)
+    times = times_of(60)
     market = rng.normal(0.0, 0.002, 359)
     curves = {
         "market": np.cumprod(np.append(1e5, 1 + market)),
@@ -275,25 +276,23 @@ def test_a_league_of_three() -> None:
     assert better.difference == pytest.approx(0.0005 * per_year, rel=0.05)
     assert better.excludes_zero and not cash.excludes_zero
     assert better.block == pytest.approx(2 * 359 ** (1 / 3))
-    assert cash == paired(returns(curves["cash"]), market_returns(curves), per_year, cash.block)
+    assert cash == paired(returns(curves["cash"]), returns(curves["market"]), per_year, cash.block)
 
 
-def market_returns(curves: dict[str, Floats]) -> Floats:
-    return returns(curves["market"])
+def test_blocks_of_a_league_are_at_least_a_session() -> None:
+    times = times_of(5, steps=24)
+    against = league({"a": np.linspace(1, 2, 120), "b": np.linspace(1, 3, 120)}, times, "b")[1]
+    assert against.against is not None
+    assert against.against.block == 24
 
 
-def test_a_league_of_short_curves_has_blocks_of_a_session() -> None:
-    times = hours(6)
-    curves = {"a": np.linspace(1, 2, 36), "b": np.linspace(1, 3, 36)}
-    against = league(curves, times, "b")[1].against
-    assert against is not None
-    assert against.block == pytest.approx(2 * 35 ** (1 / 3))
-    one = league({n: e[:1] for n, e in curves.items()}, times[:1], "b")
-    assert all(math.isnan(row.sharpe) for row in one)
+def test_a_league_of_one_moment_knows_no_risk() -> None:
+    rows = league({"a": np.ones(1), "b": np.ones(1)}, times_of(1)[:1], "b")
+    assert all(row.total_return == 0 and math.isnan(row.sharpe) for row in rows)
 
 
 def test_a_league_without_its_measure_or_of_unlike_curves_is_refused() -> None:
     with pytest.raises(DataError, match="the curve 'SPY'"):
-        league({"a": np.ones(6)}, hours(1), "SPY")
+        league({"a": np.ones(6)}, times_of(1), "SPY")
     with pytest.raises(DataError, match="a value of each curve"):
-        league({"a": np.ones(6), "b": np.ones(5)}, hours(1), "a")
+        league({"a": np.ones(6), "b": np.ones(5)}, times_of(1), "a")
