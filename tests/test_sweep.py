@@ -152,13 +152,14 @@ def test_a_set_changes_what_it_names_and_nothing_else() -> None:
 
 
 def test_a_set_comes_out_as_the_backtest_of_it_alone_to_the_cent(tmp_path: Path) -> None:
-    text = TWO_DAYS + '[grid]\npolicy = ["original", "min_variance"]\nk = [3, 6]\n'
+    text = TWO_DAYS.replace("04-06", "04-07")
+    text += '[grid]\npolicy = ["original", "min_variance"]\nk = [3, 6]\n'
     text += 'risk_model = ["ledoit_wolf", "ewma"]\n'
     ours = stored_in(tmp_path)
     found = swept_over(written(tmp_path, text), ours, is_kept=False)
     assert len({row.made.course.equity for row in found.rows}) > 4, "the sets must differ"
     asked = walking.Asked(
-        first=dt.date(2026, 4, 6), last=dt.date(2026, 4, 7), tickers=12, half_spread_bp=3.0
+        first=dt.date(2026, 4, 7), last=dt.date(2026, 4, 7), tickers=12, half_spread_bp=3.0
     )
     bars = walking.bars_of(walking.specify(asked, ours).source, ours)
     for row in found.rows:

@@ -98,18 +98,16 @@ def show(evaluation: Evaluation, bundle: Bundle, panel: Panel, market: str) -> N
     training = bundle.spec.training
     trained = f"trained on {training.market} until {training.end:%Y-%m-%d}"
     found = evaluating.Found(evaluation, market, None, trained, len(panel.tickers), ())
-    # As text with colours: rich's own output for notebooks is one block of HTML for each line.
-    console = Console(force_jupyter=False, force_terminal=True, width=_COLUMNS, highlight=False)
-    evaluating.show(found, console)
+    evaluating.show(found, console())
     for path in write(evaluation, Path("charts")):
-        _display(path.read_bytes())
+        display_png(path.read_bytes())
 
 
 def draw(figure: Figure) -> None:
     """The figure under the cell, as a PNG."""
     png = BytesIO()
     figure.savefig(png, dpi=_DPI)
-    _display(png.getvalue())
+    display_png(png.getvalue())
 
 
 def push(registry: Registry, bundle: Bundle, work: Path) -> str:
@@ -140,7 +138,14 @@ def _secrets_of_colab() -> dict[str, str]:
     return found
 
 
-def _display(png: bytes) -> None:
+def console() -> Console:
+    """Prints under the cell, as text with colours."""
+    # Rich's own output for notebooks is one block of HTML for each line.
+    return Console(force_jupyter=False, force_terminal=True, width=_COLUMNS, highlight=False)
+
+
+def display_png(png: bytes) -> None:
+    """The picture under the cell."""
     from IPython.display import Image, display
 
     display(Image(png, width=_SHOWN))  # type: ignore[no-untyped-call]
