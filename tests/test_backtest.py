@@ -15,15 +15,15 @@ from rich.console import Console
 
 from astra.bars import to_arrow
 from astra.cli import backtest, findings
-from astra.errors import DataError
-from astra.ledger import Book
+from astra.errors import ConfigError, DataError
 from astra.sessions import decision_times_between
 from astra.settings import Settings
+from astra.store import open_store
 from astra.universe import sp500
-from model.backtest.fills import Costs, Tape, held_weights, move
-from model.backtest.records import Backtest
-from model.backtest.shadow import shadow_equity
-from model.backtest.walk import HOUR, check_times, since, walk, window
+from model.backtest.fills import Costs, Tape
+from model.backtest.records import BENCHMARKS, COSTS, SPY, SPY_TOTAL, Backtest
+from model.backtest.spec import Source, Spec, from_json
+from model.backtest.walk import HOUR, Days, check_times, walk
 from model.decision import Terms, choose
 from model.forecast.registry import shipped
 from model.forecast.scorebook import Scorebook, empty
@@ -46,10 +46,7 @@ from sandbox.market import simulated_bars
 STOCKS = ("AAPL", "AMZN", "HD", "JPM", "KO", "META", "MSFT", "NVDA", "OXY", "PFE", "UNH", "XOM")
 SECTORS = {ticker: "ABC"[i % 3] for i, ticker in enumerate(STOCKS)}
 TERMS = Terms("measured", Limits(6, 0.25, 0.5, 0.02), 0.05, 2.3, 20.0, 6.0, 0.001)
-COSTS = Costs(2.0, 0.3, 0.001)
-FREE = Costs(0.0, 0.0)
-T1 = dt.datetime(2026, 5, 12, 14, 0, tzinfo=dt.UTC)
-T2 = dt.datetime(2026, 5, 12, 15, 0, tzinfo=dt.UTC)
+ASSUMED = Costs(2.0, 0.3, 0.001, max_order_weight=1.0)
 D = Decimal
 
 
@@ -76,7 +73,7 @@ def times_of(first: str, last: str) -> tuple[dt.datetime, ...]:
 
 def walked(panel: Panel, forecaster: Forecaster, times: tuple[dt.datetime, ...]) -> Backtest:
     return walk(
-        panel, STOCKS, SECTORS, TERMS, POLICIES, forecaster, times, capital=100_000.0, costs=COSTS
+        panel, STOCKS, SECTORS, TERMS, POLICIES, forecaster, times, capital=100_000.0, costs=ASSUMED
     )  # fmt: skip
 
 
@@ -92,98 +89,56 @@ def outlook_of(panel: Panel, t: dt.datetime, forecaster: Forecaster) -> Outlook:
     return assess(sight, past_scores(sight.known, STOCKS, forecaster, times))
 
 
-def priced(prices: dict[str, dict[str, tuple[float, float]]]) -> pd.DataFrame:
-    """Bars from (open, close) by ticker and UTC clock of 2026-05-12."""
-    rows = []
-    for ticker, at in prices.items():
-        for clock, (opening, close) in at.items():
-            ts = int(dt.datetime.fromisoformat(f"2026-05-12T{clock}+00:00").timestamp())
-            rows.append((ticker, ts, opening, max(opening, close), min(opening, close), close, 1))
-    return pd.DataFrame(rows, columns=["ticker", "ts", "open", "high", "low", "close", "volume"])
-
-
-TWO_NAMES = {
-    "A": {"13:55": (99.0, 100.0), "14:05": (100.0, 101.0), "14:55": (109.0, 110.0),
-          "15:05": (110.0, 110.0), "15:55": (112.0, 121.0)},
-    "B": {"13:55": (50.0, 50.0), "14:05": (50.0, 50.0), "14:55": (40.0, 40.0),
-          "15:05": (40.0, 40.0), "15:55": (40.0, 44.0)},
-}  # fmt: skip
-TWO_DECISIONS = (
-    {"as_of": T1.isoformat(), "targets": {"mine": {"A": 0.6, "B": 0.3}, "cash": {}}},
-    {"as_of": T2.isoformat(), "targets": {"mine": {"A": 0.2, "B": 0.5}, "cash": {}}},
-)
-
-
-def test_a_book_by_hand() -> None:
-    # 14:05: 6 A at 100 and 6 B at 50 for 900, half a spread of 20 bp on top: 1.80.
-    # 15:05: worth 98.20 + 660 + 240 = 998.20. Wanted 199.64 of A, 499.10 of B: 460.36 of A sold
-    # for 0.998 * 0.999 of it, 259.10 of B bought at 0.2 % more.
-    cash = D("98.20") + D("460.36") * D("0.998") * D("0.999") - D("259.10") * D("1.002")
-    worth = cash + D("199.64") / 110 * 121 + D("499.10") / 40 * 44
-    found = shadow_equity(TWO_DECISIONS, priced(TWO_NAMES), 1000.0, Costs(20.0, 10.0))
-    assert found == {"mine": float(round(worth, 2)), "cash": 1000.0}
-    assert found["mine"] == 1066.18
-
-
-def test_what_was_traded_and_paid_is_told() -> None:
-    tape = Tape(build(priced(TWO_NAMES)))
-    start = Book(D(1000), {})
-    moved = move(start, {"A": 0.6, "B": 0.3}, tape.opens(T1), tape.marks(T1), Costs(20.0, 10.0))
-    assert moved.book == Book(D("98.2"), {"A": D(6), "B": D(6)})
-    assert (moved.traded, moved.cost) == pytest.approx((900.0, 1.8))
-
-
-def test_without_decisions_there_are_no_shadow_books() -> None:
-    assert shadow_equity((), priced(TWO_NAMES), 1000.0, FREE) == {}
-
-
-def test_a_name_without_a_price_keeps_its_shares_and_its_room() -> None:
-    book, marks = Book(D(500), {"A": D(1), "GONE": D(4)}), {"A": 100.0, "B": 10.0, "GONE": 100.0}
-    moved = move(book, {"A": 0.5, "B": 0.4}, {"A": 100.0, "B": 10.0}, marks, FREE)
-    weights = held_weights(moved.book, marks)
-    assert moved.book.shares["GONE"] == D(4)
-    assert weights["GONE"] == pytest.approx(0.4)
-    # 0.9 may be invested, 0.4 of it is stuck: 0.5 is left for names that asked for 0.9.
-    assert weights["A"] == pytest.approx(0.5 * 5 / 9) and weights["B"] == pytest.approx(0.5 * 4 / 9)
-
-
-def test_a_missing_bar_of_one_name_makes_no_trade_in_the_others() -> None:
-    book = Book(D(20), {"A": D(5), "B": D(48)})
-    marks = {"A": 100.0, "B": 10.0}
-    held = held_weights(book, marks)
-    moved = move(book, held | {"C": 0.0}, {"A": 100.0, "C": 5.0}, marks, COSTS)
-    assert moved.book == book and moved.traded == 0.0
-
-
-def test_a_small_drift_is_left_alone_and_a_name_that_is_not_wanted_is_sold_out() -> None:
-    book, prices = Book(D(0), {"A": D(999), "B": D(1)}), {"A": 1.0, "B": 1.0}
-    moved = move(book, {"A": 0.9985}, prices, prices, COSTS)
-    assert moved.book.shares == {"A": D(999)}
-    assert moved.cost == pytest.approx(1.0 * (2.3e-4 - 2e-4 * 3e-5))
-
-
 def test_changed_bars_after_a_decision_change_no_decision_up_to_it(
     panel: Panel, forecaster: Forecaster, result: Backtest
 ) -> None:
     times = times_of("2026-05-12", "2026-05-14")
-    t = times[7]
-    future = panel.ts + 300 > int(t.timestamp())
-    noise = np.exp(np.random.default_rng(5).normal(0.0, 0.02, panel.close.shape))
+    t, random = times[7], np.random.default_rng(5)
+    future = (panel.ts + 300 > int(t.timestamp()))[:, None]
+    noise = np.exp(random.normal(0.0, 0.02, panel.close.shape))
+    noise[random.random(panel.close.shape) < 0.2] = np.nan  # bars that are not there
     changed = dataclasses.replace(
         panel,
-        open=np.where(future[:, None], panel.open * noise, panel.open),
-        close=np.where(future[:, None], panel.close * noise, panel.close),
+        open=np.where(future, panel.open * noise, panel.open),
+        close=np.where(future, panel.close * noise, panel.close),
     )
     other = walked(changed, forecaster, times)
+    assert [s.as_of for s in result.skill] == list(times)
+    assert other.skill[:8] == result.skill[:8]
     for policy, curve in result.curves.items():
         theirs = other.curves[policy]
-        assert [s.as_of for s in curve.steps] == list(times)
-        then = [(s.weights, s.tau, s.reason) for s in curve.steps]
-        assert then[:8] == [(s.weights, s.tau, s.reason) for s in theirs.steps[:8]]
-        assert curve.equity[:8].tolist() == theirs.equity[:8].tolist()
-        assert curve.equity[8] != theirs.equity[8]
+        then = [(s.as_of, s.weights, s.tau, s.reason) for s in curve.steps]
+        assert then[:8] == [(s.as_of, s.weights, s.tau, s.reason) for s in theirs.steps[:8]]
+        done, theirs_done = ([x for x in c.trades if x.at < t] for c in (curve, theirs))
+        assert done == theirs_done and done
+        for multiple in COSTS:
+            ours, changed_ones = (c.by_cost[multiple] for c in (curve, theirs))
+            assert ours[:8].tolist() == changed_ones[:8].tolist()
+            assert ours[8] != changed_ones[8]
     later = [s.weights for c in result.curves.values() for s in c.steps[8:]]
     assert later != [s.weights for c in other.curves.values() for s in c.steps[8:]]
+
+
+def test_a_ticker_that_will_be_listed_is_not_there_before(
+    panel: Panel, forecaster: Forecaster
+) -> None:
+    times = times_of("2026-05-12", "2026-05-13")
+    new = np.where(np.arange(len(panel.ts)) < len(panel.ts) - 30, np.nan, 10.0)[:, None]
+    listed = dataclasses.replace(
+        panel,
+        tickers=(*panel.tickers, "ZTS"),
+        open=np.hstack([panel.open, new]),
+        close=np.hstack([panel.close, new]),
+    )
+    with_it, without = (
+        walk(
+            p, (*STOCKS, "ZTS"), {**SECTORS, "ZTS": "A"}, TERMS, {"measured": POLICIES["measured"]},
+            forecaster, times, capital=1e5, costs=ASSUMED,
+        )
+        for p in (listed, panel)
+    )  # fmt: skip
+    assert with_it.skill == without.skill
+    assert with_it.curves["measured"].steps == without.curves["measured"].steps
 
 
 @pytest.mark.parametrize("policy", ["measured", "original"])
@@ -198,7 +153,7 @@ def test_a_decision_of_the_walk_is_the_services_decision(
     answer = choose(outlook, SECTORS, {}, terms, POLICIES[policy])
     found = walk(
         panel, STOCKS, SECTORS, TERMS, {policy: POLICIES[policy]}, forecaster, (t,),
-        capital=1000.0, costs=COSTS,
+        capital=1000.0, costs=ASSUMED,
     )  # fmt: skip
     (step,) = found.curves[policy].steps
     assert step.weights == answer.weights and step.weights
@@ -206,72 +161,148 @@ def test_a_decision_of_the_walk_is_the_services_decision(
     assert (found.skill_ic, found.skill_t) == (outlook.skill.ic, outlook.skill.t)
 
 
-def test_a_walk_measures_skill_as_the_service_that_decided_each_day(
+def test_a_walk_measures_skill_as_the_service_that_decided_each_time(
     panel: Panel, forecaster: Forecaster
 ) -> None:
     times = times_of("2026-05-08", "2026-05-14")[::6]
-    book = empty(forecaster.bundle.id)
+    book, theirs = empty(forecaster.bundle.id), []
     for t in times:
-        sight = foresee(t, window(panel, t), STOCKS, forecaster)
+        sight = foresee(t, panel.known_at(t), STOCKS, forecaster)
         made = missing_scores(sight, book, forecaster)
         assert made is not None, "the hours between are holes"
-        for record in (made, own_scores(sight)):
-            book = book.joined(Scorebook.of(record, t))
-    theirs = assess(sight, book.of_tickers(STOCKS, 0)).skill
+        book = book.joined(Scorebook.of(made, t))
+        theirs.append(assess(sight, book.of_tickers(STOCKS, int(sight.known.ts[0]))).skill)
+        book = book.joined(Scorebook.of(own_scores(sight), t))
     found = walk(
         panel, STOCKS, SECTORS, TERMS, {"equal": POLICIES["equal"]}, forecaster, times,
-        capital=1000.0, costs=COSTS,
+        capital=1000.0, costs=ASSUMED,
     )  # fmt: skip
-    assert found.skill_ic == pytest.approx(theirs.ic, abs=0.0005)
+    assert [(s.ic, s.t, s.used, s.on) for s in found.skill] == [
+        (s.ic, s.t, s.used, s.on) for s in theirs
+    ]
 
 
-def test_the_bars_of_a_decision_are_the_ones_the_service_asks_for(
-    bars: pd.DataFrame, panel: Panel
+@pytest.mark.parametrize("hour", ["14:00", "19:00"])
+def test_a_decision_of_a_prepared_day_is_one_of_the_bars_that_the_service_asks_for(
+    bars: pd.DataFrame, panel: Panel, forecaster: Forecaster, hour: str
 ) -> None:
-    t = dt.datetime(2026, 5, 12, 17, 0, tzinfo=dt.UTC)
+    t = dt.datetime.fromisoformat(f"2026-05-12T{hour}+00:00")
     asked = (bars["ts"] >= (t - HISTORY).timestamp()) & (bars["ts"] < t.timestamp())
-    ours, theirs = window(panel, t), build(bars[asked]).known_at(t)
-    assert np.isnan(ours.close[0]).all() and len(ours.ts) < len(panel.known_at(t).ts)
-    assert ours.tickers == theirs.tickers and ours.sessions == theirs.sessions
-    for name in ("ts", "session", "slot", "open", "close"):
-        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    theirs = foresee(t, build(bars[asked]), STOCKS, forecaster)
+    ours = foresee(t, panel.known_at(t), STOCKS, forecaster, Days(panel))
+    assert ours.known.sessions == theirs.known.sessions
+    assert ours.known.sessions[0].opens_at >= t - HISTORY > panel.sessions[0].opens_at
+    for one, other in ((ours.known, theirs.known), (ours.panel, theirs.panel)):
+        assert one.tickers == other.tickers
+        for name in ("ts", "session", "slot", "open", "close"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("feature", "residual", "sigma", "total_sigma", "profile"):
+        one, other = (getattr(s.normalised, name) for s in (ours, theirs))
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(ours.forecast.closes, theirs.forecast.closes)
 
 
 def test_nothing_is_left_of_a_panel_after_its_end(panel: Panel) -> None:
-    assert len(since(panel, dt.datetime(2027, 1, 1, tzinfo=dt.UTC)).ts) == 0
+    left = panel.since(dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
+    assert len(left.ts) == 0 and left.sessions == ()
 
 
-def test_books_follow_from_the_steps(panel: Panel, result: Backtest) -> None:
-    """Each book's curve is what its decided weights make of the recorded prices."""
+def test_a_panel_since_then_begins_with_a_whole_session(panel: Panel) -> None:
+    third = panel.sessions[2]
+    for start in (panel.sessions[1].opens_at + dt.timedelta(seconds=1), third.opens_at):
+        left = panel.since(start)
+        assert left.sessions == panel.sessions[2:] and left.ts[0] == third.opens_at.timestamp()
+        assert (left.session[0], left.slot[0]) == (0, 0)
+        np.testing.assert_array_equal(left.close, panel.close[-len(left.ts) :])
+
+
+def test_books_follow_from_the_orders(panel: Panel, result: Backtest) -> None:
+    """Cash and shares by hand, from what was traded; sales are worth what they brought."""
     tape = Tape(panel)
     for curve in result.curves.values():
-        book = Book(D(100_000), {})
-        for k, step in enumerate(curve.steps):
-            opens, marks = tape.opens(step.as_of), tape.marks(step.as_of)
-            book = move(book, step.weights, opens, marks, COSTS).book
-            assert curve.equity[k + 1] == book.value(tape.marks(step.as_of + HOUR))
-            assert float(book.cash) > 0
-        assert curve.trades + curve.holds == len(curve.steps) == 12
-        assert curve.equity[0] == 100_000.0
+        cash, shares, paid, equity = D(100_000), dict[str, D](), dict[str, D](), [1e5]
+        for t in result.times[1:]:
+            for x in [x for x in curve.trades if t - HOUR < x.at <= t]:
+                sign = 1 if x.side == "buy" else -1
+                cash -= sign * x.qty * x.price + x.fee
+                before, cost = shares.get(x.symbol, D(0)), paid.get(x.symbol, D(0))
+                if x.gain is None:
+                    paid[x.symbol] = cost + x.qty * x.price
+                else:
+                    assert abs(x.gain - (x.qty * (x.price - cost / before) - x.fee)) < D("1e-9")
+                    paid[x.symbol] = cost * (before - x.qty) / before
+                shares[x.symbol] = before + sign * x.qty
+            assert cash > 0 and all(q >= 0 for q in shares.values())
+            marks = tape.marks(t)
+            equity.append(float(cash) + sum(float(q) * marks[s] for s, q in shares.items()))
+        assert curve.equity == pytest.approx(equity, abs=1e-6)
+        assert curve.moves + curve.holds == len(curve.steps) == 12
+        assert curve.winning + curve.losing == sum(x.side == "sell" for x in curve.trades)
 
 
 def test_costs_and_turnover_add_up(result: Backtest) -> None:
     hourly, patient = result.curves["original"], result.curves["min_variance"]
-    assert hourly.trades > patient.trades and hourly.turnover > 2 * patient.turnover > 1.8
+    assert hourly.moves > patient.moves and hourly.turnover > 2 * patient.turnover > 1.8
     for curve in (hourly, patient):
-        assert 1.999 < curve.cost_bp / curve.turnover < 2.3  # 2 on buys, about 2.3 on sales
+        assert 1.999 < curve.cost_bp / curve.turnover < 2.4  # 2 on buys, about 2.3 on sales
+        assert curve.by_cost[1.0] is curve.equity
+        free, once, twice = (float(curve.by_cost[m][-1]) for m in COSTS)
+        assert free > once > twice
+        assert (once - twice) / (free - once) == pytest.approx(1.0, abs=0.25)
 
 
-def test_the_benchmark_is_bought_at_the_first_price_that_could_be_traded(
+def test_what_trades_no_more_is_closed_and_listed(panel: Panel, forecaster: Forecaster) -> None:
+    times = times_of("2026-05-04", "2026-05-14")[::6]
+    gone = (panel.ts >= int(times[1].timestamp()))[:, None] & (np.array(panel.tickers) == "KO")
+    halted = dataclasses.replace(
+        panel, open=np.where(gone, np.nan, panel.open), close=np.where(gone, np.nan, panel.close)
+    )
+    terms = dataclasses.replace(TERMS, limits=Limits(12, 0.25, 0.5, 0.02))
+    found = walk(
+        halted, STOCKS, SECTORS, terms, {"equal": POLICIES["equal"]}, forecaster, times,
+        capital=1e5, costs=ASSUMED,
+    )  # fmt: skip
+    (closed,) = [x for x in found.curves["equal"].trades if x.reason]
+    assert (closed.symbol, closed.side, closed.at) == ("KO", "sell", times[7])
+    assert "no bar for 5 sessions" in closed.reason and closed.gain is not None
+    last = panel.close[np.flatnonzero(gone.any(axis=1))[0] - 1, panel.tickers.index("KO")]
+    assert float(closed.price) == pytest.approx(last * (1 - 2e-4), abs=1e-6)
+    held = [("KO" in s.weights) for s in found.curves["equal"].steps]
+    assert held == [True] * 7 + [False], "until then no news is no reason to sell"
+
+
+def test_spy_is_bought_at_the_first_price_that_could_be_traded(
     panel: Panel, result: Backtest
 ) -> None:
     spy = panel.tickers.index("SPY")
     row = int(np.searchsorted(panel.ts, int(result.times[0].timestamp()) + 300))
     last = int(np.searchsorted(panel.ts, int(result.times[-1].timestamp()) - 300))
-    assert result.benchmark is not None
     growth = panel.close[last, spy] / panel.open[row, spy]
-    assert result.benchmark[0] == 100_000.0
+    price, total = (result.benchmarks[name] for name in (SPY, SPY_TOTAL))
+    assert price[0] == total[0] == 100_000.0
     assert result.performance("measured").benchmark_return == pytest.approx(growth - 1.0)
+    days = (result.times[-1] - result.times[0]) / dt.timedelta(days=365.25)
+    assert total[-1] / price[-1] == pytest.approx(1.012**days)
+
+
+def test_benchmarks_without_a_choice_pay_for_what_they_trade(
+    panel: Panel, forecaster: Forecaster, result: Backtest
+) -> None:
+    assert tuple(result.benchmarks) == BENCHMARKS
+    tape, times = Tape(panel), result.times
+    opens, marks = tape.opens(times[0]), tape.marks(times[-1])
+    # All in: each name gets a twelfth of what is left once the half spread is paid.
+    paid = 1e5 / 12 / 1.0002
+    held = sum(paid / opens[t] * marks[t] for t in STOCKS)
+    assert result.benchmarks["hold"][-1] == pytest.approx(held)
+    assert result.benchmarks["equal weight"][6] == result.benchmarks["hold"][6]
+    assert result.benchmarks["equal weight"][-1] != result.benchmarks["hold"][-1]
+    stocks = panel.only(STOCKS)
+    alone = walk(
+        stocks, STOCKS, SECTORS, TERMS, {"equal": POLICIES["equal"]}, forecaster,
+        times_of("2026-05-12", "2026-05-13")[:1], capital=1e5, costs=ASSUMED,
+    )  # fmt: skip
+    assert tuple(alone.benchmarks) == ("equal weight", "hold")
 
 
 def test_a_refused_decision_holds_and_is_counted_with_its_reason(
@@ -321,7 +352,11 @@ def test_the_answer_is_plain_json(result: Backtest) -> None:
     found = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert set(found["policies"]) == set(POLICIES)
     assert len(found["times"]) == len(found["policies"]["equal"]["equity"]) == 13
-    assert found["benchmark"]["benchmark_return"] is None
+    assert tuple(found["benchmarks"]) == BENCHMARKS
+    assert found["benchmarks"][SPY]["benchmark_return"] is None
+    assert set(found["policies"]["equal"]["by_cost"]) == {"0", "1", "2"}
+    order = found["policies"]["equal"]["orders"][0]
+    assert order["side"] == "buy" and float(order["price"]) > 0 and order["gain"] is None
 
 
 def shown(found: backtest.Found) -> str:
@@ -331,17 +366,27 @@ def shown(found: backtest.Found) -> str:
     return console.export_text()
 
 
+def run_of(asked: backtest.Asked, settings: Settings | None = None) -> backtest.Found:
+    settings = settings or Settings(_env_file=None)
+    return backtest.run(backtest.specify(asked, settings), settings)
+
+
 def test_the_command_walks_the_simulated_market_and_says_so() -> None:
     day = dt.date(2026, 5, 29)
-    asked = backtest.Asked(None, day, day, ("min_variance", "equal"), 12, 0.04, 1)
-    found = backtest.run(asked, Settings(_env_file=None))
-    text = shown(found)
+    asked = backtest.Asked(first=day, last=day, policies=("min_variance", "equal"), tickers=12)
+    found = run_of(asked)
+    text = " ".join(shown(found).split())
     assert text.startswith("SIMULATED, edge planted: IC 0.040, measured: IC ")
-    assert "6 decisions from 2026-05-29" in text and "12 candidates" in text
+    assert "6 hourly decisions from 2026-05-29" in text and "12 candidates" in text
     assert "promise nothing" in text
-    rows = [line.split()[0] for line in text.splitlines() if "%" in line]
-    assert rows == ["min_variance", "equal", "SPY,"]
     assert found.as_json()["planted_edge"] == 0.04
+    again = run_of(asked)
+    assert again.as_json() == found.as_json(), "the same question has the same answer, to the cent"
+    other = run_of(dataclasses.replace(asked, slippage_bp=5.0, whole_shares=True))
+    assert other.data_hash == found.data_hash and other.spec.identity != found.spec.identity
+    one, dear = (f.backtest.curves["equal"] for f in (found, other))
+    assert dear.cost_bp > 3 * one.cost_bp and one.steps[0].weights == dear.steps[0].weights
+    assert all(x.qty % 1 == 0 for x in dear.trades)
 
 
 def test_the_command_walks_recorded_bars_from_the_21st_session_on(
@@ -351,12 +396,71 @@ def test_the_command_walks_recorded_bars_from_the_21st_session_on(
     end = sessions[21].closes_at.timestamp()
     file = tmp_path / "recorded.parquet"
     pq.write_table(to_arrow(bars[bars["ts"] < end]), file)
-    asked = backtest.Asked(file, None, None, ("equal",), 60, 0.04, 1)
-    found = backtest.run(asked, Settings(_env_file=None))
+    asked = backtest.Asked(bars=file, policies=("equal",))
+    found = run_of(asked)
     assert found.candidates == tuple(t for t in sp500() if t in STOCKS)
+    assert found.market.startswith("replay:") and found.planted_edge is None
     assert found.backtest.times[0] == sessions[20].decision_times()[0]
     assert found.backtest.times[-1] == sessions[21].closes_at
     assert shown(found).startswith(f"Recorded bars ({found.market}), forecast skill measured: IC")
     early = dataclasses.replace(asked, first=dt.date(2025, 1, 1), last=dt.date(2025, 2, 1))
     with pytest.raises(DataError, match="the bars reach from 2026-03-02 to 2026-03-31"):
-        backtest.run(early, Settings(_env_file=None))
+        run_of(early)
+    own = Settings(_env_file=None, tickers="KO|XOM|MSFT|SPY")
+    assert run_of(asked, own).candidates == ("KO", "XOM", "MSFT", "SPY")
+
+
+def test_the_command_walks_stored_bars_as_they_were_known(
+    bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/astra.db")
+    end, day = dt.datetime(2026, 4, 10, tzinfo=dt.UTC), dt.date(2026, 4, 9)
+    known = bars[bars["ts"] < end.timestamp()]
+    store = open_store(settings.database_url)
+    store.claim_market("replay:000000000001")
+    store.prices.upsert(known, end)
+    corrected = known[known["ticker"] == "KO"].assign(
+        **{name: known[name] * 1.1 for name in ("open", "high", "low", "close")}
+    )
+    store.prices.upsert(corrected, end + dt.timedelta(days=1))
+    store.close()
+    asked = backtest.Asked(first=day, last=day, policies=("equal",), known_at=end)
+    then, now = (
+        run_of(a, settings) for a in (asked, dataclasses.replace(asked, known_at=None, store=True))
+    )
+    assert (then.market, then.spec.source.kind) == ("replay:000000000001", "store")
+    assert then.data_hash != now.data_hash
+    price = {f.data_hash: x.price for f in (then, now) for x in f.backtest.curves["equal"].trades
+             if x.symbol == "KO" and x.side == "buy"}  # fmt: skip
+    ratio = price[now.data_hash] / price[then.data_hash]
+    assert float(ratio) == pytest.approx(1.1, abs=1e-3)
+
+
+def test_bars_come_from_one_place(tmp_path: Path) -> None:
+    asked = backtest.Asked(bars=tmp_path / "bars.parquet", store=True)
+    with pytest.raises(ConfigError, match="from one place"):
+        run_of(asked)
+
+
+def test_a_specification_is_written_and_read_back() -> None:
+    terms = dataclasses.replace(TERMS, exclude=("KO", "XOM"))
+    known_at = dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC)
+    first = dt.date(2026, 1, 2)
+    spec = Spec(
+        Source("store", tickers=40, known_at=known_at), first, None, ("measured", "equal"), terms,
+        1e5, 2.0, 0.0, 0.3, 1.0, False, "nbeats-5m-00000000",
+    )  # fmt: skip
+    read = from_json(json.loads(json.dumps(spec.as_json())))
+    assert read == spec and read.identity == spec.identity and len(spec.identity) == 16
+    for other in (
+        dataclasses.replace(spec, first=None),
+        dataclasses.replace(spec, terms=dataclasses.replace(terms, exclude=("KO",))),
+        dataclasses.replace(spec, source=dataclasses.replace(spec.source, known_at=None)),
+    ):
+        assert other.identity != spec.identity
+
+
+@pytest.mark.parametrize("written", [{}, {"source": {}}, {"source": {"kind": "file"}, "terms": 1}])
+def test_what_is_no_specification_is_refused(written: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="specification of a backtest is required"):
+        from_json(written)

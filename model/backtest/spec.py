@@ -91,7 +91,7 @@ def from_json(written: Mapping[str, Any]) -> Spec:
         source: dict[str, Any] = dict(written["source"])
         terms: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in written["terms"].items()
+            for name, value in dict(written["terms"]).items()
         }
         source["known_at"] = _read(dt.datetime, source["known_at"])
         terms["limits"] = Limits(**terms["limits"])
