@@ -38,7 +38,7 @@ BP = 1e4
 WARM_UP_SESSIONS = 20  # what the estimators look back on
 AGAINST = "ledoit_wolf"
 NAIVE = "variances alone"
-MOST = 60_000  # names times decisions: about two minutes on one core
+MOST = 40_000  # names times decisions: about two minutes on one core
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +247,13 @@ def _score(
         InsufficientDataError: nothing came, or there is no portfolio of least variance.
     """
     horizon = until_next_decision(t)
-    matrix, diagonal = risk.over(risk.bars_in(horizon), horizon.nights)
+    stretch = risk.bars_in(horizon), float(horizon.nights)
+    (matrix, diagonal), factored = risk.over(*stretch), risk.factored(*stretch)
     known = np.flatnonzero(np.isfinite(came))
     if not len(known):
         raise InsufficientDataError("no name has a price until the next decision")
-    found = minimum_variance(matrix, sectors, limits, diagonal)
-    if not found.weights.any():
+    found = minimum_variance(matrix if factored is None else factored, sectors, limits, diagonal)
+    if found.status == "unsolved":
         raise InsufficientDataError(f"no portfolio of least variance: {found.reason}")
     moved = np.where(np.isfinite(came), came, 0.0)
     squared = float(found.weights @ moved) ** 2
