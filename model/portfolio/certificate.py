@@ -91,12 +91,11 @@ def _even(conditional: Floats) -> Floats:
     """Each name's variance given all others, scaled down by one factor until it can be spared."""
     own = _given_others(conditional)
     low = float(np.linalg.eigvalsh(conditional / np.sqrt(np.outer(own, own)))[0])
-    return SURE * low * own
+    return np.asarray(SURE * low * own, np.float64)
 
 
 def _given_others(covariance: Floats) -> Floats:
-    inverse: Floats = np.linalg.inv(covariance)
-    return np.asarray(1.0 / inverse.diagonal(), np.float64)
+    return np.asarray(1.0 / np.linalg.inv(covariance).diagonal(), np.float64)
 
 
 def _pushed(conditional: Floats, least: Floats, y: Floats, diagonal: Floats, k: int) -> Floats:
@@ -109,8 +108,7 @@ def _pushed(conditional: Floats, least: Floats, y: Floats, diagonal: Floats, k: 
     worth = own * y**2 * (1.0 / _shares(np.sqrt(diagonal) * y, k) - 1.0)
     weight = (worth / max(float(worth.max()), 1e-300) + LEVEL) / own
     inverse = np.linalg.inv(conditional - np.diag(least))
-    found: Floats = np.array(least, np.float64)
-    mu = float(np.median(weight / inverse.diagonal()))
+    found, mu = least.copy(), float(np.median(weight / inverse.diagonal()))
     for _ in range(SWEEPS):
         for i in range(len(found)):
             pivot = float(inverse[i, i])

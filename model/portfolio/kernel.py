@@ -73,13 +73,14 @@ class Cone:
             SolverError: the caps do not let the names hold all that is to be invested.
         """
         counts = np.bincount(self.codes)
-        most = np.minimum(counts * self.name_cap, self.sector_cap)
+        sector_cap = self.sector_cap if self.sector_cap < 1.0 else np.inf
+        most = np.minimum(counts * self.name_cap, sector_cap)
         capacity = float(most.sum())
         if capacity < 1.0 - TIGHT:
             raise SolverError(f"the caps let {len(self.codes)} names hold {capacity:.2%} of it all")
         if capacity > 1.0 + TIGHT:
             return _none(self)
-        full = counts * self.name_cap > self.sector_cap * (1.0 + TIGHT)
+        full = counts * self.name_cap > sector_cap * (1.0 + TIGHT)
         return ~full[self.codes], full
 
 
@@ -181,6 +182,7 @@ class _Problem:
 
     def __post_init__(self) -> None:
         self.edges = _Edges.of(self.cone, APART)
+        self.edges.sector[self.cone.codes[self.pinned[0]]] = 2.0  # their names are, so it need not
         deviation = np.sqrt(self.matrix.variances)
         self.unit = deviation * float(np.abs(self.mean / deviation).max(initial=1e-300))
 

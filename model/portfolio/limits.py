@@ -136,8 +136,19 @@ def trim(weights: Floats, codes: Indices, limits: Limits) -> Floats:
 def fill(direction: Floats, codes: Indices, limits: Limits, invested: float) -> Floats:
     """`invested` spread in proportion to `direction`, past a cap over the names with room left.
 
-    Each step fills up a name, a sector or the sum, so there are at most n + sectors + 1.
+    Names that would have less than their least weight go, the smallest first.
     """
+    while True:
+        out = _filled(direction, codes, limits, invested)
+        small = (out > 0) & (out < limits.min_weight - ROUNDING)
+        if not small.any():
+            return out
+        smallest = np.argmin(np.where(small, out, np.inf))
+        direction = np.where(np.arange(len(out)) == smallest, 0.0, direction)
+
+
+def _filled(direction: Floats, codes: Indices, limits: Limits, invested: float) -> Floats:
+    """Each step fills up a name, a sector or the sum, so there are at most n + sectors + 1."""
     out = np.zeros(len(direction))
     sectors = int(codes.max()) + 1
     for _ in range(len(direction) + sectors + 1):
