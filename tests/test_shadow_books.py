@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from flask.testing import FlaskClient
 
 from astra import bars
 from astra.errors import DataError
-from astra.gcs import Bucket, connect
+from astra.gcs import connect
 from astra.ledger import Book
 from astra.records import Account
 from astra.settings import Settings
@@ -167,8 +168,8 @@ def test_books_older_than_the_bars_are_refused() -> None:
 
 def test_the_books_of_500_names_stay_small() -> None:
     inputs = made_inputs(500)
-    held = {name: [np.zeros(500)] for name in POLICIES}
-    settled = {n: Settled(inputs, made, {}) for n, (made,) in decide_all(inputs, held).items()}
+    (made,) = decide_all(inputs, {"equal": [np.zeros(500)]})["equal"]
+    settled = dict.fromkeys(POLICIES, Settled(inputs, made, {}))
     panel = priced({t: {"13:55": (123.4567, 123.4567)} for t in inputs.tickers})
     shares = {t: D("123456.123456") for t in inputs.tickers[:20]}
     document = noted({}, Book(D("123456.789012"), shares), dict.fromkeys(shares, 123.4567))
@@ -206,15 +207,15 @@ class House:
         return found
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+@contextmanager
+def a_house(folder: Path) -> Iterator[House]:
     first, last = dt.date(2026, 2, 23), dt.date(2026, 3, 24)
     market = simulated_market((*NAMES, "SPY"), seed=3, edge=0.1, start=first, end=last, at=TEN)
     with Sandbox(market) as sandbox:
         settings = Settings(
             _env_file=None,
-            var=tmp_path,
-            database_url=f"sqlite:///{tmp_path / 'astra.db'}",
+            var=folder,
+            database_url=f"sqlite:///{folder / 'astra.db'}",
             yahoo_url=sandbox.urls.yahoo,
             storage_url=sandbox.urls.storage,
             alpaca_key="key",
@@ -232,121 +233,111 @@ def house(tmp_path: Path) -> Iterator[House]:
             yield House(sandbox, settings, etl.test_client())
 
 
-def test_the_books_go_on_from_decision_to_decision_as_a_backtest_does(house: House) -> None:
-    house.own(100_000)
-    times, made = [TEN + dt.timedelta(hours=h) for h in range(4)], []
-    for hours in range(4):
-        house.load(hours)
-        made.append(house.decide())
-    first = made[0]
+@dataclass(frozen=True)
+class Day:
+    """Four decisions in a row of an account of 100,000 USD that never traded."""
+
+    house: House
+    times: tuple[dt.datetime, ...]
+    made: tuple[dict[str, Any], ...]
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
+    times = tuple(TEN + dt.timedelta(hours=h) for h in range(4))
+    with a_house(tmp_path_factory.mktemp("day")) as house:
+        house.own(100_000)
+        made = []
+        for hours in range(4):
+            house.load(hours)
+            made.append(house.decide())
+        yield Day(house, times, tuple(made))
+
+
+def test_the_books_go_on_from_decision_to_decision_as_a_backtest_does(day: Day) -> None:
+    first = day.made[0]
     assert first["books_of"]["note"] == "new books: no earlier decision under the same settings"
     for book in first["books"].values():
         assert (book["cash"], book["shares"], book["equity"]) == ("100000", {}, "100000.00")
     assert first["books"]["measured"]["weights"] == first["weights"]
-    store = open_store(house.settings.database_url)
+    settings = day.house.settings
+    store = open_store(settings.database_url)
     panel = build(bars.from_arrow(store.prices.read()))
     sectors = {m.ticker: m.sector for m in store.books.universe() if m.tradable}
     store.close()
     found = walk(
-        panel, NAMES, sectors, Terms.from_settings(house.settings), POLICIES,
-        Forecaster(shipped().load()), times[:3], capital=100_000.0,
-        costs=costs_of(house.settings),
+        panel, NAMES, sectors, Terms.from_settings(settings), POLICIES,
+        Forecaster(shipped().load()), day.times[:3], capital=100_000.0, costs=costs_of(settings),
     )  # fmt: skip
     for policy, curve in found.curves.items():
-        equity = [float(document["books"][policy]["equity"]) for document in made]
+        equity = [float(document["books"][policy]["equity"]) for document in day.made]
         assert equity == pytest.approx(curve.equity.tolist(), abs=0.0051)
-        for document, step in zip(made, curve.steps, strict=False):
+        for document, step in zip(day.made, curve.steps, strict=False):
             told = document["books"][policy]
             assert (told["tau"], told["reason"]) == (step.tau, step.reason)
             assert told["weights"] == step.weights
-    assert len({document["books"]["original"]["equity"] for document in made}) == 4
+    assert len({document["books"]["original"]["equity"] for document in day.made}) == 4
 
 
-def test_the_same_decision_has_the_same_books_and_a_replay_needs_none(house: House) -> None:
-    house.own(100_000)
-    house.load()
-    house.decide()
-    house.load(1)
-    second = house.decide()
-    house.own(5, at=TEN + dt.timedelta(hours=1))
-    assert house.decide() == second
-    client = create_app(house.settings).test_client()
-    again = client.post("/replay", json={"as_of": second["as_of"]}).get_json()
+def test_the_same_decision_has_the_same_books_and_a_replay_needs_none(day: Day) -> None:
+    assert day.house.decide() == day.made[-1]
+    client = create_app(day.house.settings).test_client()
+    again = client.post("/replay", json={"as_of": day.times[-1].isoformat()}).get_json()
     assert (again["same_weights"], again["same_bars"], again["same_skill"]) == (True, True, True)
 
 
-def test_another_policy_traded_goes_on_with_the_same_books(house: House) -> None:
-    house.own(100_000)
-    house.load()
-    first = house.decide()
-    house.load(1)
-    second = house.decide({"policy": "original"})
-    assert second["books_of"]["since"] == first["as_of"]
-    assert second["books"]["equal"]["shares"]
-    assert second["books"]["equal"] == house.decide()["books"]["equal"]
+def test_another_policy_traded_goes_on_with_the_same_books(day: Day) -> None:
+    other = day.house.decide({"policy": "original"})
+    assert other["books_of"] == day.made[-1]["books_of"]
+    assert other["books"] == day.made[-1]["books"]
 
 
-@pytest.mark.parametrize("change", ["k", "account", "garbage", "hole"])
-def test_where_there_is_nothing_to_go_on_from_new_books_begin_and_say_why(
-    house: House, change: str
-) -> None:
-    house.own(100_000)
-    house.load()
-    house.decide()
-    house.load(1)
-    later = TEN + dt.timedelta(hours=1)
-    note, body = "no earlier decision under the same settings", {}
-    if change == "k":
-        body = {"k": 5}
-    elif change == "account":
-        house.own(70_000, "PA2", later)
-        note = "another account"
-    elif change == "garbage":
-        bucket = Bucket.from_settings(house.settings)
-        (info,) = bucket.list("decision_")
-        blob = connect(house.settings).bucket(house.settings.bucket).blob(info.name)
-        blob.metadata = info.metadata
-        blob.upload_from_string("{", "application/json")
-        note = "must be JSON"
-    else:
-        (name,) = Bucket.from_settings(house.settings).names("decision_")
-        connect(house.settings).bucket(house.settings.bucket).blob(name).delete()
-    found = house.decide(body)
-    assert found["books_of"]["since"] == later.isoformat()
-    assert note in found["books_of"]["note"]
-    cash = "70000" if change == "account" else "100000"
-    assert {book["cash"] for book in found["books"].values()} == {cash}
+def test_where_there_is_nothing_to_go_on_from_new_books_begin_and_say_why(day: Day) -> None:
+    house, before, now = day.house, day.times[-2].isoformat(), day.times[-1].isoformat()
+
+    def note(**body: object) -> str:
+        found = house.decide({"as_of": now, **body})
+        assert found["books_of"]["since"] == now
+        assert {book["shares"] == {} for book in found["books"].values()} == {True}
+        return str(found["books_of"]["note"])
+
+    assert note(k=4) == "new books: no earlier decision under the same settings"
+    house.decide({"as_of": before, "k": 5})
+    house.own(70_000, "PA2", day.times[-1])
+    assert "another account" in note(k=5)
+    made = house.decide({"as_of": before, "k": 6})
+    store, name = connect(house.settings).bucket(house.settings.bucket), made["object"]
+    blob = store.blob(name.replace("target_", "decision_").replace(".csv", ".json"))
+    blob.metadata = {"model_id": made["model_id"]}
+    blob.upload_from_string("{", "application/json")
+    assert "must be JSON" in note(k=6)
 
 
-def test_the_capital_that_is_managed_is_what_books_begin_with(house: House) -> None:
-    house.own(100_000)
-    house.load()
-    found = house.decide(capital=25_000.0)
-    assert {book["equity"] for book in found["books"].values()} == {"25000.00"}
-
-
-def test_before_the_account_is_known_there_are_no_books_but_targets(house: House) -> None:
-    house.load()
-    found = house.decide()
-    assert "books" not in found
-    assert set(found["targets"]) == set(POLICIES)
-
-
-def test_the_monitor_records_the_books_of_each_decision_once(house: House) -> None:
-    house.own(100_000)
-    client = create_monitor(house.settings).test_client()
-    made = []
-    for hours in range(2):
-        house.load(hours)
-        made.append(house.decide())
-    assert len(client.post("/forecasts").get_json()["new"]) == 2
+def test_the_monitor_records_the_books_of_each_decision_once(day: Day) -> None:
+    client = create_monitor(day.house.settings).test_client()
+    assert set(client.post("/forecasts").get_json()) == {"new"}
     assert client.post("/forecasts").get_json()["new"] == []
-    rows = open_store(house.settings.database_url).books.read("shadow_books").to_pylist()
+    store = open_store(day.house.settings.database_url)
+    rows = [r for r in store.books.read("shadow_books").to_pylist() if r["at"] in day.times[:2]]
+    store.close()
     assert len(rows) == 2 * len(POLICIES)
     for row in rows:
-        book = made[int(row["at"] > TEN)]["books"][row["policy"]]
+        book = day.made[day.times.index(row["at"])]["books"][row["policy"]]
         assert row["account"] == "PA1"
         assert (D(row["cash"]), D(row["equity"])) == (D(book["cash"]), D(book["equity"]))
         assert json.loads(row["shares"]).keys() == book["shares"].keys()
-    dumped = house.etl.get("/dump_table?table=shadow_books&format=csv").text
-    assert len(dumped.splitlines()) == 1 + len(rows)
+    dumped = day.house.etl.get("/dump_table?table=shadow_books&format=csv").text
+    assert f'"PA1","measured",{day.times[0]:%Y-%m-%d %H:%M}' in dumped
+
+
+def test_before_the_account_is_known_there_are_targets_and_then_books_of_what_is_managed(
+    tmp_path: Path,
+) -> None:
+    with a_house(tmp_path) as house:
+        house.load()
+        found = house.decide()
+        assert "books" not in found
+        assert set(found["targets"]) == set(POLICIES)
+        house.own(100_000)
+        found = house.decide({"k": 5}, capital=25_000.0)
+        assert {book["equity"] for book in found["books"].values()} == {"25000.00"}
