@@ -133,6 +133,10 @@ def backtest(
         whole_shares=whole_shares,
         bundle=bundle,
     )
+    if report:
+        from model.backtest.report import open_folder
+
+        open_folder(report)
     found = walking.run(walking.specify(asked, settings), settings)
     if not no_store:
         keep(found, settings)

@@ -1,4 +1,4 @@
-"""Pictures of a backtest: each drawn for a wide and a narrow page as SVG, and as a PNG file.
+"""Pictures of a backtest: each drawn for a wide and a narrow page as SVG, and as PNG.
 
 Every policy has one colour in all of them, benchmarks are grey. The SVG names its colours as CSS
 variables (`VARIABLES`), so that the page that holds it can be light or dark.
@@ -11,7 +11,6 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from astra.errors import ConfigError
 from astra.performance import drawdowns
 from astra.sessions import BAR, HORIZON_BARS, NEW_YORK
 from model.backtest.records import BENCHMARKS, SPY, SPY_TOTAL, Backtest, Curve
@@ -58,12 +56,13 @@ _COST_MARKS = ((0.0, "o", False), (1.0, "o", True), (2.0, "s", False))
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture: its file's name, what it shows in words, and its SVG for both widths of a page."""
+    """A picture: its name and what it shows in words, its SVG for both widths of a page, a PNG."""
 
     name: str
     title: str
     wide: str
     narrow: str
+    png: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,34 +81,24 @@ class Scene:
 Draw = Callable[[Scene, Figure, bool], None]
 
 
-def charts(scene: Scene, folder: Path, said: str) -> tuple[Chart, ...]:
-    """Draw everything there is to show, and write a PNG of each into `folder`, made if need be.
+def charts(scene: Scene, said: str) -> tuple[Chart, ...]:
+    """Draw everything there is to show.
 
     Args:
         said: the line under the title of a PNG: the market and the days.
-
-    Raises:
-        ConfigError: the folder cannot be written to.
     """
     drawn = []
     for name, title, draw, height in _plan(scene):
         with rc_context({**STYLE, **_SVG, "svg.hashsalt": name}):
             figure = headed((_WIDTHS[False], height(False) + 0.7), title, said, foot=0.005)
             draw(scene, figure, False)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                figure.savefig(folder / f"{name}.png", dpi=140, facecolor="white")
-            except OSError as error:
-                raise ConfigError(
-                    f"a report needs a folder to write to, {folder} is none: {error}"
-                ) from error
-            pages = []
-            for narrow in (False, True):
-                layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03)
-                figure = Figure((_WIDTHS[narrow], height(narrow)), layout=layout)
-                draw(scene, figure, narrow)
-                pages.append(_svg(figure))
-        drawn.append(Chart(name, title, *pages))
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=140, facecolor="white")
+            wide, narrow = (
+                _page(scene, draw, (_WIDTHS[is_narrow], height(is_narrow)))
+                for is_narrow in (False, True)
+            )
+        drawn.append(Chart(name, title, wide, narrow, file.getvalue()))
     return tuple(drawn)
 
 
@@ -413,6 +402,13 @@ def _short(name: str, narrow: bool) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _page(scene: Scene, draw: Draw, size: tuple[float, float]) -> str:
+    """The SVG of one picture, of `size` inches."""
+    figure = Figure(size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03))
+    draw(scene, figure, size[0] == _WIDTHS[True])
+    return _svg(figure)
 
 
 def _svg(figure: Figure) -> str:

@@ -195,7 +195,7 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
     kind = "Recorded bars" if study.planted_edge is None else "SIMULATED"
     said = f"{kind} ({study.market}), {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}. {PROMISE}"
     differences = tuple((row.name, row.against) for row in study.league if row.against)
-    drawn = charts(Scene(result, differences, study.against), folder, said)
+    drawn = charts(Scene(result, differences, study.against), said)
     own = colours(tuple(result.curves))
     house = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -222,15 +222,32 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
         asked=study.asked,
         light=VARIABLES,
     )
-    texts = {"report.html": page, "backtest.json": json.dumps(document)}
+    files = {
+        "report.html": page.encode(),
+        "backtest.json": json.dumps(document).encode(),
+        **{f"{chart.name}.png": chart.png for chart in drawn},
+    }
+    open_folder(folder)
     try:
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
     except OSError as error:
-        raise ConfigError(f"a report needs a folder to write to, {folder} is none: {error}") from (
-            error
-        )
-    return (*(folder / name for name in texts), *(folder / f"{c.name}.png" for c in drawn))
+        raise ConfigError(f"a report could not be written into {folder}: {error}") from error
+    return tuple(folder / name for name in files)
+
+
+def open_folder(folder: Path) -> None:
+    """Make the folder of a report if need be: before anything is backtested for it.
+
+    Raises:
+        ConfigError: it cannot be one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"a report needs a folder to write to, {folder} is none: {error}"
+        ) from error
 
 
 def _alike(result: Backtest) -> list[tuple[str, ...]]:
@@ -244,7 +261,7 @@ def _alike(result: Backtest) -> list[tuple[str, ...]]:
 
 def _compared(row: LeagueRow) -> tuple[str, ...]:
     if row.against is None:
-        return (row.name, "", "", "")
+        return (row.name, "", "the others are compared with it", "")
     a = row.against
     reach = f"{a.low:+.1%} to {a.high:+.1%}"
     return (row.name, f"{a.difference:+.1%}", reach, "yes" if a.excludes_zero else "no")
