@@ -39,7 +39,7 @@ from sandbox.serving import Servers
 from sandbox.storage import create_app as create_storage
 
 FOLDER = HOUSE / "notebooks"
-NAMES = ("daily_forecaster", "train_on_gpu")
+NAMES = ("daily_forecaster", "strategy_and_backtest", "train_on_gpu")
 TICKERS = default_tickers(8)[:8]
 TOKEN = "of this test alone"
 NOW = dt.datetime(2026, 7, 10, 21, tzinfo=dt.UTC)
@@ -209,6 +209,25 @@ def as_frame(panel: Panel) -> pd.DataFrame:
         }
     )
     return frame.dropna()
+
+
+def test_the_strategy_notebook_goes_from_a_backtest_to_whole_shares_and_correlations(
+    tmp_path: Path,
+) -> None:
+    book = executed(
+        "strategy_and_backtest", tmp_path,
+        {"FIRST": "2026-05-26", "LAST": "2026-05-27", "POLICY": "original", "TICKERS": 12},
+    )  # fmt: skip
+    table = said(book, "backtest")
+    assert "SIMULATED, edge planted: IC 0.040" in table
+    assert all(name in table for name in ("original", "SPY", "equal weight", "hold"))
+    assert len(pictures(book, "backtest")) == 2
+    require_drawn(pictures(book, "allocation"), 1)
+    require_drawn(pictures(book, "correlation"), 1)
+    bought = said(book, "shares")
+    assert all(name in bought for name in ("shares", "price", "value", "wanted", "cash"))
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert not (tmp_path / "var").exists(), "nothing is stored"
 
 
 @pytest.mark.parametrize("name", NAMES)

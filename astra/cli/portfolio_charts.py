@@ -98,7 +98,7 @@ def correlation(
         for row, column in np.ndindex(*found.shape):
             value = found[row, column]
             if row != column:
-                colour = "white" if abs(value) > 0.6 else INK
+                colour = "white" if abs(value) > 0.7 else INK
                 said = f"{100 * value:.0f}".replace("-", "\N{MINUS SIGN}")
                 axes.text(column, row, said, ha="center", va="center", fontsize=7.5, color=colour)
         _title(figure, title, f"in percent; {np.mean(others):.0%} on average between two names")
