@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.backtest.statistics import Deflated, Overfitting
 
 MOST_SHOWN = 50  # rows of the printed table
+_SPARED = ("cost bp", "turnover", "id")  # columns that a narrow terminal does without
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +103,38 @@ def show(swept: Swept, console: Console) -> None:
     """Print whose bars they are, the sets with the best first, and what the best is worth."""
     for line in _headlines(swept):
         console.print(escape(line), soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    names = tuple(swept.best.choices)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for name in ("Sharpe", "return", "drawdown", "turnover", "cost bp"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("id", no_wrap=True)
-    for row in swept.rows[:MOST_SHOWN]:
-        trial, made = row.trial, row.made
-        table.add_row(
-            *(escape(f"{row.choices[name]}") for name in names),
-            f"{_figure(trial.sharpe, '.1f')} +- {_figure(trial.sharpe_error, '.1f')}",
-            f"{trial.total_return:+.2%}",
-            f"{trial.max_drawdown:.2%}",
-            _figure(made.turnover, ".1f"),
-            _figure(made.cost_bp, ".1f"),
-            trial.id,
-        )
+    columns = _columns(swept)
+    for name in _SPARED:
+        if (
+            sum(max(map(len, (name, *texts))) + 1 for name, texts in columns.items())
+            > console.width
+        ):
+            del columns[name]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in columns:
+        is_choice = name in swept.best.choices or name == "id"
+        table.add_column(name, justify="left" if is_choice else "right", no_wrap=True)
+    for texts in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, texts))
     console.print(table)
     for line in _verdict(swept):
         console.print(escape(line), soft_wrap=True)
     for line in _notes(swept):
         console.print(line, soft_wrap=True, style="dim")
+
+
+def _columns(swept: Swept) -> dict[str, list[str]]:
+    """The text of each column by its name, the best set first."""
+    rows = swept.rows[:MOST_SHOWN]
+    return {
+        **{name: [str(row.choices[name]) for row in rows] for name in swept.best.choices},
+        "Sharpe": [_sharpe(row.trial) for row in rows],
+        "return": [f"{row.trial.total_return:+.2%}" for row in rows],
+        "drawdown": [f"{row.trial.max_drawdown:.2%}" for row in rows],
+        "turnover": [_figure(row.made.turnover) for row in rows],
+        "cost bp": [_figure(row.made.cost_bp) for row in rows],
+        "id": [row.trial.id for row in rows],
+    }
 
 
 def _headlines(swept: Swept) -> Iterator[str]:
@@ -151,8 +161,8 @@ def _verdict(swept: Swept) -> Iterator[str]:
         yield "No set has moved: there is no best."
         return
     yield (
-        f"The best of {count}: {named(best.choices)}, with a Sharpe ratio of "
-        f"{best.trial.sharpe:.1f} +- {best.trial.sharpe_error:.1f} a year."
+        f"The best of {count}: {named(best.choices)}, with a Sharpe ratio of {_sharpe(best.trial)} "
+        "a year."
     )
     if math.isfinite(luck.probability):
         yield (
@@ -206,5 +216,9 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _figure(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else "-"
+def _sharpe(trial: Trial) -> str:
+    return f"{_figure(trial.sharpe)} +- {_figure(trial.sharpe_error)}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else "-"
