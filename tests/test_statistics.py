@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -118,6 +119,24 @@ def test_two_halves_by_hand() -> None:
     stayed = overfitting(np.vstack([first, first]), blocks=2)
     assert stayed.probability == 0
     assert stayed.logits.tolist() == pytest.approx([math.log(2)] * 2)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.sampled_from([2, 4, 6]))
+def test_the_splits_are_those_of_a_plain_loop(seed: int, names: int, blocks: int) -> None:
+    rng = np.random.default_rng(seed)
+    walks = 0.01 + rng.normal(0, 0.002, (int(rng.integers(2 * blocks, 40)), names))
+    parts = np.split(walks[len(walks) % blocks :], blocks)
+    below = []
+    for half in combinations(range(blocks), blocks // 2):
+        here, there = (
+            np.vstack([part for i, part in enumerate(parts) if (i in half) is inside])
+            for inside in (True, False)
+        )
+        best = (here.mean(axis=0) / here.std(axis=0, ddof=1)).argmax()
+        judged = there.mean(axis=0) / there.std(axis=0, ddof=1)
+        rank = (judged <= judged[best]).sum()
+        below.append(float(np.sign((names + 1) / 2 - rank) + 1) / 2)
+    assert overfitting(walks, blocks).probability == pytest.approx(np.mean(below))
 
 
 def test_noise_is_overfitted_in_half_of_all_splits() -> None:
