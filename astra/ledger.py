@@ -1,7 +1,7 @@
 """Shares and cash: what our books say the account holds, from fills and all other activities.
 
 Decimal throughout, so that books and broker can be compared to the cent and the share. Backtest,
-shadow books, monitor and page count with the same functions.
+shadow books, monitor and page count in the same books.
 """
 
 from __future__ import annotations
@@ -62,32 +62,3 @@ def compare(book: Book, account: Account, positions: Iterable[Position]) -> Diff
     }
     cash = book.cash.quantize(CENT, ROUND_HALF_EVEN) - account.cash.quantize(CENT, ROUND_HALF_EVEN)
     return Differences(cash, {s: d for s, d in diffs.items() if d != 0})
-
-
-def trade_to(
-    book: Book,
-    weights: Mapping[str, float],
-    prices: Mapping[str, float],
-    *,
-    half_spread_bp: float,
-    fee_bp: float,
-) -> Book:
-    """The book after moving to target weights at `prices`, costs paid: buys half a spread above,
-    sells half a spread below and a fee on their value. Fractions of shares are allowed.
-
-    A held symbol without a price keeps its shares; weights are of the equity before costs.
-    """
-    spread, fee = Decimal(str(half_spread_bp)) / 10_000, Decimal(str(fee_bp)) / 10_000
-    known = {s: q for s, q in book.shares.items() if s in prices}
-    equity = Decimal(str(book.value({**dict.fromkeys(book.shares, 0.0), **prices})))
-    cash, shares = book.cash, dict(book.shares)
-    for symbol in sorted(known.keys() | {s for s in weights if s in prices}):
-        price = Decimal(str(prices[symbol]))
-        want = Decimal(str(weights.get(symbol, 0.0))) * equity / price
-        change = want - shares.get(symbol, Decimal(0))
-        if change > 0:
-            cash -= change * price * (1 + spread)
-        else:
-            cash += -change * price * (1 - spread) * (1 - fee)
-        shares[symbol] = want
-    return Book(cash, {s: q for s, q in sorted(shares.items()) if q != 0})

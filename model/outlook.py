@@ -158,12 +158,11 @@ def listed(panel: Panel, candidates: Iterable[str]) -> tuple[str, ...]:
 
 def _printed(panel: Panel) -> Panel:
     """The columns with any bar."""
-    printed = np.isfinite(panel.close).any(axis=0)
-    if printed.all():
+    silent = np.flatnonzero(~np.isfinite(panel.close).any(axis=0))
+    if not len(silent):
         return panel
-    return panel.only(
-        tuple(t for t, any_bar in zip(panel.tickers, printed, strict=True) if any_bar)
-    )
+    absent = {panel.tickers[i] for i in silent}
+    return panel.only(tuple(t for t in panel.tickers if t not in absent))
 
 
 def assess(sight: Sight, record: ForecastRecord, max_age_days: int = 0) -> Outlook:

@@ -95,7 +95,8 @@ class Panel:
 
     def only(self, tickers: tuple[str, ...]) -> Panel:
         """The columns of `tickers`, which must be among ours, in ascending order."""
-        columns = [self.tickers.index(t) for t in sorted(tickers)]
+        place = {ticker: i for i, ticker in enumerate(self.tickers)}
+        columns = [place[t] for t in sorted(tickers)]
         return replace(
             self,
             tickers=tuple(sorted(tickers)),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.ledger import Book, compare, replay, trade_to
+from astra.ledger import Book, compare, replay
 from astra.records import Account, Activity, Position, Side
 
 T = dt.datetime(2026, 6, 15, 14, 5, tzinfo=dt.UTC)
@@ -46,19 +46,3 @@ def test_books_are_compared_to_the_cent_and_the_share() -> None:
     found = compare(book, account, [Position("A", D("3.9"), 100, 100), Position("B", D(1), 1, 1)])
     assert found.shares == {"A": D("0.1"), "B": D("-1")}
     assert compare(Book(D("801.57"), {}), account, []).cash == D("-0.01")
-
-
-def test_a_trade_pays_the_spread_both_ways_and_the_fee_on_the_sale() -> None:
-    start = Book(D(1000), {})
-    bought = trade_to(start, {"A": 0.5}, {"A": 100.0}, half_spread_bp=10, fee_bp=0)
-    assert bought.shares == {"A": D("5")}
-    assert bought.cash == D("499.5")
-    sold = trade_to(bought, {}, {"A": 100.0}, half_spread_bp=10, fee_bp=2)
-    assert sold.shares == {}
-    assert sold.cash == D("499.5") + D("499.5") * (1 - D("0.0002"))
-
-
-def test_a_holding_without_a_price_is_kept() -> None:
-    start = Book(D(100), {"GONE": D(3)})
-    moved = trade_to(start, {"A": 0.5}, {"A": 10.0}, half_spread_bp=0, fee_bp=0)
-    assert moved.shares == {"A": D("5"), "GONE": D(3)}

@@ -101,9 +101,9 @@ def daily_errors(record: ForecastRecord, panel: Panel, as_of: dt.datetime) -> Fl
     begins = int(known.sessions[-1].opens_at.timestamp())
     inside = (record.as_of > known.ts[0]) & (record.as_of < begins)
     stamps = record.as_of[inside]
-    names = [t for t in record.tickers if t in known.tickers]
-    ours = [record.tickers.index(t) for t in names]
-    theirs = [known.tickers.index(t) for t in names]
+    place = {ticker: i for i, ticker in enumerate(known.tickers)}
+    ours = [i for i, ticker in enumerate(record.tickers) if ticker in place]
+    theirs = [place[record.tickers[i]] for i in ours]
     made, over = (
         np.log(known.close[_rows(known, stamps + bars * BAR_SECONDS)][:, theirs])
         for bars in (-1, HORIZON_BARS - 1)

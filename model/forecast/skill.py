@@ -73,9 +73,10 @@ def measure(
     stamps = record.as_of[counted]
     if not counted.any() or not len(known.ts):
         return judge(np.empty(0), 0)
-    names = tuple(t for t in record.tickers if t in known.tickers)
-    score = record.score[counted][:, [record.tickers.index(t) for t in names]]
-    returns = realised_returns(known, stamps)[:, [known.tickers.index(t) for t in names]]
+    place = {ticker: i for i, ticker in enumerate(known.tickers)}
+    ours = [i for i, ticker in enumerate(record.tickers) if ticker in place]
+    score = record.score[counted][:, ours]
+    returns = realised_returns(known, stamps)[:, [place[record.tickers[i]] for i in ours]]
     ics = rank_ic(score, returns)
     rows = np.clip(np.searchsorted(known.ts, stamps), 0, len(known.ts) - 1)
     return judge(by_day(ics, known.session[rows]), int(np.isfinite(ics).sum()))
