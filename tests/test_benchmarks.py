@@ -14,7 +14,7 @@ import pytest
 
 from astra.errors import AstraError, ConfigError
 from astra.settings import HOUSE
-from benchmarks import command, cycle, forecast, inputs, ledger, portfolio, store
+from benchmarks import command, cycle, forecast, inputs, ledger, optimisers, portfolio, store, walk
 from benchmarks.results import LATEST, Row, record
 from benchmarks.store import engines, refresh, rivals
 from benchmarks.timing import DifferentAnswersError, Timed, in_turns, require_equal, timed
@@ -111,15 +111,29 @@ def test_only_one_group_is_measured_and_shown(
 ) -> None:
     path = tmp_path / "latest.json"
     record(path, "cycle", [row("cycle", 3.0, "kept")])
-    small = portfolio.measure(names=40, rounds=1)
+    monkeypatch.setattr(optimisers, "SKFOLIO", tmp_path / "not there")
+    monkeypatch.delenv("ASTRA_TEST_DATA", raising=False)
+    small = portfolio.measure(names=40, many=60, rounds=1, seeds=2)
+    left_out = [r.against for r in small if r.value is None]
+    assert all(note.startswith("not measured: ") for note in left_out) and len(left_out) == 2
     monkeypatch.setattr(portfolio, "measure", lambda: small)
     monkeypatch.setattr(ledger, "measure", lambda: [])
+    monkeypatch.setattr(walk, "measure", lambda: [])
     assert command.main(["--only", "portfolio", "--results", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "minimum variance" in shown and "kept" not in shown
     found = json.loads(path.read_text())
     assert_shape(found["results"])
     assert {r["group"] for r in found["results"]} == {"cycle", "portfolio"}
+
+
+def test_without_recorded_bars_a_walk_is_measured_on_simulated_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ASTRA_TEST_DATA", raising=False)
+    decision, month = walk.measure(names=12, sessions=(1, 3))
+    assert decision.value is not None and decision.value > 0
+    assert month.value is None and "ASTRA_TEST_DATA" in month.against
 
 
 def test_without_its_rivals_a_ledger_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
