@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from astra.sessions import BAR, HORIZON_BARS, decision_times_between
-from model.backtest.charts import POLICY_COLOURS
+from model.backtest.drawing import POLICY_COLOURS
 from model.backtest.records import BENCHMARKS, Backtest, Curve, Refusal, SkillStep, Step, Traded
 
 HOUR = HORIZON_BARS * BAR

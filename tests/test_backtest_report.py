@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from astra.errors import ConfigError
 from astra.performance import moments
-from model.backtest.charts import POLICY_COLOURS, colours, spread
+from model.backtest.drawing import POLICY_COLOURS, colours, spread
 from model.backtest.records import BENCHMARKS, SPY, SPY_TOTAL, Backtest
 from model.backtest.report import (
     COLUMNS,

@@ -1,56 +1,47 @@
 """Pictures of a backtest: each drawn for a wide and a narrow page as SVG, and as PNG.
 
-Every policy has one colour in all of them, benchmarks are grey. The SVG names its colours as CSS
-variables (`VARIABLES`), so that the page that holds it can be light or dark.
+Every policy has one colour in all of them, benchmarks are grey.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
-from scipy.optimize import isotonic_regression
 
 from astra.performance import drawdowns
-from astra.sessions import BAR, HORIZON_BARS, NEW_YORK
+from model.backtest.drawing import (
+    LABEL,
+    SVG,
+    WIDTHS,
+    colours,
+    end_labels,
+    foot,
+    minus,
+    numbers,
+    panels,
+    short,
+    svg,
+    time_axis,
+)
 from model.backtest.records import BENCHMARKS, SPY, SPY_TOTAL, Backtest, Curve
-from model.charting import ACCENT, DASHED, INK, LOSS, NEUTRAL, STYLE, headed, percent
+from model.charting import ACCENT, DASHED, INK, NEUTRAL, STYLE, headed, percent
 from model.forecast.record import Floats
 from model.forecast.skill import OFF_BELOW_T, ON_AT_T
 
 if TYPE_CHECKING:
     from model.backtest.statistics import Interval
 
-POLICY_COLOURS = {
-    "measured": ACCENT, "trust": "#e0894a", "original": "#c2477f", "min_variance": "#2f9e74",
-    "risk_parity": "#8466c9", "equal": "#b08d1a",
-}  # fmt: skip
-OTHER_COLOURS = ("#3a9fb5", "#8c6d57", "#6f8f2f", "#5b6ee1", "#b5651d", "#4c7a8f")
-# Each colour that is drawn with, by the CSS variable that stands for it in the SVG.
-VARIABLES = {
-    "--ink": INK, "--soft": NEUTRAL, "--loss": LOSS, "--paper": "#ffffff",
-    **{f"--c{i}": c for i, c in enumerate((*POLICY_COLOURS.values(), *OTHER_COLOURS))},
-}  # fmt: skip
 _DASHES = dict(zip(BENCHMARKS, ("-", (0, (1, 1.5)), (0, (5, 2)), (0, (4, 2, 1, 2))), strict=True))
-# Text stays text, and a $ in a policy's name is one.
-_SVG = {"svg.fonttype": "none", "text.parse_math": False, "xtick.major.pad": 6}
-_HOUR = HORIZON_BARS * BAR
-_LABEL = 8.5  # points
-_DAY = "%-d"  # of the month, without a zero
-_LONG_DAYS = 100  # beyond them the axis of time names months
 _NAMES_SHOWN = 10
-_WIDTHS = {False: 11.0, True: 4.9}  # inches, by whether the page is narrow
 _COST_MARKS = ((0.0, "o", False), (1.0, "o", True), (2.0, "s", False))
 
 
@@ -89,41 +80,17 @@ def charts(scene: Scene, said: str) -> tuple[Chart, ...]:
     """
     drawn = []
     for name, title, draw, height in _plan(scene):
-        with rc_context({**STYLE, **_SVG, "svg.hashsalt": name}):
-            figure = headed((_WIDTHS[False], height(False) + 0.7), title, said, foot=0.005)
+        with rc_context({**STYLE, **SVG, "svg.hashsalt": name}):
+            figure = headed((WIDTHS[False], height(False) + 0.7), title, said, foot=0.005)
             draw(scene, figure, False)
             file = io.BytesIO()
             figure.savefig(file, format="png", dpi=140, facecolor="white")
             wide, narrow = (
-                _page(scene, draw, (_WIDTHS[is_narrow], height(is_narrow)))
+                _page(scene, draw, (WIDTHS[is_narrow], height(is_narrow)))
                 for is_narrow in (False, True)
             )
         drawn.append(Chart(name, title, wide, narrow, file.getvalue()))
     return tuple(drawn)
-
-
-def colours(policies: Sequence[str]) -> dict[str, str]:
-    """A colour for each policy, always the same for those of the house."""
-    others = [name for name in policies if name not in POLICY_COLOURS]
-    own = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
-    return {name: POLICY_COLOURS.get(name) or own[name] for name in policies}
-
-
-def variable(colour: str) -> str:
-    """The CSS value that stands for a colour: var(--c0)."""
-    return next(f"var({name})" for name, value in VARIABLES.items() if value == colour)
-
-
-def spread(places: Floats, gap: float) -> Floats:
-    """Places at least `gap` apart in the same order, moved as little as can be in squares.
-
-    By isotonic regression of what is left of each when the gaps below it are taken off.
-    """
-    order = np.argsort(places, kind="stable")
-    steps = gap * np.arange(len(places))
-    found = np.empty(len(places))
-    found[order] = isotonic_regression(places[order] - steps).x + steps
-    return found
 
 
 def _plan(scene: Scene) -> list[tuple[str, str, Draw, Callable[[bool], float]]]:
@@ -131,12 +98,12 @@ def _plan(scene: Scene) -> list[tuple[str, str, Draw, Callable[[bool], float]]]:
     policies = len(scene.backtest.curves)
     rows = 0.34 * policies
 
-    def panels(each: float, columns: int) -> Callable[[bool], float]:
+    def stacked(each: float, columns: int) -> Callable[[bool], float]:
         return lambda narrow: 0.3 + each * (policies if narrow else -(-policies // columns))
 
     plan: list[tuple[str, str, Draw, Callable[[bool], float]]] = [
         ("return", "Return after costs", _return, lambda narrow: 5.2 if narrow else 5.0),
-        ("drawdown", "Below the highest value so far", _drawdown, panels(1.7, 3)),
+        ("drawdown", "Below the highest value so far", _drawdown, stacked(1.7, 3)),
     ]
     if scene.league:
         league = 0.9 + 0.36 * len(scene.league)
@@ -148,7 +115,7 @@ def _plan(scene: Scene) -> list[tuple[str, str, Draw, Callable[[bool], float]]]:
          lambda _: 0.9 + rows),
         ("turnover", "Bought and sold so far, in units of equity", _turnover,
          lambda narrow: 4.0 if narrow else 3.6),
-        ("weights", "What was held: the largest names of each policy", _weights, panels(2.6, 2)),
+        ("weights", "What was held: the largest names of each policy", _weights, stacked(2.6, 2)),
     ]  # fmt: skip
     if scene.backtest.skill:
         plan.append(("skill", "What forecasts had been worth", _skill, lambda _: 4.6))
@@ -169,10 +136,8 @@ def _return(scene: Scene, figure: Figure, narrow: bool) -> None:
         lines.append((name, curve.equity, own[name]))
     axes.axhline(0, color=NEUTRAL, lw=1)
     axes.yaxis.set_major_formatter(percent)
-    _time(axes, result, narrow)
-    _end_labels(
-        axes, figure, [(n, e[-1] / e[0] - 1, c) for n, e, c in lines], lambda v: f"{v:+.1%}"
-    )
+    time_axis(axes, result, narrow)
+    end_labels(axes, figure, [(n, e[-1] / e[0] - 1, c) for n, e, c in lines], lambda v: f"{v:+.1%}")
 
 
 def _drawdown(scene: Scene, figure: Figure, narrow: bool) -> None:
@@ -180,20 +145,20 @@ def _drawdown(scene: Scene, figure: Figure, narrow: bool) -> None:
     result = scene.backtest
     own = colours(tuple(result.curves))
     spy = result.benchmarks.get(SPY)
-    for axes, (name, curve) in _panels(figure, result, 1 if narrow else 3, share=True):
+    for axes, (name, curve) in panels(figure, result, 1 if narrow else 3, share=True):
         below = drawdowns(curve.equity)
         x = np.arange(len(below))
         axes.fill_between(x, below, 0, color=own[name], alpha=0.3, lw=0)
         axes.plot(below, color=own[name], lw=1.3)
         if spy is not None:
-            axes.plot(drawdowns(spy), color=NEUTRAL, lw=1.1)
-        worst = _minus(f"{below.min():.1%}")
-        axes.set_title(f"{_short(name, narrow)}: {worst} at worst", fontsize=10)
+            axes.plot(drawdowns(spy), color=NEUTRAL, lw=0.9, zorder=1)
+        worst = minus(f"{below.min():.1%}")
+        axes.set_title(f"{short(name, narrow)}: {worst} at worst", fontsize=10)
         axes.yaxis.set_major_formatter(percent)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        _time(axes, result, narrow, ticks=3 if not narrow else 4)
+        time_axis(axes, result, narrow, ticks=3 if not narrow else 4)
     if spy is not None:
-        _foot(figure, "Grey: SPY, bought and held")
+        foot(figure, "Grey: SPY, bought and held")
 
 
 def _league(scene: Scene, figure: Figure, narrow: bool) -> None:
@@ -206,7 +171,7 @@ def _league(scene: Scene, figure: Figure, narrow: bool) -> None:
                   solid_capstyle="butt", alpha=0.75)  # fmt: skip
         axes.plot(found.difference, y, "o", color=colour, ms=6)
     axes.axvline(0, color=INK, lw=1)
-    axes.set_yticks(range(len(rows)), [_short(name, narrow) for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [short(name, narrow) for name, _ in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.xaxis.set_major_formatter(percent)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if narrow else 9))
@@ -228,7 +193,7 @@ def _costs(scene: Scene, figure: Figure, narrow: bool) -> None:
         for multiple, mark, filled in _COST_MARKS:
             face = own[name] if filled else "#ffffff"
             axes.plot(ends[multiple], y, mark, ms=7, mec=own[name], mfc=face, mew=1.6)
-    axes.set_yticks(range(len(names)), [_short(name, narrow) for name in names])
+    axes.set_yticks(range(len(names)), [short(name, narrow) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.axvline(0, color=NEUTRAL, lw=1)
     axes.grid(True, axis="x")
@@ -248,7 +213,7 @@ def _turnover(scene: Scene, figure: Figure, narrow: bool) -> None:
     """Buys and sales so far, of each policy."""
     result, axes = scene.backtest, figure.subplots()
     own = colours(tuple(result.curves))
-    place = _places(result)
+    place = numbers(result)
     ends = []
     for name, curve in result.curves.items():
         traded = np.zeros(len(result.times))
@@ -258,8 +223,8 @@ def _turnover(scene: Scene, figure: Figure, narrow: bool) -> None:
         axes.plot(total, color=own[name], lw=1.8)
         ends.append((name, float(total[-1]), own[name]))
     axes.set_ylim(bottom=0)
-    _time(axes, result, narrow)
-    _end_labels(axes, figure, ends, lambda v: f"{v:.1f}")
+    time_axis(axes, result, narrow)
+    end_labels(axes, figure, ends, lambda v: f"{v:.1f}")
 
 
 def _weights(scene: Scene, figure: Figure, narrow: bool) -> None:
@@ -270,7 +235,7 @@ def _weights(scene: Scene, figure: Figure, narrow: bool) -> None:
         (w for curve in result.curves.values() for step in curve.steps
          for w in step.weights.values()), default=1.0,
     )  # fmt: skip
-    for axes, (name, curve) in _panels(figure, result, 1 if narrow else 2, share=False):
+    for axes, (name, curve) in panels(figure, result, 1 if narrow else 2, share=False):
         held, cash = _held(curve, result)
         names = sorted(held, key=lambda n: -held[n].sum())[:_NAMES_SHOWN]
         shades = np.zeros((max(len(names), 1), len(result.times) - 1, 4))
@@ -285,18 +250,18 @@ def _weights(scene: Scene, figure: Figure, narrow: bool) -> None:
         shown = f"{len(names)} of {len(held)} names" if len(held) > len(names) else (
             f"{len(held)} names"
         )  # fmt: skip
-        title = f"{_short(name, narrow)}: {shown}, {cash:.0%} cash on average"
+        title = f"{short(name, narrow)}: {shown}, {cash:.0%} cash on average"
         axes.set_title(title, fontsize=10)
         axes.grid(False)
         for side in axes.spines.values():
             side.set_visible(False)
-        _time(axes, result, narrow, ticks=5)
-    _foot(figure, f"Strongest colour: {most:.0%} of equity")
+        time_axis(axes, result, narrow, ticks=5)
+    foot(figure, f"Strongest colour: {most:.0%} of equity")
 
 
 def _skill(scene: Scene, figure: Figure, narrow: bool) -> None:
     """The measured rank IC and the one used; its t, and where forecasts may move weights."""
-    result, place = scene.backtest, _places(scene.backtest)
+    result, place = scene.backtest, numbers(scene.backtest)
     above, below = figure.subplots(2, 1, sharex=True)
     x = np.array([place[step.as_of] for step in result.skill])
     ic, t, used = (
@@ -306,14 +271,14 @@ def _skill(scene: Scene, figure: Figure, narrow: bool) -> None:
     above.plot(x, ic, color=NEUTRAL, lw=1.6)
     above.plot(x, used, color=ACCENT, lw=2, drawstyle="steps-post")
     ends = [("measured", float(ic[-1]), NEUTRAL), ("used", float(used[-1]), ACCENT)]
-    _end_labels(above, figure, ends, lambda v: f"{v:+.3f}")
-    above.set_title("Rank IC of all sessions so far", fontsize=10)
+    end_labels(above, figure, ends, lambda v: f"{v:+.3f}")
+    above.set_title("Rank IC as known at each decision", fontsize=10)
     below.plot(x, t, color=ACCENT, lw=1.8)
     for level, says in ((ON_AT_T, "on from here"), (OFF_BELOW_T, "off below")):
         below.axhline(level, color=NEUTRAL, lw=1, ls=DASHED)
         below.annotate(
             says, (1.0, level), xycoords=("axes fraction", "data"), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=_LABEL, color=NEUTRAL,
+            textcoords="offset points", va="center", fontsize=LABEL, color=NEUTRAL,
             annotation_clip=False,
         )  # fmt: skip
     below.axhline(0, color=NEUTRAL, lw=1)
@@ -322,31 +287,12 @@ def _skill(scene: Scene, figure: Figure, narrow: bool) -> None:
         axes.fill_between(x, 0, 1, where=on, step="mid", color=ACCENT, alpha=0.12, lw=0,
                           transform=axes.get_xaxis_transform())  # fmt: skip
     below.set_title("Its t; shaded where forecasts move weights", fontsize=10)
-    _time(below, result, narrow)
-
-
-def _foot(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, fontsize=_LABEL, color=NEUTRAL, ha="left", x=0.012)
-
-
-def _panels(
-    figure: Figure, result: Backtest, columns: int, share: bool
-) -> list[tuple[Axes, tuple[str, Curve]]]:
-    """Axes for each policy's curve, in rows of `columns`."""
-    columns = min(columns, len(result.curves))
-    rows = -(-len(result.curves) // columns)
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share)
-    for axes in grid.flat[len(result.curves) :]:
-        axes.set_axis_off()
-    layout = figure.get_layout_engine()
-    if isinstance(layout, ConstrainedLayoutEngine):
-        layout.set(hspace=0.05)
-    return list(zip(grid.flat, result.curves.items(), strict=False))
+    time_axis(below, result, narrow)
 
 
 def _held(curve: Curve, result: Backtest) -> tuple[dict[str, Floats], float]:
     """Weights by ticker, shape (D,), as last decided; and the mean share of cash."""
-    place, length = _places(result), len(result.times) - 1
+    place, length = numbers(result), len(result.times) - 1
     held: dict[str, Floats] = {}
     starts = [place[step.as_of] for step in curve.steps]
     for step, start, end in zip(curve.steps, starts, [*starts[1:], length], strict=True):
@@ -356,81 +302,8 @@ def _held(curve: Curve, result: Backtest) -> tuple[dict[str, Floats], float]:
     return held, 1.0 - sum(float(weights.mean()) for weights in held.values())
 
 
-def _places(result: Backtest) -> dict[dt.datetime, int]:
-    """The number of each decision by its time."""
-    return {end - _HOUR: i for i, end in enumerate(result.times[1:])}
-
-
-def _time(axes: Axes, result: Backtest, narrow: bool, ticks: int | None = None) -> None:
-    """Name days, or months of a long walk; hours without trading take no room."""
-    days = [t.astimezone(NEW_YORK).date() for t in result.times]
-    is_long = (days[-1] - days[0]).days > _LONG_DAYS
-    named = [(d.year, d.month) if is_long else d for d in days]
-    starts = [i for i, name in enumerate(named) if i == 0 or name != named[i - 1]]
-    most = ticks or (4 if narrow else 8)
-    shown = starts[:: -(-len(starts) // most)]
-    form = "%b %Y" if is_long else f"{_DAY} %b"
-    axes.set_xlim(0, len(days) - 1)
-    axes.set_xticks(shown, [f"{days[i]:{form}}" for i in shown], fontsize=9)
-
-
-def _end_labels(
-    axes: Axes,
-    figure: Figure,
-    ends: Sequence[tuple[str, float, str]],
-    said: Callable[[float], str],
-) -> None:
-    """Name each line at its end, the names apart from each other."""
-    low, high = axes.get_ylim()
-    tall = figure.get_size_inches()[1] * 72 / len(figure.axes) * 0.85  # points, about
-    places = np.array([value for _, value, _ in ends])
-    apart = spread(places, (high - low) * 1.35 * _LABEL / tall)
-    narrow = figure.get_size_inches()[0] <= _WIDTHS[True]
-    for (name, value, colour), place in zip(ends, apart, strict=True):
-        axes.annotate(
-            f"{_short(name, narrow)}  {_minus(said(value))}", (1.0, place),
-            xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
-            va="center", fontsize=_LABEL, color=colour, annotation_clip=False,
-        )  # fmt: skip
-    axes.set_ylim(low, high)
-
-
-def _short(name: str, narrow: bool) -> str:
-    """A policy of one's own without its folder; the longest benchmark for a narrow page."""
-    return "SPY + dividends" if narrow and name == SPY_TOTAL else name.rsplit("/", 1)[-1]
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def _page(scene: Scene, draw: Draw, size: tuple[float, float]) -> str:
     """The SVG of one picture, of `size` inches."""
     figure = Figure(size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03))
-    draw(scene, figure, size[0] == _WIDTHS[True])
-    return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    """The figure as an <svg> element to stand inside a page: no fonts, no fixed size, no fixed
-    colours, no ids that another chart could have too."""
-    page = io.StringIO()
-    figure.savefig(page, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = page.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"', lambda m: m[1] or "", text, count=2
-    )
-    text = re.sub(r"font-family: [^;\"]+;? ?", "", text)
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
-    text = re.sub(r' (?:d|x|y)="[^"]*"', _coarser, text)
-    for name, colour in VARIABLES.items():
-        text = text.replace(colour, f"var({name})")
-    return text
-
-
-def _coarser(found: re.Match[str]) -> str:
-    """Coordinates to a hundredth of a point, on one line."""
-    return " " + re.sub(r"(\.\d\d)\d+", r"\1", " ".join(found[0].split()))
+    draw(scene, figure, size[0] == WIDTHS[True])
+    return svg(figure)

@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from astra.errors import ConfigError
 from astra.performance import Performance, summarize
-from model.backtest.charts import VARIABLES, Scene, charts, colours, variable
+from model.backtest.charts import Scene, charts
+from model.backtest.drawing import VARIABLES, colours, variable
 from model.backtest.records import EQUAL, HOLD, SPY, SPY_TOTAL, Backtest
 from model.backtest.statistics import Deflated, LeagueRow, Overfitting, league
 
