@@ -127,6 +127,8 @@ class _Edges:
 
 def highest(cone: Cone, mean: Floats) -> float:
     """The highest m'y of a portfolio of sum 1 in the cone."""
+    if cone.is_plain:
+        return float(mean.max())
     order = np.argsort(-mean, kind="stable")
     return float(mean @ _fullest(_Edges.of(cone), cone, order, 1.0))
 

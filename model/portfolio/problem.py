@@ -210,8 +210,10 @@ def spares(matrix: Matrix, diagonal: Floats) -> bool:
 
 def _finite_rows(covariance: Floats, known: np.ndarray) -> np.ndarray:
     """Names left when those with the most unknown covariances have gone, one after the other."""
+    left = np.ones(len(covariance), np.bool_)
+    if np.isfinite(covariance @ np.ones(len(covariance))).all():
+        return left  # what is not finite makes its row's sum so too
     bad = ~np.isfinite(covariance)
-    left = np.ones(len(bad), np.bool_)
     if not bad.any():
         return left
     left &= ~bad.diagonal()
