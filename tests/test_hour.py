@@ -71,7 +71,8 @@ def test_the_hour_decides_trades_and_books(tmp_path: Path) -> None:
     assert found["duplicate_orders"] == 0
     assert set(found["positions"]) == set(second["weights"])
     assert found["benchmark"]["symbol"] == "SPY"
-    assert set(found["shadow"]) >= {"measured", "original", "equal"}
+    assert set(found["shadow"]) == set(first["books"]) >= {"measured", "original", "equal"}
+    assert found["shadow"]["measured"] == found["equity"], "its book is the account to the cent"
 
 
 def test_recorded_bars_with_gaps_and_without_spy_are_traded_and_say_what_was_left_out(
