@@ -72,16 +72,17 @@ def _all_names(market: Market, rounds: int) -> list[Row]:
         _ms(f"{case} under caps", capped, 40),
         Row("portfolio", f"{case}, speed-up over skfolio", speed_up, "ratio", 200, "higher", note),
         Row(
-            "portfolio", f"{case}, speed-up over SLSQP", slow.seconds / plain.seconds, "ratio", 1000,
-            "higher", "scipy.optimize, with exact gradients",
+            "portfolio", f"{case}, speed-up over SLSQP", slow.seconds / plain.seconds, "ratio",
+            1000, "higher", "scipy.optimize, with exact gradients",
         ),
         Row(
-            "portfolio", f"{case} under caps, speed-up over SLSQP", slow_capped.seconds / capped.seconds,
-            "ratio", 100, "higher", "scipy.optimize, with exact gradients",
+            "portfolio", f"{case} under caps, speed-up over SLSQP",
+            slow_capped.seconds / capped.seconds, "ratio", 100, "higher",
+            "scipy.optimize, with exact gradients",
         ),
         Row(
-            "portfolio", f"{case}, speed-up over Clarabel", direct.seconds / plain.seconds, "ratio", 10,
-            "higher", "called directly",
+            "portfolio", f"{case}, speed-up over Clarabel", direct.seconds / plain.seconds,
+            "ratio", 10, "higher", "called directly",
         ),
         Row(
             "portfolio", f"{case}, difference of the objective", difference, "ratio", OBJECTIVE,

@@ -164,6 +164,25 @@ def test_the_bound_holds_for_any_point_and_any_multipliers() -> None:
         assert residual(problem, guess) > 0
 
 
+@pytest.mark.parametrize("low", [-1e-3, -1e-5, -1e-8, 0.0, 1e-8, 1e-5, 1e-3, 0.1])
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_what_is_proven_to_be_spare_is(low: float, spread: float) -> None:
+    """The single and double precision proofs, near the edge of what they can decide."""
+    rng = np.random.default_rng(int(spread))
+    for n in (3, 30, 150):
+        basis = np.linalg.qr(rng.standard_normal((n, n)))[0]
+        values = np.r_[low, rng.uniform(0.5, 2.0, n - 1)]
+        covariance = (basis * values) @ basis.T
+        covariance *= np.outer(*[np.geomspace(1.0, spread, n)] * 2)
+        problem = prepare(np.ones(n), covariance, np.zeros(n, np.int64), FREE, 1.0)
+        assert isinstance(problem.matrix, Dense)
+        left = problem.matrix.values - np.diag(problem.diagonal)
+        deviation = np.sqrt(problem.matrix.variances)
+        assert (problem.diagonal > 0).all()
+        assert np.linalg.eigvalsh(left / np.outer(deviation, deviation))[0] > -1e-13
+        assert problem.distorted == ("indefinite" in problem.repair)
+
+
 def test_the_units_of_mean_and_covariance_do_not_matter() -> None:
     mean, covariance, sectors = market(60, 5)
     small = max_sharpe(mean, covariance, sectors, Limits())

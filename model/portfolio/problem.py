@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg.lapack import spotrf
 
 from astra.errors import DataError
 from model.panel import Floats
@@ -21,6 +22,8 @@ INDEFINITE = 1e-6  # of the largest eigenvalue: a more negative one is an error,
 NO_VARIANCE = 1e-16  # of the largest variance: less is none
 SPARE = 1e-6  # of each name's variance: what a matrix can nearly always spare
 EXTREME = 1e-50  # a mean variance below it, or above its inverse, is scaled to 1
+SURE = 0.999
+LARGE = 2000  # names: beyond it single precision proves little
 DUST = 1e-8  # of the sum: less is not held
 
 
@@ -28,9 +31,9 @@ DUST = 1e-8  # of the sum: less is not held
 class Problem:
     """A checked problem in units where the largest mean is 1.
 
-    `matrix` - diag(`diagonal`) is positive semidefinite; `invested` is the sum of weights; `unit`
-    times a ratio here is a Sharpe ratio. `distorted`: the matrix had to be changed by more than
-    rounding.
+    `matrix` - diag(`diagonal`) is positive semidefinite; `claimed` is a larger such diagonal, not
+    yet proven; `invested` is the sum of weights; `unit` times a ratio here is a Sharpe ratio.
+    `distorted`: the matrix had to be changed by more than rounding.
     """
 
     mean: Floats
@@ -42,6 +45,7 @@ class Problem:
     unit: float = 1.0
     repair: str = ""
     distorted: bool = False
+    claimed: Floats | None = None
 
     def only(self, names: Indices) -> Problem:
         return replace(
@@ -49,8 +53,16 @@ class Problem:
             mean=self.mean[names],
             matrix=self.matrix.only(names),
             diagonal=self.diagonal[names],
+            claimed=None,
             cone=self.cone.only(names),
         )
+
+    def with_claim(self) -> Problem:
+        """With the claimed diagonal, if it turns out to be one."""
+        part = None if self.claimed is None else SURE * self.claimed
+        if part is None or not (part > 0).all() or not spares(self.matrix, part):
+            return replace(self, claimed=None)
+        return replace(self, diagonal=part, claimed=None)
 
     def level(self) -> Problem:
         """One mean for all names: its best ratio is the least variance."""
@@ -155,19 +167,22 @@ def prepare(
     unit = float((variances / len(codes)).sum())
     if EXTREME < unit < 1.0 / EXTREME:
         unit = 1.0  # nothing is gained by another scale, and a copy is saved
+    claimed = None
     if isinstance(covariance, Factored):
         matrix, found, repair, distorted = _definite_factors(covariance, unit)
     else:
-        known = None if diagonal is None else np.asarray(diagonal, np.float64) / unit
         inside = covariance if unit == 1.0 else covariance / unit
-        matrix, found, repair, distorted = _definite(inside, known)
+        matrix, found, repair, distorted = _definite(inside)
+        claimed = None if diagonal is None else np.asarray(diagonal, np.float64) / unit
     cone = Cone(
         codes,
         min(1.0, limits.max_weight / invested),
         min(1.0, limits.max_sector_weight / invested),
     )
     ratio = scale / unit**0.5
-    return Problem(mean / scale, matrix, found, cone, limits, invested, ratio, repair, distorted)
+    return Problem(
+        mean / scale, matrix, found, cone, limits, invested, ratio, repair, distorted, claimed
+    )
 
 
 def gain_per_weight(problem: Problem, point: Point) -> Floats:
@@ -227,7 +242,7 @@ def _finite_rows(covariance: Floats, known: np.ndarray) -> np.ndarray:
         left[worst] = False
 
 
-def _definite(covariance: Floats, known: Floats | None) -> tuple[Matrix, Floats, str, bool]:
+def _definite(covariance: Floats) -> tuple[Matrix, Floats, str, bool]:
     """The matrix, a diagonal d > 0 with S - diag(d) PSD, what was repaired, whether that changed
     more than rounding."""
     repair, distorted = "", False
@@ -235,16 +250,31 @@ def _definite(covariance: Floats, known: Floats | None) -> tuple[Matrix, Floats,
         covariance = 0.5 * (covariance + covariance.T)
         repair, distorted = "covariance was not symmetric: the mean of both halves taken", True
     matrix, own = Dense(covariance), covariance.diagonal()
-    if known is not None and known.shape == own.shape and bool((known > 0).all()):
-        part = 0.999 * known
-        if spares(matrix, part):
-            return matrix, part, repair, distorted
-    if spares(matrix, SPARE * own):
-        return matrix, 0.999 * SPARE * own, repair, distorted
+    if _spares_in_single(matrix, SPARE * own) or spares(matrix, SPARE * own):
+        return matrix, SURE * SPARE * own, repair, distorted
     try:
         return _repaired(covariance, own, repair, distorted)
     except np.linalg.LinAlgError as error:
         raise SolverError(f"the eigenvalues of the covariance were not found: {error}") from error
+
+
+def _spares_in_single(matrix: Dense, diagonal: Floats) -> bool:
+    """As `spares` in half the time, proven in single precision; False says nothing.
+
+    If Cholesky succeeds on a matrix from whose variances n + 4 unit roundoffs of their sum were
+    taken first, the matrix itself is positive definite (Rump 2006, BIT 46, 433-452).
+    """
+    n, own = len(diagonal), matrix.variances
+    margin = (n + 4) * 2.0**-24 * float(own.sum())
+    if (
+        n > LARGE
+        or not 1e-30 < float(own.min()) <= float(own.max()) < 1e30
+        or margin > float(own.min())
+    ):
+        return False
+    single = matrix.values.astype(np.float32)
+    single[np.diag_indices(n)] = np.nextafter((own - diagonal - margin).astype(np.float32), -1)
+    return int(spotrf(single.T, lower=1, clean=0, overwrite_a=1)[1]) == 0
 
 
 def _is_symmetric(covariance: Floats) -> bool:

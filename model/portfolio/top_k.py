@@ -150,9 +150,11 @@ def _certified(problem: Problem, point: Point, solvers: Solvers) -> Solution | N
     """From the solution without a limit on the names to k of them; None if those earn nothing."""
     n = len(problem.mean)
     k = min(problem.limits.most_names, n)
+    best, held = point, int((point.y > 0).sum())
+    if held > k:
+        problem = problem.with_claim()
     ceiling = bound(problem, point, k)
-    best = point
-    if (point.y > 0).sum() > k:
+    if held > k:
         names = _keep(problem, point, k)
         best, names = _exchange(problem, names, ceiling, solvers)
     if problem.limits.min_weight:
