@@ -436,6 +436,27 @@ def test_the_command_walks_stored_bars_as_they_were_known(
     assert float(ratio) == pytest.approx(1.1, abs=1e-3)
 
 
+def test_the_simulated_market_is_made_for_the_days_that_are_asked_for() -> None:
+    first, last = dt.date(2025, 12, 24), dt.date(2025, 12, 26)
+    asked = backtest.Asked(first=first, last=last, policies=("equal",), tickers=6)
+    found = run_of(asked)
+    assert found.spec.source.first == dt.date(2025, 10, 25)
+    assert [t.isoformat()[:16] for t in found.backtest.times[:4]] == [
+        "2025-12-24T15:00", "2025-12-24T16:00", "2025-12-24T17:00", "2025-12-24T18:00",
+    ], "a half day has three decisions"  # fmt: skip
+    assert len(found.backtest.times) == 1 + 3 + 6
+
+
+def test_stored_bars_are_those_known_by_now(bars: pd.DataFrame, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/astra.db")
+    store, now = open_store(settings.database_url), dt.datetime(2026, 5, 15, tzinfo=dt.UTC)
+    store.claim_market("simulated:3")
+    store.record_now(now)
+    store.close()
+    spec = backtest.specify(backtest.Asked(store=True), settings)
+    assert spec.source.known_at == now, "a load later on changes nothing of it"
+
+
 def test_bars_come_from_one_place(tmp_path: Path) -> None:
     asked = backtest.Asked(bars=tmp_path / "bars.parquet", store=True)
     with pytest.raises(ConfigError, match="from one place"):

@@ -28,8 +28,8 @@ class Asked:
     """What the command was asked for; what is None is as the settings say.
 
     Attributes:
-        store, known_at: the database's bars, as known then; else those of the file `bars`, else
-            the simulated market's.
+        store, known_at: the database's bars, as known then or else now; without them those of the
+            file `bars`, or else the simulated market's.
         policies: none = all built-in ones.
         half_spread_bp: what a fill is charged; decisions expect the settings' cost all the same.
         bundle: None = the champion.
@@ -87,24 +87,13 @@ def specify(asked: Asked, settings: Settings) -> Spec:
         ConfigError: no such policy, or a file and the store at once.
         BundleError: there is no champion.
     """
-    from model.backtest.spec import Source, Spec
+    from model.backtest.spec import Spec
     from model.decision import Terms
     from model.forecast.registry import open_registry
     from model.own_policy import find
     from model.portfolio.policies import POLICIES
 
-    is_stored = asked.store or asked.known_at is not None
-    if asked.bars and is_stored:
-        raise ConfigError(
-            "bars come from one place, a file and the store were both asked for: leave out "
-            "--bars, or --store and --known-at"
-        )
-    if is_stored:
-        source = Source("store", tickers=asked.tickers, known_at=asked.known_at)
-    elif asked.bars:
-        source = Source("file", path=str(asked.bars.resolve()), tickers=asked.tickers)
-    else:
-        source = Source("simulated", seed=asked.seed, edge=asked.edge, tickers=asked.tickers)
+    source = _source(asked, settings)
     policies = asked.policies or tuple(POLICIES)
     for name in policies:
         find(name)
@@ -125,6 +114,40 @@ def specify(asked: Asked, settings: Settings) -> Spec:
         max_order_weight=settings.max_order_weight,
         candidates=settings.tickers,
     )
+
+
+def _source(asked: Asked, settings: Settings) -> Source:
+    """Said so exactly that it gives the same bars when asked again: of the store what it knows by
+    now, of the simulated market the days that it is made for."""
+    from astra.store import open_store
+    from model.backtest.spec import Source
+    from model.outlook import HISTORY
+
+    is_stored = asked.store or asked.known_at is not None
+    if asked.bars and is_stored:
+        raise ConfigError(
+            "bars come from one place, a file and the store were both asked for: leave out "
+            "--bars, or --store and --known-at"
+        )
+    if asked.bars:
+        return Source("file", path=str(asked.bars.resolve()), tickers=asked.tickers)
+    if not is_stored:
+        first, last = SIMULATED_DAYS["5m"]
+        if asked.first and asked.first < first:
+            first = asked.first - HISTORY
+        if asked.last and asked.last > last:
+            last = asked.last
+        return Source(
+            "simulated", None, asked.seed, asked.edge, asked.tickers, first=first, last=last
+        )
+    known_at = asked.known_at
+    if known_at is None:
+        store = open_store(settings.database_url)
+        try:
+            known_at = store.now()
+        finally:
+            store.close()
+    return Source("store", tickers=asked.tickers, known_at=known_at)
 
 
 def run(spec: Spec, settings: Settings) -> Found:
@@ -209,6 +232,7 @@ def bars_of(source: Source, settings: Settings) -> tuple[Panel, str]:
         return from_file(Path(source.path or ""), "5m")
     if source.kind == "simulated":
         first, last = SIMULATED_DAYS["5m"]
+        first, last = source.first or first, source.last or last
         names, seed = default_tickers(source.tickers), source.seed or 0
         frame = simulated_bars(names, seed=seed, edge=source.edge or 0.0, first=first, last=last)
         return build(frame), f"simulated:{seed}"

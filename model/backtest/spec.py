@@ -25,7 +25,7 @@ class Source:
     Attributes:
         kind: a Parquet file, the database of the settings, or the simulated market.
         path: of the file.
-        seed, edge: of the simulated market.
+        seed, edge, first, last: of the simulated market, the days that it is made for.
         tickers: candidates at most.
         known_at: of the database, what was known then, UTC; None = all that is known.
     """
@@ -36,6 +36,8 @@ class Source:
     edge: float | None = None
     tickers: int = 503
     known_at: dt.datetime | None = None
+    first: dt.date | None = None
+    last: dt.date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def from_json(written: Mapping[str, Any]) -> Spec:
             for name, value in dict(written["terms"]).items()
         }
         source["known_at"] = _read(dt.datetime, source["known_at"])
+        source |= {name: _read(dt.date, source.get(name)) for name in ("first", "last")}
         terms["limits"] = Limits(**terms["limits"])
         return Spec(
             **{
