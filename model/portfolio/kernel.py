@@ -28,6 +28,7 @@ Flags = NDArray[np.bool_]
 
 GRADIENT = 1e-11  # of the best single name's slope per deviation: a smaller one is rounding
 EDGE = 1e-13  # of the sum: nearer to a limit is on it
+BATCH = 16  # names that may join at once; of many names an eighth
 TIGHT = 1e-7  # caps that leave less freedom than this leave none
 APART = 1e-10  # of each limit: by about so much they are moved apart, so that few meet in a point
 
@@ -212,7 +213,7 @@ class _State:
 
 def _settle(problem: _Problem, state: _State | None = None) -> _State:
     """From a feasible point to the minimum."""
-    n, value, batch = len(problem.mean), np.inf, max(1, len(problem.mean) // 8)
+    n, value, batch = len(problem.mean), np.inf, max(BATCH, len(problem.mean) // 8)
     if state is None:
         state = _nothing(problem)
         _release(problem, state, batch)
@@ -324,10 +325,11 @@ def _stationary(problem: _Problem, state: _State) -> tuple[Floats, float]:
     solved = matrix.solver(names)(sides) if len(names) else sides
     own, along, across = solved[:, 0], solved[:, 1], solved[:, 2:]
     border, free_rows = pull[names], rows[:, names]
-    system = np.block([
-        [np.atleast_2d(fixed @ pull - border @ along), (border @ across - tail)[None]],
-        [(tail - free_rows @ along)[:, None], free_rows @ across],
-    ])  # fmt: skip
+    system = np.empty((1 + len(tail), 1 + len(tail)))
+    system[0, 0] = fixed @ pull - border @ along
+    system[0, 1:] = border @ across - tail
+    system[1:, 0] = tail - free_rows @ along
+    system[1:, 1:] = free_rows @ across
     try:
         found = np.linalg.solve(system, np.r_[mean @ fixed - border @ own, -free_rows @ own])
     except np.linalg.LinAlgError as error:
