@@ -12,8 +12,8 @@ from rich.console import Console
 from astra import settings as astra_settings
 from astra.settings import Settings
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 DEFAULT_TICKERS = 60
 BarsFile = Annotated[
