@@ -11,26 +11,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-
-import numpy as np
 
 from astra.errors import DataError, InsufficientDataError
-from astra.ledger import Book
-from astra.records import Side
 from astra.sessions import BAR, HORIZON_BARS
+from model.backtest.account import Account, Prices, curve_of
 from model.backtest.benchmarks import benchmarks
-from model.backtest.fills import (
-    GONE_SESSIONS,
-    Costs,
-    Filled,
-    Tape,
-    booked,
-    closed_out,
-    held_weights,
-    move,
-)
-from model.backtest.records import COSTS, Backtest, Curve, Refusal, SkillStep, Step, Traded
+from model.backtest.fills import Costs, Tape, held_weights
+from model.backtest.records import COSTS, Backtest, Refusal, SkillStep
 from model.decision import Terms, gather, settle_all
 from model.forecast.bundle import Bundle
 from model.forecast.record import ForecastRecord
@@ -40,9 +27,7 @@ from model.forecast.target import Normalised, Scaler
 from model.outlook import Outlook, Sight, assess, foresee, missing_scores, own_scores, prepare
 from model.panel import Panel
 from model.portfolio.records import Policy
-from model.portfolio.trade import Trade
 
-Prices = Mapping[str, float]
 HOUR = HORIZON_BARS * BAR
 
 
@@ -130,7 +115,7 @@ def walk_together(
         Backtest(
             model_id=forecaster.bundle.id,
             times=(times[0], *(t + HOUR for t in times)),
-            curves={name: _curve(name, books) for name, books in walker.books.items()},
+            curves={name: curve_of(name, books) for name, books in walker.books.items()},
             refusals=tuple(walker.refusals),
             benchmarks=beside[walker.plan.costs],
             skill=tuple(walker.skill),
@@ -188,68 +173,6 @@ class Walker:
         return True
 
 
-class Account:
-    """One book on its walk: cash, shares, what the shares cost, and what was done."""
-
-    def __init__(self, capital: float, costs: Costs) -> None:
-        self.book = Book(Decimal(str(capital)), {})
-        self.steps: list[Step] = []
-        self.trades: list[Traded] = []
-        self.equity = [capital]
-        self._costs = costs
-        self._paid: dict[str, Decimal] = {}
-
-    def trade(
-        self,
-        weights: Mapping[str, float],
-        trade: Trade,
-        tape: Tape,
-        t: dt.datetime,
-        marks: Prices,
-        opens: Prices,
-    ) -> None:
-        """Do what was decided at `marks`, at `opens`."""
-        moved = move(self.book, weights, opens, marks, self._costs)
-        equity = self.book.value(marks)
-        starts = tape.opens_at(t, (f.symbol for f in moved.fills))
-        for filled in moved.fills:
-            self._book(filled, starts[filled.symbol])
-        self.steps.append(
-            Step(
-                as_of=t,
-                weights=weights,
-                tau=trade.tau,
-                reason=trade.reason,
-                turnover=moved.traded / equity,
-                cost_bp=1e4 * moved.cost / equity,
-            )
-        )
-
-    def close_out(self, tape: Tape, t: dt.datetime, marks: Prices) -> None:
-        """Sell what trades no more."""
-        for symbol in tape.gone(t, self.book.shares):
-            filled = closed_out(symbol, self.book.shares[symbol], marks[symbol], self._costs)
-            self._book(filled, t, f"no bar for {GONE_SESSIONS} sessions: closed at its last close")
-
-    def mark(self, marks: Prices) -> None:
-        """Note what the book is worth."""
-        self.equity.append(self.book.value(marks))
-
-    def _book(self, filled: Filled, at: dt.datetime, reason: str = "") -> None:
-        held, paid = self.book.shares.get(filled.symbol, Decimal(0)), self._paid
-        value, before = filled.qty * filled.price, paid.get(filled.symbol, Decimal(0))
-        gain = None
-        if filled.side is Side.BUY:
-            paid[filled.symbol] = before + value
-        else:
-            cost = before * filled.qty / held
-            gain = value - filled.fee - cost
-            paid[filled.symbol] = before - cost
-        self.book = booked(self.book, filled)
-        f, side = filled, filled.side
-        self.trades.append(Traded(at, f.symbol, side, f.qty, f.price, f.fee, gain, reason))
-
-
 class Record:
     """The record of forecasts as the service's grows, in memory: see `model.forecast.keeper`."""
 
@@ -301,14 +224,6 @@ class Days:
             n.feature[:rows], n.residual[:rows], n.sigma[:rows], n.total_sigma[:rows], n.profile
         )
         return panel.known_at(dt.datetime.fromtimestamp(known.end(-1), dt.UTC)), cut
-
-
-def _curve(policy: str, books: Sequence[Account]) -> Curve:
-    by_cost = {
-        multiple: np.array(account.equity) for multiple, account in zip(COSTS, books, strict=True)
-    }
-    assumed = books[COSTS.index(1.0)]
-    return Curve(policy, tuple(assumed.steps), by_cost[1.0], by_cost, tuple(assumed.trades))
 
 
 def check_times(times: Sequence[dt.datetime], bundle: Bundle) -> None:
