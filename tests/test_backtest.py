@@ -23,7 +23,7 @@ from astra.universe import sp500
 from model.backtest.fills import Costs, Tape
 from model.backtest.records import BENCHMARKS, COSTS, SPY, SPY_TOTAL, Backtest
 from model.backtest.spec import Source, Spec, from_json
-from model.backtest.walk import HOUR, Days, check_times, walk
+from model.backtest.walk import HOUR, Days, Plan, check_times, walk, walk_together
 from model.decision import Terms, choose
 from model.forecast.registry import shipped
 from model.forecast.scorebook import Scorebook, empty
@@ -303,6 +303,28 @@ def test_benchmarks_without_a_choice_pay_for_what_they_trade(
         times_of("2026-05-12", "2026-05-13")[:1], capital=1e5, costs=ASSUMED,
     )  # fmt: skip
     assert tuple(alone.benchmarks) == ("equal weight", "hold")
+
+
+def test_plans_that_are_walked_together_know_nothing_of_each_other(
+    panel: Panel, forecaster: Forecaster
+) -> None:
+    times, equal = times_of("2026-05-12", "2026-05-14"), {"equal": POLICIES["equal"]}
+    narrow = dataclasses.replace(TERMS, limits=Limits(3, 0.25, 0.5, 0.02), exclude=("KO",))
+    nothing = dataclasses.replace(TERMS, exclude=STOCKS)
+    plans = [
+        Plan(TERMS, POLICIES, ASSUMED),
+        Plan(narrow, equal, ASSUMED.times(3)),
+        Plan(nothing, equal, ASSUMED),
+    ]
+    together = walk_together(panel, STOCKS, SECTORS, plans, forecaster, times, capital=1e5)
+    for plan, found in zip(plans, together, strict=True):
+        alone = walk(
+            panel, STOCKS, SECTORS, plan.terms, plan.policies, forecaster, times,
+            capital=1e5, costs=plan.costs,
+        )  # fmt: skip
+        assert alone.as_json() == found.as_json()
+    refused = together[2]
+    assert len(refused.refusals) == len(times) and refused.curves["equal"].equity[-1] == 1e5
 
 
 def test_a_refused_decision_holds_and_is_counted_with_its_reason(

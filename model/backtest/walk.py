@@ -101,9 +101,9 @@ def walk_together(
             for walker in walkers:
                 walker.refuse(t, error)
         else:
-            decided = [walker.decide(outlooks, tape, marks, opens) for walker in walkers]
-            if any(decided):
-                record.remember(sight)
+            for walker in walkers:
+                walker.decide(outlooks, tape, marks, opens)
+            record.remember(sight)  # whatever the plans decide: none depends on another
         ended = tape.marks(t + HOUR)
         for account in (a for walker in walkers for a in walker.accounts):
             account.mark(ended)
@@ -147,8 +147,8 @@ class Walker:
 
     def decide(
         self, outlooks: Mapping[int, Outlook], tape: Tape, marks: Prices, opens: Prices
-    ) -> bool:
-        """Decide at `marks` and trade at `opens`; false if too little is known for that.
+    ) -> None:
+        """Decide at `marks` and trade at `opens`, or hold if too little is known for that.
 
         Args:
             outlooks: by how many days old a network may be.
@@ -160,7 +160,7 @@ class Walker:
             inputs = gather(outlook, self._sectors, terms)
         except InsufficientDataError as error:
             self.refuse(t, error)
-            return False
+            return
         self.skill.append(SkillStep(t, found.ic, found.t, found.used, found.on))
         held = {
             name: [held_weights(account.book, marks) for account in books]
@@ -170,7 +170,6 @@ class Walker:
         for name, books in self.books.items():
             for account, made in zip(books, settled[name], strict=True):
                 account.trade(made.weights, made.decision.trade, tape, t, marks, opens)
-        return True
 
 
 class Record:
