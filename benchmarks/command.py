@@ -18,7 +18,8 @@ from benchmarks import results
 
 MEASURED = ("store", "forecast", "portfolio", "cycle")
 GROUPS = ("store", "forecast", "portfolio", "execution", "pages", "cycle")
-PARTS = {"portfolio": ("portfolio", "ledger", "walk")}  # modules of a group that has more than its own
+# Modules of a group that has more than its own.
+PARTS = {"portfolio": ("portfolio", "ledger", "walk")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
