@@ -96,7 +96,7 @@ def place(
     floor = limits.cash_floor + _up(sum(kept.values()))
     if not kept:
         left = limits
-    elif places >= 1 and floor < 1.0:
+    elif places >= 1 and floor < 1.0 and limits.min_weight <= 1.0 - floor:
         left = replace(limits, k=places, cash_floor=floor)
     else:
         left, places = limits, 0

@@ -98,6 +98,13 @@ def test_what_is_kept_may_take_all_the_room(outlook: Outlook) -> None:
         )
 
 
+def test_room_for_less_than_the_least_weight_is_none(outlook: Outlook) -> None:
+    limits, held = Limits(20, 0.1, 0.3, 0.02, 0.05), {"KO": 0.5, "XOM": 0.45}
+    for made in under(outlook, held, limits=limits, hold=("KO", "XOM")).values():
+        assert made.weights == held
+        assert made.decision.trade.reason == "hold: what is kept takes all the room there is"
+
+
 def test_a_document_says_what_was_left_out_and_what_each_policy_wants(outlook: Outlook) -> None:
     terms = replace(TERMS, hold=("KO",), exclude=("XOM", "NOT.IN"))
     books: dict[str, dict[str, float]] = {name: {} for name in POLICIES}

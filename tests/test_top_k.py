@@ -191,8 +191,12 @@ def test_more_than_the_cash_floor_allows_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [(0, 0.1, 0.3, 0.0), (20, 0.0, 0.3, 0.0), (20, 0.1, 1.5, 0.0), (20, 0.1, 0.3, 1.0)]
-)
-def test_limits_that_allow_nothing_are_refused(limits: tuple[int, float, float, float]) -> None:
+    "limits",
+    [
+        (0, 0.1, 0.3, 0.0), (20, 0.0, 0.3, 0.0), (20, 0.1, 1.5, 0.0), (20, 0.1, 0.3, 1.0),
+        (20, 0.3, 0.2, 0.02, 0.25), (20, 0.3, 1.0, 0.8, 0.25),
+    ],
+)  # fmt: skip
+def test_limits_that_allow_nothing_are_refused(limits: tuple[float, ...]) -> None:
     with pytest.raises(DataError):
-        Limits(*limits)
+        Limits(int(limits[0]), *limits[1:])

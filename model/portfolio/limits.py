@@ -47,6 +47,11 @@ class Limits:
                 0 <= self.min_weight <= self.max_weight,
                 f"min_weight between 0 and max_weight, found {self.min_weight}",
             ),
+            (
+                self.min_weight <= min(self.max_sector_weight, self.investable),
+                f"min_weight that max_sector_weight and 1 - cash_floor leave room for, found "
+                f"{self.min_weight} with {self.max_sector_weight} and {self.investable:.6g}",
+            ),
         )
         for holds, wanted in fits:
             if not holds:
