@@ -234,6 +234,8 @@ BAD: dict[str, dict[str, object]] = {
     "an unknown skill": {"ic": float("nan")},
     "tickers in another order": {"tickers": ("T002", "T001", "T000")},
     "a sector too few": {"sectors": ("a", "b")},
+    "an unknown risk": {"risk": replace(inputs(3).risk, per_bar=np.full((3, 3), np.nan))},
+    "an unknown night": {"risk": replace(inputs(3).risk, night_bars=np.full(3, np.nan))},
 }
 
 
@@ -241,3 +243,23 @@ BAD: dict[str, dict[str, object]] = {
 def test_what_cannot_be_decided_upon_is_refused(case: str) -> None:
     with pytest.raises(DataError):
         replace(inputs(3), **BAD[case])  # type: ignore[arg-type]
+
+
+def test_a_policy_that_goes_to_cash_is_followed() -> None:
+    known = inputs(20, sectors=3)
+    held = np.where(np.arange(20) < 5, 0.1, 0.0)
+    leave = from_function(lambda told: np.zeros(len(told.tickers)), "leave")
+    found = decide(replace(known, current=held), "leave", leave).trade
+    assert (found.tau, found.gain_bp, found.weights.sum()) == (1.0, 0.0, 0.0)
+    assert found.cost_bp == pytest.approx(2.3 * 0.5)
+    slowly = replace(known, current=held, max_turnover=0.1)
+    assert decide(slowly, "leave", leave).trade.weights.sum() == pytest.approx(0.4)
+
+
+def test_an_indefinite_covariance_has_no_ratio_and_no_exception() -> None:
+    known = inputs(6)
+    risk = replace(known.risk, per_bar=-known.risk.per_bar)
+    for name, (made,) in decide_all(
+        replace(known, risk=risk), {name: [np.full(6, 0.1)] for name in ("trust", "equal")}
+    ).items():
+        assert np.isfinite([made.target.sharpe, made.trade.tau, made.trade.gain_bp]).all(), name

@@ -269,3 +269,44 @@ def test_a_target_that_loses_money_is_not_traded_into() -> None:
     found = decide_tau(np.zeros(2), np.array([0.5, 0.5]), seen, free(2))
     assert found.tau == 0.0
     assert found.reason.startswith("hold: gain -100.0 bp")
+
+
+def test_a_number_that_is_none_moves_nothing() -> None:
+    seen = outlook(2)
+    covariance = seen.covariance.copy()
+    covariance[0, 1] = covariance[1, 0] = np.nan
+    held = np.array([0.5, 0.2])
+    found = decide_tau(held, held[::-1], Outlook(seen.mean, covariance, COST), free(2))
+    assert (found.tau, found.weights.tolist()) == (0.0, held.tolist())
+
+
+def test_a_target_of_nothing_is_a_target_as_others_are() -> None:
+    limits = Limits(3, 0.1, 0.3, 0.02, 0.05)
+    codes, held, nothing = np.zeros(3, np.int64), np.full(3, 0.06), np.zeros(3)
+    for most, left in ((0.015, 0.055), (0.04, 0.05), (2.0, 0.0)):  # never under its least weight
+        bounds = Bounds(codes, limits, most=most)
+        found = decide_tau(held, nothing, outlook(3), bounds, always=True)
+        assert found.weights == pytest.approx(np.full(3, left))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 8), st.integers(0, 9999), st.sampled_from([0.02, 0.05, 0.1]))
+def test_with_a_least_weight_no_allowed_part_of_the_way_is_better(
+    n: int, seed: int, least: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    limits = Limits(n, 1.0, 1.0, 0.0, least)
+    target = rng.dirichlet(np.ones(n))
+    target[target < least] = 0.0
+    current = rng.dirichlet(np.ones(n + 1))[:n] * rng.random()
+    seen = outlook(n, seed, 0.005, float(rng.choice([0.0, COST, 2e-3])))
+    found = decide_tau(current, target, seen, Bounds(np.arange(n), limits))
+
+    def net(weights: Floats) -> float:
+        return utility(weights, target, seen) - seen.cost * float(np.abs(weights - current).sum())
+
+    for tau in np.linspace(0, 1, 101):
+        there = current + tau * (target - current)
+        changed = np.abs(there - current) > 1e-9
+        if not ((there > 0) & (there < least - 1e-9) & changed).any():
+            assert net(found.weights) >= net(there) - 1e-8

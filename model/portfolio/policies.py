@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -13,7 +14,6 @@ from model.panel import Floats
 from model.portfolio.covariance import annualise
 from model.portfolio.factored import Factored
 from model.portfolio.limits import (
-    ROUNDING,
     Indices,
     best_capacity,
     fill,
@@ -90,7 +90,7 @@ def risk_parity(inputs: Inputs) -> Target:
         return _target(inputs, found, found.reason, np.zeros(len(inputs.tickers)))
     direction = np.zeros(len(inputs.tickers))
     direction[names] = equal_risk(_part(inputs, names))
-    weights = _filled(inputs, direction, float(found.weights.sum()))
+    weights = fill(direction, inputs.codes, inputs.limits, float(found.weights.sum()))
     held = int((weights > 0).sum())
     reason = f"equal risk of the {held} names of least variance together, as the caps allow"
     return _without_views(inputs, weights, "Newton", reason)
@@ -107,7 +107,7 @@ def equal(inputs: Inputs) -> Target:
     names = pick(order, codes, limits, min(limits.k, len(order)), invested)
     direction = np.zeros(len(order))
     direction[names] = 1.0 - 1e-9 * np.arange(len(names))  # of equals the last ones leave first
-    weights, alpha = _filled(inputs, direction, invested), skilled(inputs)
+    weights, alpha = fill(direction, codes, limits, invested), skilled(inputs)
     held = int((weights > 0).sum())
     reason = f"the same weight in the {held} highest scores, as the caps allow"
     return Target(weights, "ranking", reason, _sharpe(inputs, weights, alpha), None, alpha)
@@ -187,18 +187,6 @@ def _part(inputs: Inputs, names: Indices) -> Floats:
     return part
 
 
-def _filled(inputs: Inputs, direction: Floats, invested: float) -> Floats:
-    """`invested` in proportion to `direction` as the caps allow, none under the least weight."""
-    left = direction.copy()
-    while True:
-        weights = fill(left, inputs.codes, inputs.limits, invested)
-        small = (weights > 0) & (weights < inputs.limits.min_weight - ROUNDING)
-        if not small.any():
-            return weights
-        held = np.flatnonzero(weights > 0)
-        left[held[np.lexsort((direction[held], weights[held]))[0]]] = 0.0
-
-
 def _target(inputs: Inputs, found: Solution, reason: str, alpha: Floats) -> Target:
     sharpe = _sharpe(inputs, found.weights, alpha)
     method = f"{found.method}, fallback" if found.status == "fallback" else found.method
@@ -208,14 +196,15 @@ def _target(inputs: Inputs, found: Solution, reason: str, alpha: Floats) -> Targ
 
 
 def _without_views(inputs: Inputs, weights: Floats, method: str, reason: str) -> Target:
-    sharpe = _sharpe(inputs, weights, np.zeros(len(weights)))
-    return Target(weights, method, reason, sharpe, None, None)
+    sharpe, all_cash = _sharpe(inputs, weights, np.zeros(len(weights))), not weights.any()
+    # Without expectations nothing is gained by leaving: cash is gone to because it is wanted.
+    return Target(weights, method, reason, sharpe, None, None, always_trades=all_cash)
 
 
 def _sharpe(inputs: Inputs, weights: Floats, alpha: Floats) -> float:
     held = np.flatnonzero(weights)
-    deviation = float(np.sqrt(weights[held] @ _part(inputs, held) @ weights[held]))
-    if deviation <= 0:
+    variance = float(weights[held] @ _part(inputs, held) @ weights[held])
+    if not variance > 0:  # an indefinite matrix may say less than nothing
         return 0.0
     earned = float((inputs.premium + alpha) @ weights)
-    return annualise(earned / deviation, inputs.year_share)
+    return annualise(earned / math.sqrt(variance), inputs.year_share)

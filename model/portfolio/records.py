@@ -70,6 +70,8 @@ class Inputs:
             raise DataError("a decision needs names with a sector and a covariance each, in order")
         if (self.sigma <= 0).any() or (self.current < 0).any() or not np.isfinite(self.ic):
             raise DataError("a decision needs sigma > 0, weights held >= 0 and a finite skill")
+        if not (np.isfinite(self.risk.per_bar).all() and np.isfinite(self.risk.night_bars).all()):
+            raise DataError("a decision needs a finite covariance: leave out the names without one")
 
     def once(self, name: Hashable, make: Callable[[], T]) -> T:
         """What `make` finds, found once for all policies that are told the same."""

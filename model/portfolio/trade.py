@@ -67,8 +67,9 @@ class Trade:
         weights: to hold now, shape (n,), within the limits.
         tau: fraction of the way to the target, in [0, 1].
         gain_bp: utility the move adds over the holding horizon, bp of equity, before cost; when
-            held, what the whole way would add at most.
-        cost_bp: spread and fees of the move; when held, of the whole way.
+            held, what the whole way would add at most, or the move that was not worth its cost or
+            an order.
+        cost_bp: spread and fees of the same.
         reason: one sentence.
     """
 
@@ -110,7 +111,10 @@ def implied_mean(target: Floats, covariance: Floats, premium: float) -> Floats:
 
     Reverse optimisation (Black and Litterman 1992): proportional to S w. For targets that are not
     derived from means, such as equal risk, so that a move is worth what it brings nearer to them.
+    Nothing is the best where nothing is earned: then 0.
     """
+    if not target.any():
+        return np.zeros(len(target))
     pull = covariance @ target
     variance = float(target @ pull)
     if variance <= 0:
@@ -225,7 +229,7 @@ class _Way:
 
 def _best_fraction(slope: float, bend: float) -> float:
     """Of slope tau - bend tau^2 / 2 over [0, 1]."""
-    if slope <= 0:
+    if not slope > 0:  # NaN moves nothing
         return 0.0
     return min(1.0, slope / bend) if bend > 0 else 1.0
 
@@ -258,14 +262,22 @@ def _too_small(weights: Floats, stay: Floats, limits: Limits) -> NDArray[np.bool
 def _near(way: _Way, tau: float, left: float, bounds: Bounds) -> Iterator[Floats]:
     """Places between today's weights and the target, the target among them."""
     stay, limits = way.stay, bounds.limits
-    for fraction in (tau, *FRACTIONS):
+    for fraction in (tau, *FRACTIONS, *_crossings(way, limits.min_weight)):
         mixed = way.at(fraction)
         kept = mixed.copy()
         kept[np.argsort(-mixed, kind="stable")[limits.k :]] = 0.0
-        yield cut(kept * (float(mixed.sum()) / float(kept.sum())), bounds)
+        if kept.any():
+            yield cut(kept * (float(mixed.sum()) / float(kept.sum())), bounds)
         rounded = np.where(mixed < stay / 2, 0.0, stay)
         yield np.where(_too_small(mixed, stay, limits), rounded, mixed)
     yield from _name_by_name(stay, way.target, left, limits)
+
+
+def _crossings(way: _Way, least: float) -> list[float]:
+    """The fractions of the way at which a name has exactly its least weight."""
+    move = way.target - way.stay
+    found = (least - way.stay[move != 0]) / move[move != 0]
+    return sorted({float(f) for f in found if 0 < f < 1}) if least > 0 else []
 
 
 def _name_by_name(stay: Floats, target: Floats, left: float, limits: Limits) -> Iterator[Floats]:
