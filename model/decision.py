@@ -11,10 +11,11 @@ import numpy as np
 from astra.errors import ConfigError, InsufficientDataError
 from astra.settings import Settings
 from model.document import explain
-from model.holdings import Settled, place, without_room
-from model.outlook import Outlook
+from model.forecast.target import Normalised
+from model.holdings import DUST, Settled, place, without_room
+from model.outlook import Outlook, Sight
 from model.panel import Floats
-from model.portfolio.covariance import Covariance, sigma, until_next_decision
+from model.portfolio.covariance import Covariance, level, sigma, still, until_next_decision
 from model.portfolio.decision import decide_all
 from model.portfolio.estimators import ESTIMATORS
 from model.portfolio.limits import Indices, Limits
@@ -148,7 +149,8 @@ def settle_all(
     """What each policy does from what each of its books holds, weights of its equity by ticker.
 
     A holding that is unusable right now is kept as it is, since no news is no reason to sell, and
-    so is one on hold. Books that these leave the same room share each policy's target.
+    so is one on hold; one that is excluded or no candidate is sold. Books that these leave the same
+    room share each policy's target.
 
     Args:
         inputs: from `gather`.
@@ -156,7 +158,7 @@ def settle_all(
     Raises:
         DataError: a user's own policy's weights break a limit.
     """
-    unusable = outlook.sight.coverage.left_out
+    unusable = {*outlook.sight.coverage.left_out, *inputs.left_out}
     places = {
         name: [place(inputs, book, unusable, terms.hold, terms.exclude) for book in books]
         for name, books in held.items()
@@ -182,11 +184,15 @@ def settle_all(
 
 
 def _worth_an_order(made: Decision, inputs: Inputs, current: Floats, band: float) -> Decision:
-    """A move that no order would follow from is called what it is: hold."""
+    """A move that no order would follow from is called what it is: hold.
+
+    As the plan has it: a change under the band is left alone unless it sells out.
+    """
     if made.trade.tau == 0:
         return made
     stay = cut(current, Bounds(inputs.codes, inputs.limits, taken=inputs.taken))
-    if float(np.abs(made.trade.weights - stay).max()) >= band:
+    change = np.abs(made.trade.weights - stay)
+    if (change >= np.where(made.trade.weights > DUST, band, DUST)).any():
         return made
     reason = f"hold: no weight would change by {band:.2%} of equity"
     return replace(made, trade=replace(made.trade, weights=stay, tau=0.0, reason=reason))
@@ -195,43 +201,50 @@ def _worth_an_order(made: Decision, inputs: Inputs, current: Floats, band: float
 def _said(made: Decision, sold: Mapping[str, float]) -> Decision:
     if not sold:
         return made
-    reason = f"{made.trade.reason}; sold because excluded: {', '.join(sorted(sold))}"
+    reason = (
+        f"{made.trade.reason}; sold because excluded or no candidate: {', '.join(sorted(sold))}"
+    )
     return replace(made, trade=replace(made.trade, reason=reason))
 
 
 def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs:
     """What every policy is told at `outlook`, nothing held yet: of the names that may be traded.
 
+    A name whose risk is not known is left out: one frozen price must not stop the others.
+
     Raises:
         InsufficientDataError: too little history for a covariance or a volatility, or no name
             that may be traded.
     """
     sight = outlook.sight
-    panel, forecast = sight.panel, sight.forecast
+    forecast, unknown = sight.forecast, _without_risk(sight)
+    seen = np.array([i for i, t in enumerate(sight.panel.tickers) if t not in unknown], np.int64)
+    panel, normalised = sight.panel, sight.normalised
+    if unknown:
+        panel = panel.only(tuple(panel.tickers[i] for i in seen))
+        normalised = _columns(normalised, seen)
     apart = {*terms.exclude, *terms.hold}
     names = np.array([i for i, t in enumerate(panel.tickers) if t not in apart], np.int64)
+    if not len(seen):
+        raise InsufficientDataError(
+            f"a decision needs names of known risk, none of {len(unknown)} is: "
+            f"{next(iter(unknown.values()))}; load more history"
+        )
     if not len(names):
         raise InsufficientDataError(
             f"a decision needs a candidate that may be traded, all {len(panel.tickers)} usable "
             "ones are excluded or on hold: let one go"
         )
-    risk = ESTIMATORS[terms.risk_model](panel, sight.normalised)
+    risk = ESTIMATORS[terms.risk_model](panel, normalised)
     horizon = until_next_decision(sight.as_of)
-    volatility = sigma(panel, sight.normalised, risk, horizon)
-    usable = forecast.usable
-    wanting = [panel.tickers[i] for i in names if not (usable[i] and volatility[i] > 0)]
-    if wanting:
-        raise InsufficientDataError(
-            f"a decision needs a volatility for each name, {', '.join(wanting[:5])} have none yet: "
-            "load more history"
-        )
+    volatility = sigma(panel, normalised, risk, horizon)
     tickers = tuple(panel.tickers[i] for i in names)
-    elsewhere = {*sight.coverage.left_out, *terms.hold}
+    rows, elsewhere = seen[names], {*sight.coverage.left_out, *unknown, *terms.hold}
     return Inputs(
         tickers=tickers,
         sectors=tuple(sectors.get(t, "") for t in tickers),
-        score=forecast.score[names],
-        forecast=np.log(forecast.close[names, -1] / forecast.last_close[names]),
+        score=forecast.score[rows],
+        forecast=np.log(forecast.close[rows, -1] / forecast.last_close[rows]),
         sigma=volatility[names],
         risk=risk if not apart else _only(risk, names),
         horizon=horizon,
@@ -244,6 +257,28 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
         alpha_half_life_hours=terms.alpha_half_life_hours,
         max_turnover=terms.max_turnover,
         others={t: sectors[t] for t in sorted(elsewhere) if t in sectors},
+        left_out=unknown,
+    )
+
+
+def _without_risk(sight: Sight) -> dict[str, str]:
+    """Why each usable candidate whose risk cannot be told is left out, by ticker."""
+    found = dict.fromkeys(still(sight.panel), "its price never moved in 20 sessions")
+    known = sight.forecast.usable & (level(sight.normalised) > 0)
+    for ticker, is_known in zip(sight.panel.tickers, known, strict=True):
+        if not is_known:
+            found.setdefault(ticker, "its volatility is not known yet")
+    return found
+
+
+def _columns(of: Normalised, names: Indices) -> Normalised:
+    """Of these names, in this order."""
+    return replace(
+        of,
+        feature=of.feature[:, names],
+        residual=of.residual[:, names],
+        sigma=of.sigma[:, names],
+        total_sigma=of.total_sigma[:, names],
     )
 
 

@@ -68,7 +68,7 @@ def _left_out(
 ) -> dict[str, str]:
     """Why each candidate that no policy was told of was left out."""
     candidates = {*outlook.sight.panel.tickers, *outlook.sight.coverage.left_out}
-    found = dict(outlook.sight.coverage.left_out)
+    found = {**outlook.sight.coverage.left_out, **settled.inputs.left_out}
     found |= {t: "excluded" for t in exclude if t in candidates}
     found |= {t: "on hold" for t in hold if t in candidates or t in settled.kept}
     return found | {t: f"{found[t]}: kept at {w:.2%}" for t, w in settled.kept.items()}

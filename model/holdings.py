@@ -81,11 +81,12 @@ def place(
     """Sort the weights that are held.
 
     What is unusable right now is kept, since no news is no reason to sell, and so is what the user
-    has on hold; it takes its places, its weight and its share of its sector. What is excluded goes.
+    has on hold; it takes its places, its weight and its share of its sector. What is excluded goes,
+    and so does what is no candidate (any more).
     """
     above = {t: w for t, w in held.items() if w > DUST}
-    sold = {t: w for t, w in above.items() if t in exclude and t not in hold}
-    kept = {t: w for t, w in above.items() if t in hold or (t in unusable and t not in sold)}
+    kept = {t: w for t, w in above.items() if t in hold or (t in unusable and t not in exclude)}
+    sold = {t: w for t, w in above.items() if t not in kept and t not in inputs.tickers}
     sectors: dict[str, float] = {}
     for ticker, weight in kept.items():
         sector = inputs.others.get(ticker, "")

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,14 +36,21 @@ TERMS = Terms("measured", Limits(6, 0.25, 0.5, 0.02), 0.05, 2.3, 20.0, 6.0, 0.00
 EPSILON = 2e-6  # of equity: weights below 1e-6 are left out of an answer
 
 
-@pytest.fixture(scope="module")
-def outlook() -> Outlook:
-    forecaster = Forecaster(shipped().load())
+def some_bars() -> pd.DataFrame:
     first, last = dt.date(2026, 3, 2), dt.date(2026, 5, 12)
-    panel = build(simulated_bars((*STOCKS, "SPY"), seed=3, edge=0.1, first=first, last=last))
+    return simulated_bars((*STOCKS, "SPY"), seed=3, edge=0.1, first=first, last=last)
+
+
+def look(bars: pd.DataFrame) -> Outlook:
+    forecaster, panel = Forecaster(shipped().load()), build(bars)
     sight = foresee(NOW, panel, STOCKS, forecaster)
     times = scorable(sight.known, sight.spec, NOW)
     return assess(sight, past_scores(sight.known, STOCKS, forecaster, times))
+
+
+@pytest.fixture(scope="module")
+def outlook() -> Outlook:
+    return look(some_bars())
 
 
 def under(
@@ -63,7 +71,7 @@ def test_what_is_excluded_is_never_bought_and_what_is_held_of_it_is_sold(outlook
     for made in under(outlook, held, exclude=exclude).values():
         assert made.weights and not set(exclude) & set(made.weights)
         assert made.decision.trade.reason.endswith(
-            f"sold because excluded: {exclude[0]}, {exclude[1]}"
+            f"sold because excluded or no candidate: {exclude[0]}, {exclude[1]}, GONE"
         )
 
 
@@ -240,3 +248,50 @@ def test_no_order_touches_what_is_on_hold() -> None:
     assert {s.symbol: s.reason for s in plan.skipped} == {
         "KO": "on hold: its shares stay", "PFE": "on hold: its shares stay",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["ledoit_wolf", "ewma", "single_factor", "sample"])
+def test_a_frozen_price_leaves_its_name_out_and_what_is_held_of_it_stays(model: str) -> None:
+    bars = some_bars()
+    since = dt.datetime(2026, 4, 10, tzinfo=dt.UTC).timestamp()
+    frozen = (bars.ticker == "KO") & (bars.ts > since)
+    bars.loc[frozen, ["open", "high", "low", "close"]] = 60.0
+    seen, terms = look(bars), replace(TERMS, risk_model=model)
+    for made in under(seen, {"KO": 0.1, "XOM": 0.1}, terms).values():
+        assert made.weights["KO"] == 0.1 and len(made.inputs.tickers) == 11
+    found = choose(seen, SECTORS, {"KO": 0.1}, terms, POLICIES["measured"])
+    assert found.document["left_out"] == {
+        "KO": "its price never moved in 20 sessions: kept at 10.00%"
+    }
+    without = look(bars[bars.ticker != "KO"])
+    assert under(without, {}, terms)["min_variance"].weights == pytest.approx(
+        under(seen, {}, terms)["min_variance"].weights,
+        abs=1e-3,  # the time of day is that of all names
+    )
+
+
+def test_what_is_no_candidate_any_more_is_sold_and_counts_against_the_turnover(
+    outlook: Outlook,
+) -> None:
+    for made in under(outlook, {"GONE": 0.2}, max_turnover=0.25).values():
+        assert sum(made.weights.values()) == pytest.approx(0.05)
+        assert made.decision.trade.reason.endswith("sold because excluded or no candidate: GONE")
+
+
+def test_a_name_that_is_sold_out_is_an_order_however_small(outlook: Outlook) -> None:
+    inputs = gather(outlook, SECTORS, TERMS)
+    reached = POLICIES["equal"](inputs).weights.copy()
+    held = {t: float(w) for t, w in zip(inputs.tickers, reached, strict=True) if w > 0}
+    (out,) = set(sorted(set(STOCKS) - held.keys())[:1])
+
+    def stay(told: Inputs) -> Target:
+        return Target(reached, "none", "as it is", 0.0, None, None, always_trades=True)
+
+    terms = replace(TERMS, policy="stay", drift_band=0.01, limits=replace(TERMS.limits, k=12))
+    made = settle(outlook, gather(outlook, SECTORS, terms), {**held, out: 0.005}, terms, stay)
+    assert out not in made.weights and made.decision.trade.tau == 1.0
+    more = {**held, out: 0.0}
+    more[next(iter(held))] -= 0.005
+    made = settle(outlook, gather(outlook, SECTORS, terms), more, terms, stay)
+    assert made.decision.trade.tau == 0.0
+    assert made.decision.trade.reason == "hold: no weight would change by 1.00% of equity"

@@ -144,24 +144,44 @@ def recent(panel: Panel, sessions: int = 20) -> Recent:
     Raises:
         InsufficientDataError: fewer than `MIN_BARS` rows, or tickers whose price never moved.
     """
-    start = int(np.searchsorted(panel.session, max(0, len(panel.sessions) - sessions)))
-    last = replace(
-        panel, ts=panel.ts[start:], session=panel.session[start:], slot=panel.slot[start:],
-        open=panel.open[start:], close=panel.close[start:],
-    )  # fmt: skip
+    last = _last(panel, sessions)
     returns = previous_tick_returns(last)
     if len(returns) < MIN_BARS:
         raise InsufficientDataError(
             f"a covariance needs at least {MIN_BARS} bars, found {len(returns)}: load more history"
         )
     per_bar = np.mean(returns**2, axis=0)
-    still = [t for t, moves in zip(panel.tickers, per_bar > 0, strict=True) if not moves]
-    if still:
+    frozen = [t for t, moves in zip(panel.tickers, per_bar > 0, strict=True) if not moves]
+    if frozen:
         raise InsufficientDataError(
-            f"a covariance needs prices that move, {', '.join(still[:5])} "
-            f"{'and others ' if len(still) > 5 else ''}never did: leave them out"
+            f"a covariance needs prices that move, {', '.join(frozen[:5])} "
+            f"{'and others ' if len(frozen) > 5 else ''}never did: leave them out"
         )
     return Recent(returns, _night_bars(panel, per_bar), float(np.isnan(last.close).mean()))
+
+
+def still(panel: Panel, sessions: int = 20) -> tuple[str, ...]:
+    """The tickers whose price never moved within one of the last `sessions`: `recent` refuses
+    them."""
+    last = _last(panel, sessions)
+    if not len(last.ts):
+        return panel.tickers
+    starts = np.flatnonzero(np.diff(last.session, prepend=-1))
+    low, high = (f.reduceat(last.close, starts, axis=0) for f in (np.fmin, np.fmax))
+    moved: NDArray[np.bool_] = (low < high).any(axis=0)
+    # What has the same close all session may have moved from the session's open.
+    suspects = last.only(tuple(t for t, has in zip(last.tickers, moved, strict=True) if not has))
+    moves = np.mean(previous_tick_returns(suspects) ** 2, axis=0) > 0
+    return tuple(t for t, has_moved in zip(suspects.tickers, moves, strict=True) if not has_moved)
+
+
+def _last(panel: Panel, sessions: int) -> Panel:
+    """The rows of the last `sessions`."""
+    start = int(np.searchsorted(panel.session, max(0, len(panel.sessions) - sessions)))
+    return replace(
+        panel, ts=panel.ts[start:], session=panel.session[start:], slot=panel.slot[start:],
+        open=panel.open[start:], close=panel.close[start:],
+    )  # fmt: skip
 
 
 def ledoit_wolf(panel: Panel, sessions: int = 20) -> Covariance:

@@ -39,6 +39,7 @@ class Inputs:
         max_turnover: of one decision, buys and sales together, as a share of equity.
         kept: what is held of each sector beside these names, as a share of equity.
         others: sectors of names that are no candidates now and may be held.
+        left_out: why candidates that have a forecast are none of these names, by ticker.
     """
 
     tickers: tuple[str, ...]
@@ -58,6 +59,7 @@ class Inputs:
     max_turnover: float = NO_LIMIT
     kept: Mapping[str, float] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
