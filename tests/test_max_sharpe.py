@@ -379,12 +379,21 @@ def _gives_up(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipl
 
 
 def _wrong(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipliers]:
-    return np.ones(len(mean)), no_multipliers(cone)
+    """The same in each sector: within the caps, and not the best."""
+    return 1.0 / np.bincount(cone.codes)[cone.codes], no_multipliers(cone)
+
+
+def _outside(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Multipliers]:
+    return np.eye(len(mean))[int(mean.argmax())], no_multipliers(cone)
 
 
 @pytest.mark.parametrize(
-    ("first", "why"), [(_gives_up, "gave up: asked to"), (_wrong, "of the bound only")]
-)
+    ("first", "why"),
+    [
+        (_gives_up, "gave up: asked to"), (_wrong, "of the bound only"),
+        (_outside, "first broke a limit"),
+    ],
+)  # fmt: skip
 def test_a_failing_or_wrong_solver_is_caught_and_the_next_one_asked(
     first: ConeSolver, why: str
 ) -> None:

@@ -11,21 +11,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.portfolio.factored import Factored
-from model.portfolio.limits import Limits, fill, sector_codes, validate_weights
+from model.portfolio.factored import Factored, SolverError
+from model.portfolio.limits import (
+    Limits,
+    best_capacity,
+    fill,
+    lift,
+    sector_codes,
+    validate_weights,
+)
+from model.portfolio.problem import prepare
 from model.portfolio.sharpe import SOLVERS, Solution
 from model.portfolio.top_k import max_sharpe, minimum_variance
 
 Floats = NDArray[np.float64]
 
 FREE = Limits(k=1000, max_weight=1.0, max_sector_weight=1.0, cash_floor=0.0)
+
+
+def least_that_fits(min_weight: float, **others: float) -> Limits:
+    """Limits whose least weight is one that can be held."""
+    most = min(others["max_weight"], others["max_sector_weight"], 1.0 - others["cash_floor"])
+    return Limits(k=int(others.pop("k")), min_weight=min(min_weight, most), **others)
+
+
 LIMITS = st.builds(
-    Limits,
+    least_that_fits,
     k=st.integers(1, 25),
     max_weight=st.sampled_from([0.05, 0.1, 0.25, 0.34, 1.0]),
     max_sector_weight=st.sampled_from([0.1, 0.3, 0.5, 1.0]),
-    cash_floor=st.sampled_from([0.0, 0.02, 0.5]),
-    min_weight=st.sampled_from([0.0, 0.0, 0.01, 0.05]),
+    cash_floor=st.sampled_from([0.0, 0.02, 0.5, 0.97]),
+    min_weight=st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.16, 0.3]),
 )
 BAD = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -1.0, 1e300, 1e-300])
 TWISTS = (
@@ -77,6 +93,13 @@ def twisted(
     return mean, covariance, sectors
 
 
+def what_fits(sectors: list[str], limits: Limits, found: Solution) -> float:
+    """What the caps let be invested; not known of names some of which were left out."""
+    if "left out" in found.reason:
+        return float(found.weights.sum())
+    return best_capacity(sector_codes(sectors), limits)
+
+
 def check(found: Solution, sectors: list[str], limits: Limits) -> None:
     assert found.weights.shape == (len(sectors),)
     validate_weights(found.weights, sector_codes(sectors), limits)
@@ -88,7 +111,7 @@ def check(found: Solution, sectors: list[str], limits: Limits) -> None:
     else:
         assert found.status in ("optimal", "fallback")
         assert found.method in dict(SOLVERS)
-        assert found.weights.sum() > 0
+        assert found.weights.sum() == pytest.approx(what_fits(sectors, limits, found), abs=1e-6)
         assert found.residual >= 0
         assert found.bound_gap >= 0
         assert np.isfinite(found.sharpe)
@@ -214,9 +237,47 @@ def test_least_weights_decide_how_many_names_fit() -> None:
     assert len({sectors[i] for i in np.flatnonzero(found.weights)}) == 3
 
 
+@pytest.mark.parametrize(("seed", "less"), [(18, 3e-5), (24, 1e-4), (40, 1e-4), (258, 3e-5)])
+def test_names_that_earn_but_cannot_hold_all_are_no_answer(seed: int, less: float) -> None:
+    mean, factors, _ = market(8, seed)
+    sectors = [f"s{i}" for i in (0, 1, 2, 3, 4, 2, 3, 5)]
+    limits = Limits(k=10, max_weight=0.2, max_sector_weight=0.3, cash_floor=0.02, min_weight=0.16)
+    found = max_sharpe(mean - less, factors, sectors, limits)
+    check(found, sectors, limits)
+    assert found.weights.sum() == pytest.approx(0.98)
+
+
 def test_filling_up_leaves_no_name_below_its_least_weight() -> None:
     limits = Limits(k=5, max_weight=0.6, max_sector_weight=1.0, cash_floor=0.0, min_weight=0.1)
     codes = sector_codes([""] * 4)
     filled = fill(np.array([10.0, 6.0, 3.0, 0.5]), codes, limits, 1.0)
     assert filled == pytest.approx(np.array([10.0, 6.0, 3.0, 0.0]) / 19)
     validate_weights(filled, codes, limits)
+
+
+def test_weights_a_rounding_under_the_least_one_are_lifted_and_others_refused() -> None:
+    limits = Limits(k=5, max_weight=0.5, max_sector_weight=0.6, cash_floor=0.0, min_weight=0.1)
+    codes = sector_codes(["a", "a", "b", "c"])
+    problem = prepare(np.ones(4), np.eye(4), codes, limits, 1.0)
+    y = np.array([0.5, 0.1 - 1e-7, 0.3 + 1e-7, 0.1])
+    weights = problem.weights(y)
+    validate_weights(weights, codes, limits)
+    assert weights[1] == 0.1
+    assert weights == pytest.approx(y, abs=3e-7)
+    with pytest.raises(SolverError, match=r"0 or at least 0\.1 a name"):
+        problem.weights(np.array([0.5, 0.09, 0.31, 0.1]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 9999), st.floats(0.0, 2e-6))
+def test_lifting_keeps_all_limits_and_nearly_all_that_is_invested(
+    n: int, seed: int, less: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    codes = sector_codes([f"s{i}" for i in rng.integers(0, 4, n)])
+    limits = Limits(k=n, max_weight=0.4, max_sector_weight=0.5, cash_floor=0.02, min_weight=0.05)
+    weights = fill(rng.dirichlet(np.ones(n)), codes, limits, best_capacity(codes, limits))
+    at_least = np.abs(weights - 0.05) < 1e-3
+    weights = np.where(at_least, 0.05 - min(less, 1e-6), weights)
+    lifted = validate_weights(lift(weights, codes, limits), codes, limits)
+    assert np.abs(lifted - weights).sum() <= 2.1e-6 * n

@@ -17,6 +17,7 @@ from model.panel import Floats
 
 Indices = NDArray[np.int64]
 ROUNDING = 1e-9  # a weight this far over its cap is arithmetic, not a breach
+NEARLY = 1e-6  # of equity: a solver's answer this far under the least weight is meant to be it
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,22 @@ def trim(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     over = np.maximum(1.0, by_sector / limits.max_sector_weight)
     out = out / over[codes]
     return out / max(1.0, float(out.sum()) / limits.investable)
+
+
+def lift(weights: Floats, codes: Indices, limits: Limits) -> Floats:
+    """Weights nearly at the least one raised to it, at the cost of larger ones where room lacks."""
+    least = limits.min_weight
+    short = (weights > 0) & (weights < least) & (weights >= least - NEARLY)
+    if not short.any():
+        return weights
+    base = np.where(weights >= least - NEARLY, least, weights)
+    above = np.maximum(weights - base, 0.0)
+    by_sector = np.bincount(codes, weights=above)
+    room = np.maximum(0.0, limits.max_sector_weight - np.bincount(codes, weights=base))
+    above *= np.where(by_sector > room, room / np.maximum(by_sector, 1e-300), 1.0)[codes]
+    left = max(0.0, limits.investable - float(base.sum()))
+    lifted: Floats = base + above * min(1.0, left / max(float(above.sum()), 1e-300))
+    return lifted
 
 
 def fill(direction: Floats, codes: Indices, limits: Limits, invested: float) -> Floats:

@@ -15,7 +15,7 @@ from astra.errors import DataError
 from model.panel import Floats
 from model.portfolio.factored import Dense, Factored, Matrix, SolverError, solver
 from model.portfolio.kernel import Cone, Multipliers, no_multipliers
-from model.portfolio.limits import Indices, Limits, trim
+from model.portfolio.limits import Indices, Limits, lift, trim, validate_weights
 
 JITTER = 1e-7  # of each name's variance, added to a singular matrix
 INDEFINITE = 1e-6  # of the largest eigenvalue: a more negative one is an error, not rounding
@@ -25,6 +25,8 @@ EXTREME = 1e-50  # a mean variance below it, or above its inverse, is scaled to 
 SURE = 0.999
 LARGE = 2000  # names: beyond it single precision proves little
 DUST = 1e-8  # of the sum: less is not held
+IMPOSSIBLE = 1e-6  # of a ratio: what is further above its bound is no portfolio
+CUT = 1e-6  # of equity: a portfolio from which more is cut was none
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,24 @@ class Problem:
         return float(self.mean @ y) / variance**0.5 if variance > 0 else 0.0
 
     def weights(self, y: Floats) -> Floats:
-        """y scaled to the invested sum, dust and rounding beyond a cap cut off."""
+        """y scaled to the invested sum, dust and rounding beyond a limit cut off.
+
+        Raises:
+            SolverError: y breaks a limit by more than rounding.
+        """
         kept = np.where(y > DUST * float(y.sum()), y, 0.0)
-        return trim(kept * (self.invested / float(kept.sum())), self.cone.codes, self.limits)
+        kept *= self.invested / float(kept.sum())
+        codes, limits = self.cone.codes, self.limits
+        try:
+            found = validate_weights(lift(trim(kept, codes, limits), codes, limits), codes, limits)
+        except DataError as error:
+            raise SolverError(f"no portfolio within the limits was found: {error}") from error
+        if float(found.sum()) < self.invested - CUT:
+            raise SolverError(
+                f"no portfolio of {self.invested:.2%} within the caps was found, {found.sum():.2%} "
+                f"only"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +223,14 @@ def bound(problem: Problem, point: Point, k: int) -> float:
 
 def residual(problem: Problem, point: Point) -> float:
     """How far the bound without a limit on the number of names is above this point, relatively."""
-    achieved = problem.ratio(point.y)
-    if achieved <= 0:
+    return shortfall(bound(problem, point, len(point.y)), problem.ratio(point.y))
+
+
+def shortfall(ceiling: float, achieved: float) -> float:
+    """ceiling / achieved - 1; inf if nothing is earned, or more than can be: a limit is broken."""
+    if achieved <= 0 or achieved > ceiling * (1 + IMPOSSIBLE):
         return float("inf")
-    return max(0.0, bound(problem, point, len(point.y)) / achieved - 1.0)
+    return max(0.0, ceiling / achieved - 1.0)
 
 
 def spares(matrix: Matrix, diagonal: Floats) -> bool:

@@ -19,6 +19,7 @@ SOLVERS: tuple[tuple[str, ConeSolver], ...] = (
     ("Clarabel", interior_point),
 )
 TOLERANCE = 1e-6  # of the Sharpe ratio: a larger gap to the bound is not called optimal
+BEYOND = 1e-7  # of the sum: a point that breaks a limit by more is no answer
 NOTHING = 1e-9  # of the highest mean: a portfolio that earns no more earns nothing
 
 
@@ -34,8 +35,9 @@ class Solution:
         method, reason: which solver, and in one sentence what was asked and why not more.
         sharpe: ex-ante, over the horizon of mean and covariance, in excess of cash.
         residual: bound without a limit on the number of names / achieved - 1, >= 0.
-        bound_gap: bound under all limits / achieved - 1, >= 0. For minimum variance both are ratios
-            of volatilities.
+        bound_gap: bound under all limits / achieved - 1, >= 0, among the portfolios that invest all
+            the caps allow: one that keeps more cash is not compared. For minimum variance both are
+            ratios of volatilities.
     """
 
     weights: Floats
@@ -64,6 +66,9 @@ def solve(problem: Problem, solvers: Sequence[tuple[str, ConeSolver]] = SOLVERS)
             point = replace(solve_with(problem, name, solver), fallback="; ".join(failures))
         except SolverError as error:
             failures.append(f"{name} gave up: {error}")
+            continue
+        if not problem.cone.contains(point.y, BEYOND):
+            failures.append(f"{name} broke a limit")
             continue
         points.append(point)
         left = residual(problem, point)

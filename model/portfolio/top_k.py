@@ -32,9 +32,11 @@ from model.portfolio.problem import (
     gain_per_weight,
     prepare,
     residual,
+    shortfall,
     usable,
 )
 from model.portfolio.sharpe import (
+    BEYOND,
     SOLVERS,
     TOLERANCE,
     ConeSolver,
@@ -116,6 +118,8 @@ def _solution(
         else:
             covariance = covariance[np.ix_(names, names)]
     invested = best_capacity(codes, limits)
+    if invested <= ROUNDING:
+        return _unsolved(n, "; ".join(filter(None, ("the limits let nothing be held", left_out))))
     try:
         with np.errstate(all="ignore"):
             problem = prepare(mean, covariance, codes, limits, invested, diagonal)
@@ -136,12 +140,13 @@ def _best(problem: Problem, solvers: Solvers) -> Solution:
     point = solve(problem, solvers)
     found = _certified(problem, point, solvers) if point else None
     if found is None:
+        why = "no portfolio was found that earns" if point else "no portfolio earns"
         level = problem.level()
         point = solve(level, solvers)
         found = _certified(level, point, solvers) if point else None
         if found is None:
             raise SolverError("no portfolio within the caps was found: check the limits")
-        reason = f"no portfolio earns more than cash, so least variance: {found.reason}"
+        reason = f"{why} more than cash, so least variance: {found.reason}"
         found = replace(found, reason=reason)
     return replace(found, sharpe=problem.unit * problem.ratio(found.weights))
 
@@ -159,17 +164,20 @@ def _certified(problem: Problem, point: Point, solvers: Solvers) -> Solution | N
         best, names = _exchange(problem, names, ceiling, solvers)
     if problem.limits.min_weight:
         best = _with_least_weights(problem, best, k, solvers)
-    achieved = problem.ratio(best.y)
+    weights = problem.weights(best.y)
+    achieved = problem.ratio(weights)
     if achieved <= 0:
         return None
     if n > k and ceiling > achieved * (1 + WIDE):
         ceiling = min(ceiling, tighter_bound(problem, point, k, achieved * (1 + WIDE)))
-    left, gap = residual(problem, point), max(0.0, ceiling / achieved - 1.0)
+    left, gap = residual(problem, point), shortfall(ceiling, achieved)
+    if not np.isfinite(gap):
+        raise SolverError("the portfolio that was found is better than any can be: rounding")
     failed = best.fallback or point.fallback
     exact = left <= TOLERANCE and not failed and not problem.distorted
     status: Status = "optimal" if exact else "fallback"
     reason = _reason(problem, best, gap, failed)
-    return Solution(problem.weights(best.y), status, best.method, reason, 0.0, left, gap)
+    return Solution(weights, status, best.method, reason, 0.0, left, gap)
 
 
 def _keep(problem: Problem, point: Point, k: int) -> Indices:
@@ -234,14 +242,15 @@ def _swaps(problem: Problem, best: Point, names: Indices) -> list[Indices]:
 
 
 def _worth(problem: Problem, names: Indices, solvers: Solvers) -> float:
-    """The ratio of the best portfolio of these names, not verified; 0 if it cannot be held."""
+    """The ratio of the best portfolio of these names, not verified; -inf if none can be held."""
     if capacity(problem.cone.codes[names], problem.limits) < problem.invested - ROUNDING:
-        return 0.0
+        return -np.inf
     part = problem.only(names)
     try:
-        return part.ratio(solve_with(part, *solvers[0]).y)
+        y = solve_with(part, *solvers[0]).y
+        return part.ratio(y) if part.cone.contains(y, BEYOND) else -np.inf
     except SolverError:
-        return 0.0
+        return -np.inf
 
 
 def _with_least_weights(problem: Problem, best: Point, k: int, solvers: Solvers) -> Point:
@@ -260,8 +269,9 @@ def _with_least_weights(problem: Problem, best: Point, k: int, solvers: Solvers)
         held_down = names[np.argsort(slope[names], kind="stable")[:DROPS]]
         trials = [names[names != i] for i in held_down if slope[i] < 0]
         worths = [(_worth(floored, trial, solvers), place) for place, trial in enumerate(trials)]
-        worth, place = max(worths, default=(0.0, 0))
-        if worth <= problem.ratio(found.y) * (1 + PAYS):
+        worth, place = max(worths, default=(-np.inf, 0))
+        ratio = problem.ratio(found.y)
+        if worth <= ratio + PAYS * abs(ratio):
             break
         names = trials[place]
         found = _on(floored, names, solvers)
