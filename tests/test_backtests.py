@@ -32,8 +32,10 @@ T = dt.datetime(2025, 7, 1, 14, 0, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 TRIAL = Trial(
     id="0123456789ab", made_at=T + 1000 * HOUR, market="simulated:1", data_hash="f" * 16,
+    hours="a" * 16, outcome="b" * 16,
     first_at=T, last_at=T + 2 * HOUR, frequency="1h", policy="measured", parameters='{"k": 20}',
-    total_return=0.1 + 0.2, max_drawdown=-0.015, winning_trades=3, losing_trades=2, sharpe=1.5,
+    total_return=0.1 + 0.2, return_0x=0.31, return_2x=0.29, max_drawdown=-0.015, turnover=2.5,
+    cost_bp=5.5, winning_trades=3, losing_trades=2, sharpe=1.5,
     sharpe_error=0.9, steps=2, step_sharpe=0.03, skew=-0.4, kurtosis=4.2, model_id="m",
     code_version="0.1.0+abc",
 )  # fmt: skip

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from astra import __version__
-from astra.performance import moments, summarize
+from astra.performance import Floats, moments, summarize
 from astra.settings import HOUSE, Settings
 from astra.store import open_store
-from astra.store.backtests import Course, Trial
+from astra.store.backtests import Course, Trial, digest
 
 if TYPE_CHECKING:
     from astra.cli.backtest import Found
@@ -52,21 +52,29 @@ def courses(found: Found) -> tuple[Course, ...]:
     """Each policy of a backtest as the register holds it, made now."""
     result = found.backtest
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    hours = digest([int(t.timestamp()) for t in result.times])
     kept = []
     for policy, curve in result.curves.items():
         p, m = summarize(result.times, curve.equity), moments(curve.equity)
+        cents = tuple(round(100 * value) for value in curve.equity.tolist())
         trial = Trial(
             id=trial_id(found.spec, policy, found.data_hash),
             made_at=now,
             market=found.market,
             data_hash=found.data_hash,
+            hours=hours,
+            outcome=digest(cents),
             first_at=result.times[0],
             last_at=result.times[-1],
             frequency=FREQUENCY,
             policy=policy[-_LONGEST_POLICY:],
             parameters=json.dumps(single(found.spec, policy).as_json()),
             total_return=p.total_return,
+            return_0x=_total(curve.by_cost[0.0]),
+            return_2x=_total(curve.by_cost[2.0]),
             max_drawdown=p.max_drawdown,
+            turnover=curve.turnover,
+            cost_bp=curve.cost_bp,
             winning_trades=curve.winning,
             losing_trades=curve.losing,
             sharpe=p.sharpe,
@@ -78,9 +86,12 @@ def courses(found: Found) -> tuple[Course, ...]:
             model_id=result.model_id,
             code_version=code_version(),
         )
-        cents = tuple(round(100 * value) for value in curve.equity.tolist())
         kept.append(Course(trial, result.times, cents))
     return tuple(kept)
+
+
+def _total(equity: Floats) -> float:
+    return float(equity[-1] / equity[0] - 1.0)
 
 
 def keep(found: Found, settings: Settings) -> tuple[str, ...]:

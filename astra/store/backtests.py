@@ -7,6 +7,7 @@ doesn't count twice when the best of many is judged.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -36,10 +37,15 @@ class Trial:
         made_at: the machine's wall clock.
         market: identity of the market the bars are of.
         data_hash: 16 hex of the bars' content.
+        hours, outcome: 16 hex of the curve's times and of its equity in cents; trials with equal
+            hours can be compared, and equal outcomes are one course.
         first_at, last_at: the first decision, the end of the last one's hour.
         frequency: of decisions, 1h.
         parameters: the specification as JSON.
         total_return, max_drawdown: fractions.
+        return_0x, return_2x: the total return at no costs and at twice the assumed ones.
+        turnover: buys and sales together, in units of equity.
+        cost_bp: spread and fees in bp of equity, summed up.
         winning_trades, losing_trades: sales above and below the average cost, after costs.
         sharpe, sharpe_error: a year's and its standard error; NaN if it cannot be known.
         steps: returns, `step_sharpe` (not annualised), `skew` and `kurtosis` (3 = normal) theirs.
@@ -51,13 +57,19 @@ class Trial:
     made_at: dt.datetime
     market: str
     data_hash: str
+    hours: str
+    outcome: str
     first_at: dt.datetime
     last_at: dt.datetime
     frequency: str
     policy: str
     parameters: str
     total_return: float
+    return_0x: float
+    return_2x: float
     max_drawdown: float
+    turnover: float
+    cost_bp: float
     winning_trades: int
     losing_trades: int
     sharpe: float
@@ -77,6 +89,11 @@ class Course:
     trial: Trial
     times: tuple[dt.datetime, ...]
     equity: tuple[int, ...]
+
+
+def digest(values: Sequence[int]) -> str:
+    """16 hex of whole numbers: of cents, or of epoch seconds."""
+    return hashlib.sha256(json.dumps(values, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 _FIGURES = [_table.c[field.name] for field in fields(Trial)]

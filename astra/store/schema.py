@@ -289,14 +289,20 @@ backtests = Table(
     Column("id", code(12), primary_key=True),  # of what was asked for and the bars' content
     instant("made_at", nullable=False),  # the machine's wall clock
     Column("market", String(100), nullable=False),
-    Column("data_hash", code(16), nullable=False, index=True),
+    Column("data_hash", code(16), nullable=False),
+    Column("hours", code(16), nullable=False, index=True),  # of `times`
+    Column("outcome", code(16), nullable=False),  # of `equity`
     instant("first_at", nullable=False),
     instant("last_at", nullable=False),
     Column("frequency", String(10), nullable=False),  # between decisions: 1h
     Column("policy", code(120), nullable=False),
     Column("parameters", UnicodeText, nullable=False),  # JSON of the specification
     Column("total_return", Float(53), nullable=False),
+    Column("return_0x", Float(53), nullable=False),  # at no costs
+    Column("return_2x", Float(53), nullable=False),  # at twice the assumed costs
     Column("max_drawdown", Float(53), nullable=False),
+    Column("turnover", Float(53), nullable=False),  # buys and sales, in units of equity
+    Column("cost_bp", Float(53), nullable=False),
     Column("winning_trades", Integer, nullable=False),  # sales above the average cost, after costs
     Column("losing_trades", Integer, nullable=False),
     Column("sharpe", Float(53)),  # a year's

@@ -274,13 +274,19 @@ CREATE TABLE backtests (
     made_at BIGINT NOT NULL,
     market VARCHAR(100) NOT NULL,
     data_hash VARCHAR(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    hours VARCHAR(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    outcome VARCHAR(16) COLLATE Latin1_General_BIN2 NOT NULL,
     first_at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
     frequency VARCHAR(10) NOT NULL,
     policy VARCHAR(120) COLLATE Latin1_General_BIN2 NOT NULL,
     parameters NVARCHAR(max) NOT NULL,
     total_return FLOAT(53) NOT NULL,
+    return_0x FLOAT(53) NOT NULL,
+    return_2x FLOAT(53) NOT NULL,
     max_drawdown FLOAT(53) NOT NULL,
+    turnover FLOAT(53) NOT NULL,
+    cost_bp FLOAT(53) NOT NULL,
     winning_trades INTEGER NOT NULL,
     losing_trades INTEGER NOT NULL,
     sharpe FLOAT(53) NULL,
@@ -298,7 +304,7 @@ CREATE TABLE backtests (
 GO
 
 -- migration 0004
-CREATE INDEX ix_backtests_data_hash ON backtests (data_hash);
+CREATE INDEX ix_backtests_hours ON backtests (hours);
 GO
 
 -- once for each connection: temp tables, empty between transactions

@@ -25,13 +25,19 @@ def upgrade() -> None:
         sa.Column("made_at", sa.BigInteger(), nullable=False),
         sa.Column("market", sa.String(100), nullable=False),
         sa.Column("data_hash", _code(16), nullable=False),
+        sa.Column("hours", _code(16), nullable=False),
+        sa.Column("outcome", _code(16), nullable=False),
         sa.Column("first_at", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.Column("frequency", sa.String(10), nullable=False),
         sa.Column("policy", _code(120), nullable=False),
         sa.Column("parameters", sa.UnicodeText(), nullable=False),
         sa.Column("total_return", sa.Float(53), nullable=False),
+        sa.Column("return_0x", sa.Float(53), nullable=False),
+        sa.Column("return_2x", sa.Float(53), nullable=False),
         sa.Column("max_drawdown", sa.Float(53), nullable=False),
+        sa.Column("turnover", sa.Float(53), nullable=False),
+        sa.Column("cost_bp", sa.Float(53), nullable=False),
         sa.Column("winning_trades", sa.Integer(), nullable=False),
         sa.Column("losing_trades", sa.Integer(), nullable=False),
         sa.Column("sharpe", sa.Float(53)),
@@ -44,9 +50,9 @@ def upgrade() -> None:
         sa.Column("code_version", sa.String(60), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("ix_backtests_data_hash", "backtests", ["data_hash"])
+    op.create_index("ix_backtests_hours", "backtests", ["hours"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_backtests_data_hash", "backtests")
+    op.drop_index("ix_backtests_hours", "backtests")
     op.drop_table("backtests")
