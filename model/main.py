@@ -157,7 +157,7 @@ class Allocator:
         taken = (round(end - start, 3) for start, end in pairwise(marks))
         seconds = dict(zip(steps, taken, strict=True))
         training = sight.spec.training
-        document = self._document(answer, gathered, training, as_of, tag, seconds)
+        document = self._document(answer, gathered, training, as_of, tag, seconds, terms.hold)
         if shelf:
             document |= write(shelf, answer.books, gathered.panel)
         decided = self._drop(as_of, tag, document, sight.forecast)
@@ -308,16 +308,16 @@ class Allocator:
         as_of: dt.datetime,
         tag: str,
         seconds: object,
+        hold: tuple[str, ...],
     ) -> dict[str, Any]:
         held = sorted(ticker for ticker, weight in gathered.held.items() if weight > 0)
-        is_empty = not answer.weights and not held
+        document = {**answer.document, "held": held, "hold": list(hold)}
         return {
-            **answer.document,
-            "held": held,
+            **document,
             "held_weights": dict(gathered.held),
             "known_at": gathered.known_at.isoformat(),
             "bars": gathered.panel.digest(),
-            "object": None if is_empty else f"target_{allocation.stamp(as_of)}_{tag}.csv",
+            "object": f"target_{allocation.stamp(as_of)}_{tag}.csv" if _rows(document) else None,
             "market": gathered.market,
             "trained_on": training.trained_on,
             "trained_until": training.end.isoformat(),
@@ -350,7 +350,7 @@ class Allocator:
         name, content, metadata = allocation.build(
             as_of,
             tag,
-            document["weights"] or dict.fromkeys(document["held"], 0.0),
+            _rows(document),
             policy=document["policy"],
             model_id=document["model_id"],
             metadata={
@@ -360,6 +360,17 @@ class Allocator:
             },
         )
         self._bucket.create_once(name, content, "text/csv", metadata)
+
+
+def _rows(document: Mapping[str, Any]) -> dict[str, float]:
+    """What the file tells to trade: the weights decided, or 0 for all that is held; {} for nothing.
+
+    What is on hold is left out: the trader leaves its shares alone, and a file that names it would
+    be refused where it is over the limits of a file.
+    """
+    hold = set(document.get("hold", ()))
+    wanted = {t: w for t, w in document["weights"].items() if t not in hold}
+    return wanted or {t: 0.0 for t in document["held"] if t not in hold}
 
 
 def _due(now: dt.datetime) -> dt.datetime:

@@ -464,6 +464,43 @@ def an_hour_later(house: House, hours: int = 1) -> None:
     house.load()
 
 
+def test_what_is_on_hold_is_not_in_the_file_and_no_limit_of_a_file_stops_the_trade(
+    house: House,
+) -> None:
+    house.load()
+    store = open_store(house.settings.database_url)
+    held = [Position(t, Decimal(300), 100.0, 100.0) for t in NAMES[:4]]
+    cash = Account("1", Decimal(20_000), Decimal(140_000), Decimal(20_000))
+    store.books.record_account_summary(cash, held, TEN)
+    store.close()
+    hold = NAMES[:3]
+    for k, capital in ((2, 0.0), (20, 20_000.0)):  # too many of them, and more than all of it
+        made = house.client(hold="|".join(hold), k=k, capital=capital).post("/allocate").get_json()
+        assert {t: made["weights"][t] for t in hold} == {t: made["held_weights"][t] for t in hold}
+        assert all(made["left_out"][t].startswith("on hold: kept at ") for t in hold)
+        target = Bucket.from_settings(house.settings).read(made["object"])
+        found = parse(target.name, target.content, target.metadata, max_names=k)
+        assert found.weights == {}  # what is kept takes all the room there is
+        prices = dict.fromkeys(NAMES, 100.0)
+        assets = {t: Asset(t, t, True, True) for t in NAMES}
+        holdings = Holdings(held, prices, assets, 140_000.0, 20_000.0, 20_000.0)
+        plan = plan_orders(found.weights, holdings, Rules(0.001, 1.0, 0.5, hold=frozenset(hold)))
+        assert [(o.symbol, o.qty) for o in plan.sells] == [(NAMES[3], Decimal(300))]
+        assert plan.buys == ()
+
+
+def test_an_account_of_names_on_hold_alone_has_no_file_to_trade(house: House) -> None:
+    house.load()
+    store = open_store(house.settings.database_url)
+    held = [Position(NAMES[0], Decimal(1000), 100.0, 100.0)]
+    account = Account("1", Decimal(0), Decimal(100_000), Decimal(0))
+    store.books.record_account_summary(account, held, TEN)
+    store.close()
+    made = house.client(hold=NAMES[0]).post("/allocate").get_json()
+    assert (made["object"], made["weights"]) == (None, {NAMES[0]: 1.0})
+    assert house.dropped("target_") == ()
+
+
 def test_the_record_is_made_once_and_grows_by_each_decision(house: House) -> None:
     house.load()
     client = house.client()

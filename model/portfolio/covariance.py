@@ -168,9 +168,9 @@ def still(panel: Panel, sessions: int = 20) -> tuple[str, ...]:
         return panel.tickers
     starts = np.flatnonzero(np.diff(last.session, prepend=-1))
     low, high = (f.reduceat(last.close, starts, axis=0) for f in (np.fmin, np.fmax))
-    moved: NDArray[np.bool_] = (low < high).any(axis=0)
     # What has the same close all session may have moved from the session's open.
-    suspects = last.only(tuple(t for t, has in zip(last.tickers, moved, strict=True) if not has))
+    alike = np.flatnonzero(~(low < high).any(axis=0))
+    suspects = last.only(tuple(last.tickers[i] for i in alike))
     moves = np.mean(previous_tick_returns(suspects) ** 2, axis=0) > 0
     return tuple(t for t, has_moved in zip(suspects.tickers, moves, strict=True) if not has_moved)
 
