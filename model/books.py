@@ -8,10 +8,12 @@ backtest's rule, and goes on from there; so the documents in the bucket are all 
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,16 +34,21 @@ from model.holdings import Settled
 from model.panel import Panel
 
 SPLIT = 0.10  # a bar's close restated by more than this is a split, by less a correction
+ALIKE = 0.01  # a split restates all bars before it alike; two ratios differ by their rounding
 SHARE = Decimal("1e-9")
 ROUNDED = 1e-3  # a ratio this near to one of small whole numbers is that ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The last close of a symbol that was known: the start of its bar, epoch seconds, and USD."""
+    """The last close of a symbol that was known: the start of its bar, epoch seconds, and USD.
+
+    `before` is the same of the session before, or None if it has none.
+    """
 
     ts: int
     close: float
+    before: tuple[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ def costs_of(settings: Settings) -> Costs:
         drift_band=settings.drift_band,
         min_order_usd=settings.min_order_usd,
         max_order_weight=settings.max_order_weight,
+        hold=frozenset(t.strip() for t in settings.hold.split("|") if t.strip()),
     )
 
 
@@ -97,8 +105,10 @@ def begin(
 def carried(document: Mapping[str, Any], panel: Panel, at: dt.datetime, costs: Costs) -> Shelf:
     """The books of an earlier decision's document at `at`, its trades filled.
 
-    Shares of a symbol whose noted bar has been restated since by more than a tenth are rescaled: it
-    was split. What has no bar for some sessions is closed at its last close, as in a backtest.
+    Shares of a symbol whose noted bars have been restated since by more than a tenth, all alike,
+    are rescaled: it was split. A bar that was corrected changes what a book is worth, not what was
+    decided: orders are planned at the closes that were noted. What has no bar for some sessions is
+    closed at its last close, as in a backtest.
 
     Args:
         panel: bars up to `at`, from before the document's decision on.
@@ -108,13 +118,14 @@ def carried(document: Mapping[str, Any], panel: Panel, at: dt.datetime, costs: C
     """
     before, decided = read(document)
     known, tape = panel.known_at(at), Tape(panel.known_at(at))
-    ratios = {s: _ratio(noted, _close(known, s, noted.ts)) for s, noted in before.closes.items()}
+    ratios = {s: _ratio(known, s, noted) for s, noted in before.closes.items()}
     noted = {s: noted.close / float(ratios[s]) for s, noted in before.closes.items()}
-    marks, opens = {**noted, **tape.marks(before.at)}, tape.opens(before.at)
+    marks, opens = {**tape.marks(before.at), **noted}, tape.opens(before.at)
     books = {}
     for policy, book in before.books.items():
         shares = {s: _times(q, ratios[s]) for s, q in book.shares.items()}
-        books[policy] = move(Book(book.cash, shares), decided[policy], opens, marks, costs).book
+        held = Book(book.cash, shares)
+        books[policy] = move(held, decided[policy], opens, marks, costs, after).book
     now = {**noted, **tape.marks(at)}
     books = {
         policy: _closed_out(book, known, tape, at, now, costs) for policy, book in books.items()
@@ -146,7 +157,10 @@ def write(shelf: Shelf, settled: Mapping[str, Settled], panel: Panel) -> dict[st
             "account": shelf.account,
             "since": shelf.since.isoformat(),
             "note": shelf.note,
-            "closes": {s: [n.ts, n.close] for s, n in sorted({**shelf.closes, **closes}.items())},
+            "closes": {
+                s: [n.ts, n.close, *(n.before or ())]
+                for s, n in sorted({**shelf.closes, **closes}.items())
+            },
         },
     }
 
@@ -161,7 +175,7 @@ def read(document: Mapping[str, Any]) -> tuple[Shelf, dict[str, dict[str, float]
     """
     try:
         told, books = document["books_of"], document["books"]
-        closes = {s: Noted(int(ts), float(close)) for s, (ts, close) in told["closes"].items()}
+        closes = {s: _read_close(*numbers) for s, numbers in told["closes"].items()}
         shelf = Shelf(
             at=dt.datetime.fromisoformat(document["as_of"]),
             account=str(told["account"]),
@@ -183,17 +197,40 @@ def read(document: Mapping[str, Any]) -> tuple[Shelf, dict[str, dict[str, float]
         raise DataError(
             f"the books of an earlier decision are required, found none that can be read: {error!r}"
         ) from error
+    numbers = [
+        *(noted.close for noted in closes.values()),
+        *(q for book in shelf.books.values() for q in (book.cash, *book.shares.values())),
+        *(w for of_one in weights.values() for w in of_one.values()),
+    ]
+    if not all(map(math.isfinite, numbers)) or shelf.at.tzinfo is None:
+        raise DataError("books need finite numbers and a time with its zone, found others")
+    if any(n.close <= 0 or (n.before and not n.before[1] > 0) for n in closes.values()):
+        raise DataError("books need closes above 0, found others")
     lacking = {s for book in shelf.books.values() for s in book.shares} - closes.keys()
     if lacking or not shelf.books:
         raise DataError(f"books need a close of each share held, {sorted(lacking)} have none")
     return shelf, weights
 
 
-def _ratio(noted: Noted, now: float | None) -> Fraction:
-    """New shares for one old: 1 unless the noted bar has been restated by a split since."""
+def _read_close(ts: Any, close: Any, *before: Any) -> Noted:
+    """A close as `write` notes it, with that of the session before or without."""
+    if not before:
+        return Noted(int(ts), float(close))
+    earlier, its = before
+    return Noted(int(ts), float(close), (int(earlier), float(its)))
+
+
+def _ratio(panel: Panel, symbol: str, noted: Noted) -> Fraction:
+    """New shares for one old: 1 unless the noted bars have been restated by a split since."""
+    now = _close(panel, symbol, noted.ts)
     if now is None or abs(noted.close / now - 1.0) <= SPLIT:
         return Fraction(1)
     exact = Fraction(noted.close / now)
+    if noted.before is not None:
+        ts, close = noted.before
+        earlier = _close(panel, symbol, ts)
+        if earlier is not None and abs(close / earlier / float(exact) - 1.0) > ALIKE:
+            return Fraction(1)
     simple = exact.limit_denominator(20)
     return simple if simple > 0 and abs(float(simple / exact) - 1.0) <= ROUNDED else exact
 
@@ -231,8 +268,13 @@ def _noted(
             column = panel.close[:, panel.tickers.index(symbol)]
             rows = np.flatnonzero(np.isfinite(column))
             if len(rows):
-                found[symbol] = Noted(int(panel.ts[rows[-1]]), float(column[rows[-1]]))
+                last, sessions = rows[-1], panel.session[rows]
+                earlier = rows[sessions < sessions[-1]][-1:]
+                past = [(int(panel.ts[row]), float(column[row])) for row in earlier]
+                found[symbol] = Noted(int(panel.ts[last]), float(column[last]), *past)
                 continue
         if symbol in before:
-            found[symbol] = Noted(before[symbol].ts, prices[symbol])
+            old, now = before[symbol], prices[symbol]
+            past = [(old.before[0], old.before[1] * now / old.close)] if old.before else []
+            found[symbol] = Noted(old.ts, now, *past)
     return found

@@ -50,11 +50,13 @@ NAMES = default_tickers(8)[:8]
 
 
 def priced(prices: dict[str, dict[str, tuple[float, float]]]) -> Panel:
-    """Bars from (open, close) by ticker and UTC clock of 2026-05-12."""
+    """Bars from (open, close) by ticker and UTC clock of 2026-05-12, "-1 " before it a day ago."""
     rows = []
     for ticker, at in prices.items():
         for clock, (opening, close) in at.items():
-            ts = int(dt.datetime.fromisoformat(f"2026-05-12T{clock}+00:00").timestamp())
+            day, _, time = clock.rpartition(" ")
+            ts = int(dt.datetime.fromisoformat(f"2026-05-12T{time}+00:00").timestamp())
+            ts += 86_400 * int(day or 0)
             rows.append((ticker, ts, opening, max(opening, close), min(opening, close), close, 1))
     names = ["ticker", "ts", "open", "high", "low", "close", "volume"]
     return build(pd.DataFrame(rows, columns=names))
@@ -113,6 +115,37 @@ def test_a_correction_of_a_bar_is_no_split() -> None:
     assert shelf.books["mine"].shares == {"A": D(3)}
 
 
+def test_a_corrected_bar_makes_no_order_where_the_decision_was_to_hold() -> None:
+    for close in (95.0, 105.0, 109.0):  # now it reads 100
+        book = Book(D(9000), {"A": D(10)})
+        document = noted({"A": 10 * close / (9000 + 10 * close)}, book, {"A": close})
+        shelf = carried(document, priced(TWO_NAMES), T2, replace(COSTS, drift_band=0.0001))
+        assert shelf.books["mine"] == book
+        assert shelf.equity()["mine"] == D(9000) + D(1100)
+
+
+def test_a_bad_print_that_is_corrected_is_no_split_if_the_session_before_stands() -> None:
+    prices = {"A": {**TWO_NAMES["A"], "-1 19:55": (100.0, 100.0)}, "B": TWO_NAMES["B"]}
+    book, costs = Book(D(0), {"A": D(4)}), replace(COSTS, drift_band=0.9)
+    yesterday = int(T1.timestamp()) - 65_100  # 19:55
+    for close, before, shares in ((200.0, 100.0, D(4)), (200.0, 200.0, D(8)), (200.0, 150.0, D(4))):
+        document = noted({"A": 1.0}, book, {"A": close})
+        document["books_of"]["closes"]["A"] += [yesterday, before]
+        shelf = carried(document, priced(prices), T2, costs)
+        assert shelf.books["mine"].shares == {"A": shares}
+        assert shelf.closes["A"].before == (yesterday, 100.0)
+
+
+def test_no_order_of_a_book_touches_what_is_on_hold() -> None:
+    book = Book(D(500), {"A": D(5)})
+    document = noted({"A": 0.1, "B": 0.3}, book, {"A": 100.0, "B": 50.0})
+    costs = replace(COSTS, hold=frozenset({"A"}))
+    assert carried(document, priced(TWO_NAMES), T2, costs).books["mine"].shares == {
+        "A": D(5), "B": D(6),
+    }  # fmt: skip
+    assert costs_of(Settings(_env_file=None, hold="A| KO")).hold == {"A", "KO"}
+
+
 def test_what_has_no_bar_keeps_its_shares_at_the_close_that_was_noted() -> None:
     book = Book(D(50), {"A": D(1), "GONE": D(4)})
     document = noted({"A": 0.2, "GONE": 0.8}, book, {"A": 100.0, "GONE": 100.0})
@@ -150,6 +183,13 @@ def told(shelf: Shelf) -> dict[str, Any]:
         lambda d: d["books_of"].update(since=None),
         lambda d: d["books_of"].update(closes={"A": 1}),
         lambda d: d.update(books=[1]),
+        lambda d: d.update(as_of="2026-05-12T14:00:00"),
+        lambda d: d["books"]["mine"].update(cash="NaN"),
+        lambda d: d["books"]["mine"].update(shares={"A": "Infinity"}),
+        lambda d: d["books"]["mine"].update(weights={"A": float("nan")}),
+        lambda d: d["books_of"].update(closes={"A": [1, 0.0]}),
+        lambda d: d["books_of"].update(closes={"A": [1, 1.0, 0, float("nan")]}),
+        lambda d: d["books_of"].update(closes={"A": [1, 1.0, 0]}),
     ],
 )
 def test_books_that_cannot_be_read_are_refused(spoil: Any) -> None:

@@ -2,14 +2,15 @@
 them.
 
 Sales first, then purchases from the cash that is there, through the same plan and the same risk
-gate; filled at the next bar's open, half a spread against us, a fee on sales.
+gate; filled at the next bar's open, half a spread against us, a fee on sales. Purchases wait for
+the last sale.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -38,6 +39,7 @@ class Costs:
         half_spread_bp, fee_bp: of a side's value; the fee of sales alone.
         drift_band: fraction of equity; smaller differences are left alone.
         max_order_weight: of equity in one order.
+        hold: symbols whose shares stay as they are.
     """
 
     half_spread_bp: float
@@ -46,6 +48,7 @@ class Costs:
     min_order_usd: float = 1.0
     max_order_weight: float = 0.25
     whole_shares: bool = False
+    hold: frozenset[str] = frozenset()
 
     def times(self, multiple: float) -> Costs:
         """A multiple of what a fill costs."""
@@ -55,7 +58,7 @@ class Costs:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.drift_band, self.min_order_usd, self.max_order_weight)
+        return Rules(self.drift_band, self.min_order_usd, self.max_order_weight, hold=self.hold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,16 @@ class Tape:
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
         self._last = _filled(panel.close)
+        self._traded = np.unique(panel.session[np.isfinite(panel.close).any(axis=1)])
 
     def marks(self, t: dt.datetime) -> dict[str, float]:
         """The last close of each ticker that had printed one by `t`, USD."""
         row = self._row_at(t)
         return self._named(self._last[row]) if row >= 0 else {}
 
-    def opens(self, t: dt.datetime) -> dict[str, float]:
+    def opens(self, t: dt.datetime, sold: Iterable[str] = ()) -> dict[str, float]:
         """What an order of `t` trades at, USD: the first open that its ticker prints strictly
-        after `t` and within the hour.
+        after `t`, within the hour and not before the orders in `sold` have filled.
 
         After that the session is over, or the next decision's orders have taken its place. A ticker
         that prints none is absent.
@@ -102,13 +106,15 @@ class Tape:
         Raises:
             DataError: the panel ends before the first bar that could be traded.
         """
-        opens = self._panel.open[self._hour(t)]
+        opens = self._panel.open[self._hour(t, sold)]
         first = np.isfinite(opens).argmax(axis=0)
         return self._named(opens[first, np.arange(opens.shape[1])])
 
-    def opens_at(self, t: dt.datetime, symbols: Iterable[str]) -> dict[str, dt.datetime]:
+    def opens_at(
+        self, t: dt.datetime, symbols: Iterable[str], sold: Iterable[str] = ()
+    ) -> dict[str, dt.datetime]:
         """When the bars of `opens` begin, UTC."""
-        rows = self._hour(t)
+        rows = self._hour(t, sold)
         found = {}
         for symbol in symbols:
             column = self._panel.open[rows, self._panel.tickers.index(symbol)]
@@ -118,11 +124,15 @@ class Tape:
 
     def gone(self, t: dt.datetime, symbols: Iterable[str]) -> tuple[str, ...]:
         """Those of `symbols` without a bar in the last five sessions before that of `t`, and none
-        since; known from bars up to `t` alone."""
+        since; known from bars up to `t` alone.
+
+        A session in which nothing at all has a bar is a hole in the data and does not count.
+        """
         row = self._row_at(t)
-        if row < 0 or self._panel.session[row] < GONE_SESSIONS:
+        before = self._traded[self._traded < self._panel.session[row]] if row >= 0 else ()
+        if len(before) < GONE_SESSIONS:
             return ()
-        first = int(np.searchsorted(self._panel.session, self._panel.session[row] - GONE_SESSIONS))
+        first = int(np.searchsorted(self._panel.session, before[-GONE_SESSIONS]))
         return tuple(
             symbol
             for symbol in symbols
@@ -135,8 +145,8 @@ class Tape:
         """The last bar that has closed at `t`; -1 if none has."""
         return int(np.searchsorted(self._panel.ts, int(t.timestamp()) - BAR_SECONDS, "right")) - 1
 
-    def _hour(self, t: dt.datetime) -> slice:
-        """The bars in which an order of `t` may trade."""
+    def _hour(self, t: dt.datetime, sold: Iterable[str] = ()) -> slice:
+        """The bars in which an order of `t` may trade, from the last first open of `sold` on."""
         start, ts = next_bar_start(t), self._panel.ts
         row = int(np.searchsorted(ts, int(start.timestamp())))
         if row == len(ts) or ts[row] != int(start.timestamp()):
@@ -145,7 +155,10 @@ class Tape:
                 "panel doesn't cover: end earlier or load more bars"
             )
         end = int(t.timestamp()) + HORIZON_BARS * BAR_SECONDS
-        return slice(row, max(row + 1, int(np.searchsorted(ts, end))))
+        hour = slice(row, max(row + 1, int(np.searchsorted(ts, end))))
+        columns = (self._panel.open[hour, self._panel.tickers.index(symbol)] for symbol in sold)
+        waited = max((int(np.isfinite(column).argmax()) for column in columns), default=0)
+        return slice(row + waited, hour.stop)
 
     def _named(self, prices: Floats) -> dict[str, float]:
         found = zip(self._panel.tickers, prices.tolist(), strict=True)
@@ -169,23 +182,37 @@ def move(
     opens: Mapping[str, float],
     marks: Mapping[str, float],
     costs: Costs,
+    after: Callable[[Sequence[str]], Mapping[str, float]] | None = None,
 ) -> Moved:
     """Trade to weights of equity: planned at `marks`, filled at `opens`.
 
-    An order whose symbol has no open is dead. All sales come before any purchase, which is planned
-    from the cash after them.
+    An order whose symbol has no open is dead. Purchases are planned from the cash of the sales
+    once all are filled, as `astra.worker` does: none is made while a sale waits for an open.
+
+    Args:
+        after: the opens of purchases once the given symbols are sold; `opens` if left out.
     """
     wanted = {s: round(w, WRITTEN_DECIMALS) for s, w in weights.items()}
     wanted = {s: w for s, w in wanted.items() if w > 0}
     fills: list[Filled] = []
+    traded = lost = 0.0
     for side in (Side.SELL, Side.BUY):
+        waits = False
         for order in _orders(book, wanted, marks, costs, side):
-            if order.symbol in opens:
-                filled = _fill(order, opens[order.symbol], costs)
-                book = booked(book, filled)
-                fills.append(filled)
-    traded = sum(float(f.qty) * opens[f.symbol] for f in fills)
-    lost = sum(float(f.qty) * abs(float(f.price) - opens[f.symbol]) + float(f.fee) for f in fills)
+            at = opens.get(order.symbol)
+            if at is None:
+                waits = True
+                continue
+            filled = _fill(order, at, costs)
+            book = booked(book, filled)
+            fills.append(filled)
+            qty = float(filled.qty)
+            traded += qty * at
+            lost += qty * abs(float(filled.price) - at) + float(filled.fee)
+        if waits:
+            break
+        if fills and after is not None:
+            opens = after([f.symbol for f in fills])
     return Moved(book, traded, lost, tuple(fills))
 
 
