@@ -13,8 +13,10 @@ from astra.errors import DataError
 from astra.fills import fee_of_sale, price_at
 from astra.ledger import Book
 from astra.records import Side
+from model.backtest.account import Account
 from model.backtest.fills import Costs, Tape, closed_out, equity_of, held_weights, move
 from model.panel import build
+from model.portfolio.trade import Trade
 
 D = Decimal
 DAY = "2026-05-12"
@@ -99,11 +101,32 @@ def test_no_more_is_bought_than_cash_less_the_reserve_pays_for() -> None:
     assert moved.book.cash == D(10)  # 1 % of equity stays
 
 
-def test_an_order_without_an_open_is_dead_and_the_others_are_not() -> None:
-    book = Book(D(500), {"GONE": D(4)})
-    marks = {"A": 100.0, "GONE": 100.0}
-    moved = move(book, {"A": 0.3}, {"A": 100.0}, marks, FREE)
-    assert moved.book == Book(D(230), {"GONE": D(4), "A": D("2.7")})
+def test_a_purchase_without_an_open_is_dead_and_the_others_are_not() -> None:
+    marks = {"A": 100.0, "B": 100.0, "QUIET": 100.0}
+    wanted = {"A": 0.2, "B": 0.2, "QUIET": 0.2}
+    moved = move(Book(D(500), {}), wanted, {"A": 100.0, "B": 100.0}, marks, FREE)
+    assert moved.book == Book(D(300), {"A": D(1), "B": D(1)})
+
+
+def test_nothing_is_bought_while_a_sale_waits_for_an_open() -> None:
+    book = Book(D(500), {"GONE": D(2), "B": D(2)})
+    marks = {"A": 100.0, "B": 100.0, "GONE": 100.0}
+    moved = move(book, {"A": 0.3}, {"A": 100.0, "B": 100.0}, marks, FREE)
+    assert moved.book == Book(D(700), {"GONE": D(2)})
+
+
+def test_purchases_fill_no_earlier_than_the_sale_that_pays_for_them() -> None:
+    late = {"A": {"13:55": (100.0, 100.0), "14:20": (100.0, 100.0)},
+            "B": {"13:55": (10.0, 10.0), "14:05": (10.0, 10.0), "14:25": (11.0, 11.0)}}  # fmt: skip
+    tape, account = Tape(build(priced(late))), Account(0.0, FREE)
+    account.book = Book(D(10), {"A": D(10)})
+    trade = Trade(np.zeros(0), 1.0, 0.0, 0.0, "moved")
+    account.trade({"B": 0.9}, trade, tape, T1, tape.marks(T1), tape.opens(T1))
+    sale, purchase = account.trades
+    minute = dt.timedelta(minutes=1)
+    assert (sale.symbol, sale.at) == ("A", T1 + 20 * minute)
+    assert (purchase.symbol, purchase.at) == ("B", T1 + 25 * minute)
+    assert purchase.price == D(11)
 
 
 def test_a_small_drift_is_left_alone_and_a_name_that_is_not_wanted_is_sold_out() -> None:
@@ -196,6 +219,16 @@ def test_a_ticker_without_a_bar_for_five_sessions_is_gone() -> None:
     fifth, sixth = (dt.datetime.fromisoformat(f"{days[i]}T15:00+00:00") for i in (6, 7))
     assert tape.gone(fifth, ["A", "B"]) == ()
     assert tape.gone(sixth, ["A", "B"]) == ("B",)
+
+
+def test_days_on_which_nothing_printed_say_nothing_of_a_ticker() -> None:
+    bar = {"14:05": (1.0, 1.0)}
+    days = pd.bdate_range("2026-05-04", periods=14).strftime("%Y-%m-%d")
+    t = dt.datetime.fromisoformat(f"{days[-1]}T14:00+00:00")
+    for silent, gone in ((4, ()), (5, ("B",))):
+        alone = [priced({"A": bar}, day) for day in days[1 : 1 + silent]]
+        both = [priced({"A": bar, "B": bar}, day) for day in (days[0], days[-1])]
+        assert Tape(build(pd.concat([*both, *alone]))).gone(t, ["A", "B"]) == gone
 
 
 def test_what_trades_no_more_is_sold_at_its_last_close_less_costs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 
@@ -38,11 +39,18 @@ class Account:
         opens: Prices,
     ) -> None:
         """Do what was decided at `marks`, at `opens`."""
-        moved = move(self.book, weights, opens, marks, self._costs)
+        after = partial(tape.opens, t)
+        moved = move(self.book, weights, opens, marks, self._costs, after)
         equity = self.book.value(marks)
-        starts = tape.opens_at(t, (f.symbol for f in moved.fills))
+        sold, bought = (
+            [f.symbol for f in moved.fills if f.side is side] for side in (Side.SELL, Side.BUY)
+        )
+        starts = {
+            Side.SELL: tape.opens_at(t, sold),
+            Side.BUY: tape.opens_at(t, bought, sold),
+        }
         for filled in moved.fills:
-            self._book(filled, starts[filled.symbol])
+            self._book(filled, starts[filled.side][filled.symbol])
         self.steps.append(
             Step(
                 as_of=t,
