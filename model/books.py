@@ -121,6 +121,7 @@ def carried(document: Mapping[str, Any], panel: Panel, at: dt.datetime, costs: C
     ratios = {s: _ratio(known, s, noted) for s, noted in before.closes.items()}
     noted = {s: noted.close / float(ratios[s]) for s, noted in before.closes.items()}
     marks, opens = {**tape.marks(before.at), **noted}, tape.opens(before.at)
+    after = partial(tape.opens, before.at)
     books = {}
     for policy, book in before.books.items():
         shares = {s: _times(q, ratios[s]) for s, q in book.shares.items()}
