@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import json
 import math
-from collections.abc import Iterator
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -268,23 +277,113 @@ def test_chunks_hold_every_set_once_and_keep_every_job_busy(sets: int, jobs: int
     assert len(found) % jobs == 0 or len(found) == sets
 
 
+def begun(folder: Path, module: str, *words: str) -> subprocess.Popen[bytes]:
+    """A process of its own, what it says on stderr in `MODULE.log`."""
+    with (folder / f"{module}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *words],
+            env={**os.environ, "ASTRA_DATABASE_URL": f"sqlite:///{folder}/astra.db"},
+            cwd=folder, stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
-        dashboard_address=None,
-    ) as found:  # fmt: skip
-        yield found.scheduler_address
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler's address, with a worker; neither is in this process."""
+    if importlib.util.find_spec("distributed") is None:
+        pytest.skip("the package distributed is not installed")
+    folder = tmp_path_factory.mktemp("cluster")
+    place, log = folder / "scheduler.json", folder / "distributed.cli.dask_scheduler.log"
+    quiet = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(place))
+    scheduler = begun(
+        folder, "distributed.cli.dask_scheduler", "--port", "0",
+        "--dashboard-address", "127.0.0.1:0", *quiet,
+    )  # fmt: skip
+    worker = begun(
+        folder, "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny",
+        "--local-directory", str(folder), *quiet,
+    )  # fmt: skip
+    try:
+        until(lambda: "Register worker" in log.read_text())
+        yield json.loads(place.read_text())["address"]
+    finally:
+        ended(worker)
+        ended(scheduler)
 
 
-def test_two_processes_and_a_cluster_find_what_one_process_finds(
-    tmp_path: Path, cluster: str
-) -> None:
+def test_two_processes_find_what_one_finds_and_are_gone_then(tmp_path: Path) -> None:
     path, ours = written(tmp_path, SIX_SETS), stored_in(tmp_path, token="of this test alone")
+    before = set(multiprocessing.active_children())
     here = outcomes(swept_over(path, ours, is_kept=False))
     assert outcomes(swept_over(path, ours, is_kept=False, jobs=2)) == here
-    assert outcomes(swept_over(path, ours, is_kept=False, cluster=cluster)) == here
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_a_cluster_finds_what_one_process_finds(tmp_path: Path, cluster: str) -> None:
+    path, apart = written(tmp_path, SIX_SETS), tmp_path / "apart"
+    apart.mkdir()
+    sent = begun(apart, "astra.cli", "backtest", "--sweep", str(path), "--cluster", cluster)
+    swept_over(path, stored_in(tmp_path))
+    assert sent.wait(120) == 0, (apart / "astra.cli.log").read_text()
+    here, there = ({c.trial.id: c.equity for c in kept(stored_in(f))} for f in (tmp_path, apart))
+    assert here == there
+
+
+OWN = """import os, pathlib, signal, time
+def killed(inputs):
+    os.kill(os.getpid(), signal.SIGKILL)
+def waits(inputs):
+    pathlib.Path(__file__).with_name(f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+"""
+
+
+def own_sets(folder: Path, function: str) -> Path:
+    (folder / "mine.py").write_text(OWN)
+    mine = f'[grid]\npolicy = ["{folder}/mine.py:{function}"]\nk = [3, 4]\n'
+    return written(folder, TWO_DAYS + mine)
+
+
+def test_a_worker_that_is_killed_is_one_sentence(tmp_path: Path) -> None:
+    before = set(multiprocessing.active_children())
+    with pytest.raises(TemporaryError, match="one was killed, likely for memory: .*fewer --jobs"):
+        swept_over(own_sets(tmp_path, "killed"), stored_in(tmp_path), jobs=2)
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    path = own_sets(tmp_path, "waits")
+    sweeping = begun(tmp_path, "astra.cli", "backtest", "--sweep", str(path), "--jobs", "2")
+    try:
+        until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    finally:
+        sweeping.kill()
+        sweeping.wait()
+    until(lambda: not any(lives(int(one.stem)) for one in tmp_path.glob("*.pid")), seconds=20)
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize(
@@ -293,6 +392,7 @@ def test_two_processes_and_a_cluster_find_what_one_process_finds(
         ("tcp://127.0.0.1:9", TemporaryError, "a Dask scheduler is required at tcp://127.0.0.1:9"),
         ("here", ConfigError, "a cluster's address is like tcp://10.0.0.5:8786, found 'here'"),
         ("tcp://host:port", ConfigError, "a cluster's address is like"),
+        ("http://127.0.0.1:9", ConfigError, "a cluster's address is like"),
     ],
 )
 def test_a_cluster_that_cannot_be_reached_is_one_sentence(
@@ -300,6 +400,31 @@ def test_a_cluster_that_cannot_be_reached_is_one_sentence(
 ) -> None:
     with pytest.raises(error, match=said):
         swept_over(written(tmp_path, SIX_SETS), settings(), is_kept=False, cluster=address)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.2p1\r\n"])
+def test_an_open_port_that_is_no_cluster_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, greeting: bytes
+) -> None:
+    monkeypatch.setattr(sweep, "_CLUSTER_SECONDS", 1)
+    before, held = threading.active_count(), list[socket.socket]()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(2):
+                held.append(server.accept()[0])
+                with suppress(OSError):  # the first look is closed at once
+                    held[-1].sendall(greeting)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TemporaryError, match="what listens there does not answer as one"):
+            swept_over(written(tmp_path, SIX_SETS), settings(), is_kept=False, cluster=address)
+        answering.join()
+    for one in held:
+        one.close()
+    assert threading.active_count() == before
 
 
 # --- the command

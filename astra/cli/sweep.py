@@ -7,8 +7,12 @@ need this package and the bars in the same place; they get no key and no token.
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,11 +20,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import joblib
 import numpy as np
+from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -46,6 +51,7 @@ _FIELDS = {  # options that are called otherwise where they are kept
     "from": "first", "to": "last", "costs_bps": "half_spread_bp", "slippage_bps": "slippage_bp",
 }  # fmt: skip
 _CLUSTER_SECONDS = 10
+_SCHEMES = ("tcp", "tls", "ws", "wss")  # of a cluster's address
 _REMEMBERED = 24 * 3600.0  # seconds of finished chunks that the time left is told from
 
 
@@ -91,7 +97,7 @@ def run(asked: Asked, settings: Settings, console: Console) -> Swept:
 
     Raises:
         ConfigError: a file that is no sweep, a set that cannot be run, or no package for a cluster.
-        TemporaryError: no cluster answers.
+        TemporaryError: no cluster answers, or a worker was killed.
         DataError: as `backtest.run`; a worker has other bars or another release.
     """
     sweep = grid.read(asked.path)
@@ -134,8 +140,16 @@ def chunks(specs: Sequence[Spec], jobs: int) -> tuple[tuple[Spec, ...], ...]:
     return tuple(tuple(specs[a:b]) for a, b in pairwise(ends))
 
 
-def walk(specs: tuple[Spec, ...], settings: Settings) -> tuple[Made, ...]:
-    """Walk specifications of one policy each together; a worker's task."""
+def walk(
+    specs: tuple[Spec, ...], settings: Settings, parent: int | None = None
+) -> tuple[Made, ...]:
+    """Walk specifications of one policy each together; a worker's task.
+
+    Args:
+        parent: the process without which nobody waits for the answer.
+    """
+    if parent is not None and parent != os.getpid():
+        _end_with(parent)
     panel, market = _bars(specs[0].source, settings)
     made = []
     for found in walking.run_together(specs, panel, market, settings):
@@ -144,6 +158,18 @@ def walk(specs: tuple[Spec, ...], settings: Settings) -> tuple[Made, ...]:
         skill = found.backtest.skill_ic, found.backtest.skill_t
         made.append(Made(course, curve.turnover, curve.cost_bp, *skill))
     return tuple(made)
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """A worker whose parent is killed would go on with the tasks it was handed; this ends it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @lru_cache(maxsize=1)
@@ -167,13 +193,14 @@ def _walked(
         speed_estimate_period=_REMEMBERED,
     )
     public = _without_secrets(settings)
-    with _workers(asked) as jobs, bar:
+    with _workers(asked, len(specs)) as jobs, bar:
         task = bar.add_task("", total=len(specs))
         bar.advance(task, 0)  # the first chunk's time counts too
         parallel = joblib.Parallel(
             batch_size=1, pre_dispatch="all", return_as="generator_unordered"
         )
-        tasks = (joblib.delayed(walk)(chunk, public) for chunk in chunks(specs, jobs))
+        parent = None if asked.cluster else os.getpid()
+        tasks = (joblib.delayed(walk)(chunk, public, parent) for chunk in chunks(specs, jobs))
         with warnings.catch_warnings(), closing(parallel(tasks)) as chunks_made:
             # After an error joblib warns of what it has cancelled; the error says enough.
             warnings.filterwarnings("ignore", r"\d+ tasks which were still", UserWarning)
@@ -183,44 +210,69 @@ def _walked(
 
 
 @contextmanager
-def _workers(asked: Asked) -> Iterator[int]:
-    """Where joblib runs its tasks, and how many at once: each on one thread of its own.
+def _workers(asked: Asked, sets: int) -> Iterator[int]:
+    """Where joblib runs its tasks, and how many at once: each on one thread of its own. None of our
+    own processes is left at the end.
 
     Raises:
         ConfigError: the package for a cluster is not installed, or its address is none.
-        TemporaryError: no cluster answers, or it has no workers.
+        TemporaryError: no cluster answers, it has no workers, or a worker was killed.
     """
-    if asked.cluster is None:
-        jobs = asked.jobs or joblib.cpu_count()
-        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+    if asked.cluster is not None:
+        with _cluster(asked.cluster) as jobs:
             yield jobs
         return
+    jobs = min(asked.jobs or joblib.cpu_count(), sets)
+    try:
+        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+            yield jobs
+    except BrokenProcessPool as error:
+        raise TemporaryError(_killed("--jobs")) from error
+    finally:
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[int]:
     try:
         from distributed import Client
+        from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise ConfigError(
             "a sweep on a cluster needs the package distributed, which is not installed: "
             "pip install 'astra-portfolio[cluster]'"
         ) from error
-    _require_reachable(asked.cluster)
-    with Client(asked.cluster, timeout=_CLUSTER_SECONDS, set_as_default=False) as client:
+    _require_scheduler(address)
+    with Client(address, timeout=_CLUSTER_SECONDS, set_as_default=False) as client:
         jobs = sum(client.ncores().values())
         if not jobs:
             raise TemporaryError(
-                f"the cluster at {asked.cluster} needs workers, found none: start them with "
-                f"`dask worker {asked.cluster} --nthreads 1`"
+                f"the cluster at {address} needs workers, found none: start them with "
+                f"`dask worker {address} --nthreads 1`"
             )
-        with joblib.parallel_config(backend="dask", client=client):
-            yield jobs
+        try:
+            with joblib.parallel_config(backend="dask", client=client):
+                yield jobs
+        except KilledWorker as error:
+            raise TemporaryError(_killed("threads of each worker")) from error
 
 
-def _require_reachable(address: str) -> None:
-    """A client that meets nobody says so in a page of traceback, and late."""
+def _killed(fewer: str) -> str:
+    return (
+        "the workers of a sweep must live to its end, one was killed, likely for memory: start it "
+        f"again with fewer {fewer}; what was finished is not made again if it is stored"
+    )
+
+
+def _require_scheduler(address: str) -> None:
+    """A client that meets nobody says so in a page of traceback, and late; one that meets something
+    else waits for ever."""
     try:
-        host, port = urlsplit(address).hostname, urlsplit(address).port
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or not port:
+    if not host or not port or parts.scheme not in _SCHEMES:
         raise ConfigError(f"a cluster's address is like tcp://10.0.0.5:8786, found {address!r}")
     try:
         socket.create_connection((host, port), timeout=_CLUSTER_SECONDS).close()
@@ -229,6 +281,26 @@ def _require_reachable(address: str) -> None:
             f"a Dask scheduler is required at {address}, none answers ({error}): start it with "
             "`dask scheduler`, or leave out --cluster"
         ) from error
+    try:
+        found = asyncio.run(asyncio.wait_for(_identity(address), _CLUSTER_SECONDS))["type"]
+    except Exception as error:  # whatever a stranger's bytes are taken for
+        raise TemporaryError(
+            f"a Dask scheduler is required at {address}, what listens there does not answer as one "
+            f"within {_CLUSTER_SECONDS} s ({type(error).__name__}): check the port"
+        ) from error
+    if found != "Scheduler":
+        raise ConfigError(
+            f"a Dask scheduler is required at {address}, found a {found}: name the scheduler's port"
+        )
+
+
+async def _identity(address: str) -> dict[str, Any]:
+    from distributed import rpc
+    from distributed.security import Security
+
+    known = Security().get_connection_args("client")
+    async with rpc(address, timeout=_CLUSTER_SECONDS, connection_args=known) as scheduler:
+        return dict(await scheduler.identity())
 
 
 def _without_secrets(settings: Settings) -> Settings:
