@@ -198,7 +198,7 @@ def read(document: Mapping[str, Any]) -> tuple[Shelf, dict[str, dict[str, float]
         raise DataError(
             f"the books of an earlier decision are required, found none that can be read: {error!r}"
         ) from error
-    numbers = [
+    numbers: list[float | Decimal] = [
         *(noted.close for noted in closes.values()),
         *(q for book in shelf.books.values() for q in (book.cash, *book.shares.values())),
         *(w for of_one in weights.values() for w in of_one.values()),

@@ -139,7 +139,7 @@ class Allocator:
         forecaster = self._champion()
         tag = self._decisions.tag(as_of, terms, forecaster.bundle.id)
         marks = [time.monotonic()]
-        owned = self._owned()
+        owned = self._owned(as_of)
         gathered = self._gather(as_of, now, owned.weights)
         marks.append(time.monotonic())
         sight = foresee(as_of, gathered.panel, tuple(gathered.sectors), forecaster)
@@ -157,7 +157,7 @@ class Allocator:
         taken = (round(end - start, 3) for start, end in pairwise(marks))
         seconds = dict(zip(steps, taken, strict=True))
         training = sight.spec.training
-        document = self._document(answer, gathered, training, as_of, tag, seconds, terms.hold)
+        document = self._document(answer, gathered, training, as_of, tag, seconds, terms)
         if shelf:
             document |= write(shelf, answer.books, gathered.panel)
         decided = self._drop(as_of, tag, document, sight.forecast)
@@ -290,11 +290,18 @@ class Allocator:
         }
         return Gathered(build(bars.from_arrow(found.table)), sectors, held, found.market, known_at)
 
-    def _owned(self) -> Owned:
+    def _owned(self, as_of: dt.datetime) -> Owned:
         rows = self._services.dump("account_summary").table.to_pylist()
         if not rows:
             return Owned({})
         last, capital = max(rows, key=lambda row: row["at"]), self._settings.capital
+        before = [t for s in last_sessions(2, as_of) for t in s.decision_times() if t < as_of]
+        if before and last["at"] < before[-1]:
+            saved = f"{last['at']:%Y-%m-%d %H:%M}"
+            log.warning(
+                "as_of=%s account=saved at %s UTC, before the last decision: what it traded since "
+                "is not seen, POST /update_account first", as_of.isoformat(), saved,
+            )  # fmt: skip
         own = {p["symbol"]: float(p["own_qty"]) * p["price"] for p in json.loads(last["positions"])}
         equity = Decimal(last["equity"])
         managed = min(equity, Decimal(str(capital))) if capital else equity
@@ -308,16 +315,17 @@ class Allocator:
         as_of: dt.datetime,
         tag: str,
         seconds: object,
-        hold: tuple[str, ...],
+        terms: Terms,
     ) -> dict[str, Any]:
         held = sorted(ticker for ticker, weight in gathered.held.items() if weight > 0)
-        document = {**answer.document, "held": held, "hold": list(hold)}
+        document = {**answer.document, "held": held, "hold": list(terms.hold)}
         return {
             **document,
             "held_weights": dict(gathered.held),
             "known_at": gathered.known_at.isoformat(),
             "bars": gathered.panel.digest(),
             "object": f"target_{allocation.stamp(as_of)}_{tag}.csv" if _rows(document) else None,
+            "of_settings": terms.limits.k == self._settings.k,
             "market": gathered.market,
             "trained_on": training.trained_on,
             "trained_until": training.end.isoformat(),

@@ -165,12 +165,16 @@ def _shadow_books(
 ) -> list[tuple[str, str, dt.datetime, Decimal, Decimal, dict[str, Decimal]]]:
     """Account, policy, time, equity, cash and shares of each book that a decision carries.
 
-    Decisions of earlier releases, and those made before an account was known, carry none.
+    Decisions of earlier releases, and those made before an account was known, carry none. Those
+    asked for with another k than the settings' have books of their own, which are not recorded:
+    one series is kept, that of the account's terms.
 
     Raises:
         DataError: they are malformed.
     """
     if not isinstance(document, dict) or not document.get("books"):
+        return []
+    if not document.get("of_settings", True):
         return []
     try:
         account = str(document["books_of"]["account"])

@@ -489,6 +489,22 @@ def test_what_is_on_hold_is_not_in_the_file_and_no_limit_of_a_file_stops_the_tra
         assert plan.buys == ()
 
 
+def test_an_account_saved_before_the_last_decision_is_warned_of(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.sandbox.market.clock.step_to(TEN + dt.timedelta(hours=1))
+    house.load()
+    store = open_store(house.settings.database_url)
+    account = Account("1", Decimal(100_000), Decimal(100_000), Decimal(100_000))
+    for saved, is_old in ((TEN - dt.timedelta(minutes=1), True), (TEN, False)):
+        caplog.clear()
+        store.books.record_account_summary(account, [], saved)
+        made = house.client(k=19 + is_old).post("/allocate").get_json()
+        assert made["as_of"] == (TEN + dt.timedelta(hours=1)).isoformat()
+        assert ("before the last decision" in caplog.text) is is_old
+    store.close()
+
+
 def test_an_account_of_names_on_hold_alone_has_no_file_to_trade(house: House) -> None:
     house.load()
     store = open_store(house.settings.database_url)

@@ -381,3 +381,10 @@ def test_before_the_account_is_known_there_are_targets_and_then_books_of_what_is
         house.own(100_000)
         found = house.decide({"k": 5}, capital=25_000.0)
         assert {book["equity"] for book in found["books"].values()} == {"25000.00"}
+        # The books of another k than the settings' are no part of the account's series.
+        assert found["of_settings"] is False
+        monitor = create_monitor(house.settings).test_client()
+        assert len(monitor.post("/forecasts").get_json()["new"]) == 2
+        store = open_store(house.settings.database_url)
+        assert store.books.read("shadow_books").num_rows == 0
+        store.close()
