@@ -103,11 +103,20 @@ def test_the_first_line_says_whose_bars_they_are_and_promises_nothing(
     assert body.split("</p>")[0].endswith(f'<p class="first">{simulated}')
 
 
-def test_whoever_has_left_the_index_is_said_to_be_missing(told: Study) -> None:
-    assert "today's members of the S&P 500; whoever has left it since is missing" in scope(told)
-    own = scope(replace(told, of_index=False))
+def test_whoever_has_left_the_index_is_said_to_be_missing_of_recorded_bars(told: Study) -> None:
+    recorded = replace(told, planted_edge=None)
+    gone = "today's members of the S&P 500; whoever has left it since is missing"
+    assert gone in scope(recorded)
+    own = scope(replace(recorded, of_index=False))
     assert "S&P 500" not in own
     assert "chosen with today's knowledge" in own
+    assert "missing" not in scope(told), "nobody has left a market that was made up"
+
+
+def test_candidates_that_were_cut_off_are_counted(told: Study) -> None:
+    assert "cut off" not in scope(told)
+    assert "60 candidates" in scope(told)
+    assert "; 443 more were cut off by --tickers" in scope(replace(told, cut_off=443))
 
 
 def test_the_table_has_each_policy_with_its_figures_and_each_benchmark(told: Study) -> None:

@@ -59,6 +59,7 @@ class Found:
         planted_edge: rank IC of the simulated market's forecasts at best; None of recorded bars.
         data_hash: 16 hex of the bars' content.
         not_members: tickers among the bars that are no candidates.
+        cut_off: candidates among the bars beyond the number that was asked for.
     """
 
     spec: Spec
@@ -68,6 +69,7 @@ class Found:
     candidates: tuple[str, ...]
     not_members: int
     backtest: Backtest
+    cut_off: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -199,7 +201,8 @@ def run_together(
     ]
     forecaster = Forecaster(open_registry(settings).load(spec.bundle))
     members = {listing.ticker: listing for listing in listed(spec.candidates)}
-    candidates = tuple(t for t in members if t in panel.tickers)[: spec.source.tickers]
+    present = tuple(t for t in members if t in panel.tickers)
+    candidates = present[: spec.source.tickers]
     if len(candidates) < 2:
         raise DataError(
             f"at least 2 candidates are required, found {len(candidates)} among the "
@@ -213,9 +216,9 @@ def run_together(
     )
     edge = spec.source.edge if spec.source.kind == "simulated" else None
     digest = str(panel.digest()["digest"])
-    outside = sum(t not in members for t in panel.tickers)
+    outside, cut = sum(t not in members for t in panel.tickers), len(present) - len(candidates)
     return tuple(
-        Found(one, market, edge, digest, candidates, outside, backtest)
+        Found(one, market, edge, digest, candidates, outside, backtest, cut)
         for one, backtest in zip(specs, backtests, strict=True)
     )
 

@@ -64,6 +64,7 @@ def study(found: Found, settings: Settings, is_kept: bool) -> Study:
         candidates=len(found.candidates),
         of_index=found.spec.candidates == SP500,
         not_members=found.not_members,
+        cut_off=found.cut_off,
         asked=asked(found.spec),
         code_version=code_version(),
         ids=_by_policy(found, [c.trial.id for c in made]) if is_kept else {},

@@ -40,6 +40,7 @@ class Study:
             bars.
         candidates: how many there are, `of_index` whether they are today's members of the S&P 500.
         not_members: tickers among the bars that are data only.
+        cut_off: candidates among the bars beyond the number that was asked for.
         asked: the choices by name, in words.
         ids: under which each policy is stored; empty if it isn't.
         deflated: by policy.
@@ -62,6 +63,7 @@ class Study:
     against: str
     overfitting: Overfitting | None = None
     compared: int = 0
+    cut_off: int = 0
 
     @property
     def trials(self) -> int:
@@ -83,15 +85,20 @@ def headline(study: Study) -> str:
 def scope(study: Study) -> str:
     """The decisions, the days, the candidates and who is missing among them."""
     times = study.backtest.times
-    who = (
-        "today's members of the S&P 500; whoever has left it since is missing, which flatters "
-        "every figure"
-        if study.of_index
-        else "a list of one's own, chosen with today's knowledge"
-    )
+    if study.planted_edge is not None:
+        who = "names of today with made-up prices"
+    elif study.of_index:
+        who = (
+            "today's members of the S&P 500; whoever has left it since is missing, which flatters "
+            "every figure"
+        )
+    else:
+        who = "a list of one's own, chosen with today's knowledge"
+    cut = f"; {study.cut_off} more were cut off by --tickers" if study.cut_off else ""
     return (
         f"{len(times) - 1} hourly decisions from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}, "
-        f"{study.candidates} candidates: {who}; {study.not_members} other tickers are data only."
+        f"{study.candidates} candidates: {who}{cut}; {study.not_members} other tickers are data "
+        "only."
     )
 
 
