@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from astra.errors import ConfigError, InsufficientDataError
 from astra.rebalance import Holdings, Rules, plan_orders
@@ -25,7 +26,7 @@ from model.holdings import Settled
 from model.outlook import Outlook, assess, foresee, past_scores, scorable
 from model.panel import build
 from model.portfolio.limits import Limits
-from model.portfolio.policies import POLICIES
+from model.portfolio.policies import POLICIES, from_function
 from model.portfolio.records import Inputs, Target
 from sandbox.market import simulated_bars
 
@@ -84,15 +85,32 @@ def test_what_is_on_hold_keeps_its_weight_and_takes_its_place(outlook: Outlook) 
         assert "KO" not in made.inputs.tickers
 
 
-def test_a_sector_is_full_with_what_is_on_hold_in_it(outlook: Outlook) -> None:
-    held = {"KO": 0.4, "NVDA": 0.05}  # both of sector B
+@pytest.mark.parametrize("kept", [0.3, 0.4, 0.5, 0.6])
+def test_a_sector_is_full_with_what_is_on_hold_in_it_and_others_are_held_instead(
+    outlook: Outlook, kept: float
+) -> None:
+    held = {"KO": kept, "NVDA": 0.05}  # both of sector B
     assert SECTORS["KO"] == SECTORS["NVDA"] == "B"
-    seen = 0
-    for made in under(outlook, held, hold=("KO",)).values():
+    for name, made in under(outlook, held, hold=("KO",)).items():
         sector = sum(w for t, w in made.weights.items() if SECTORS[t] == "B")
-        assert sector <= 0.5 + 1e-9
-        seen += "cut where a sector is filled" in made.decision.target.reason
-    assert seen > 0
+        assert sector <= max(kept, 0.5) + 1e-9
+        target = made.decision.target
+        if name != "original":  # which looks at six names only
+            assert target.weights.sum() + kept == pytest.approx(0.98, abs=0.001)
+        assert (target.bound_gap is not None) == (name in ("measured", "trust", "min_variance"))
+
+
+def test_the_target_of_a_users_own_policy_is_cut_where_a_sector_is_full(outlook: Outlook) -> None:
+    def greedy(inputs: Inputs) -> NDArray[np.float64]:
+        return np.where([t in ("NVDA", "XOM") for t in inputs.tickers], 0.25, 0.0)
+
+    own = replace(TERMS, policy="greedy", hold=("KO",))
+    inputs = gather(outlook, SECTORS, own)
+    made = settle(outlook, inputs, {"KO": 0.4}, own, from_function(greedy, "greedy"))
+    target = dict(zip(made.inputs.tickers, made.decision.target.weights, strict=True))
+    assert SECTORS["NVDA"] != SECTORS["XOM"]
+    assert target["NVDA"] + target["XOM"] == pytest.approx(0.35)
+    assert made.decision.target.reason.endswith("cut where a sector is filled by what is kept")
 
 
 def test_what_is_kept_may_take_all_the_room(outlook: Outlook) -> None:

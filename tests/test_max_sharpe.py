@@ -76,7 +76,8 @@ def dual_by_nnls(covariance: Floats, mean: Floats, cone: Cone) -> Floats:
     """
     n = len(mean)
     sectors = (cone.codes == np.arange(cone.sectors)[:, None]).astype(np.float64)
-    rows = np.vstack([np.eye(n) - cone.floor, cone.name_cap - np.eye(n), cone.sector_cap - sectors])
+    caps = cone.sector_caps[:, None]
+    rows = np.vstack([np.eye(n) - cone.floor, cone.name_cap - np.eye(n), caps - sectors])
     lower = np.linalg.cholesky(covariance)
     normals, start = np.linalg.solve(lower, rows.T), np.linalg.solve(lower, mean)
     prices, _ = nnls(normals, -start)
@@ -84,13 +85,15 @@ def dual_by_nnls(covariance: Floats, mean: Floats, cone: Cone) -> Floats:
     return y
 
 
-CONES = {
+CONES: dict[str, tuple[float, float | Floats, float]] = {
     "loose": (0.4, 0.6, 0.0),
     "usual": (0.12, 0.3, 0.0),
     "narrow": (0.05, 0.25, 0.0),
     "with a floor": (0.12, 0.3, 0.01),
     "names pinned": (1 / 30, 1.0, 0.0),
     "sectors pinned": (0.12, 0.2, 0.0),
+    "a cap for each sector": (0.12, np.array([0.1, 0.02, 0.3, 0.4, 1.0]), 0.0),
+    "some sectors pinned": (0.05, np.array([0.1, 0.28, 0.3, 1.0, 0.02]), 0.0),
 }
 
 

@@ -97,12 +97,15 @@ def what_fits(sectors: list[str], limits: Limits, found: Solution) -> float:
     """What the caps let be invested; not known of names some of which were left out."""
     if "left out" in found.reason:
         return float(found.weights.sum())
-    return best_capacity(sector_codes(sectors), limits)
+    return best_capacity(sector_codes(sectors, limits), limits)
 
 
 def check(found: Solution, sectors: list[str], limits: Limits) -> None:
     assert found.weights.shape == (len(sectors),)
-    validate_weights(found.weights, sector_codes(sectors), limits)
+    codes = sector_codes(sectors, limits)
+    validate_weights(found.weights, codes, limits)
+    held = np.bincount(codes, weights=found.weights)
+    assert (held <= limits.rooms(len(held)) + 1e-9).all()
     assert found.reason
     if found.status == "unsolved":
         assert found.method == "none"
@@ -125,6 +128,25 @@ def test_any_input_has_a_typed_outcome_within_its_limits(
     mean, covariance, sectors = twisted(twist, n, seed, bad)
     check(max_sharpe(mean, covariance, sectors, limits), sectors, limits)
     check(minimum_variance(covariance, sectors, limits), sectors, limits)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.integers(2, 30), st.integers(0, 9999), LIMITS, st.sampled_from(["none", "lopsided"]),
+    st.dictionaries(st.sampled_from(["s0", "s1", "s2", "s9"]), st.floats(0.001, 0.6)),
+)  # fmt: skip
+def test_the_room_that_other_holdings_leave_of_a_sector_is_used_and_kept(
+    n: int, seed: int, limits: Limits, twist: str, kept: dict[str, float]
+) -> None:
+    mean, covariance, sectors = twisted(twist, n, seed, 0.0)
+    beside = limits.beside(kept)
+    for found in (
+        max_sharpe(mean, covariance, sectors, beside),
+        minimum_variance(covariance, sectors, beside),
+    ):
+        check(found, sectors, beside)
+        room = best_capacity(sector_codes(sectors, beside), beside)
+        assert found.status == ("optimal" if room > 0 else "unsolved")
 
 
 @settings(max_examples=60, deadline=None)

@@ -43,7 +43,7 @@ def best_of_all_subsets(
     mean: Floats, covariance: Floats, sectors: list[str], limits: Limits
 ) -> float:
     """The highest Sharpe ratio of any k names that can hold as much as the best k names can."""
-    codes = sector_codes(sectors)
+    codes = sector_codes(sectors, limits)
     goal, best = best_capacity(codes, limits), -np.inf
     for names in itertools.combinations(range(len(mean)), limits.k):
         part = list(names)
@@ -59,9 +59,12 @@ def best_of_all_subsets(
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     "limits",
-    [Limits(3, 1.0, 1.0, 0.0), Limits(4, 0.4, 0.6, 0.02)],
-    ids=["without caps", "with caps"],
-)
+    [
+        Limits(3, 1.0, 1.0, 0.0), Limits(4, 0.4, 0.6, 0.02),
+        Limits(4, 0.4, 0.6, 0.02).beside({"s1": 0.6, "s2": 0.35}),
+    ],
+    ids=["without caps", "with caps", "beside others"],
+)  # fmt: skip
 def test_the_certificate_covers_the_best_of_all_subsets(seed: int, limits: Limits) -> None:
     mean, covariance, noise, sectors = market(9, seed)
     found = max_sharpe(mean, covariance, sectors, limits, noise)
@@ -142,13 +145,17 @@ def test_a_name_without_a_sector_is_bound_by_its_own_cap_only() -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(1, 7), st.integers(1, 4), st.integers(0, 999), st.sampled_from([0.1, 0.25, 0.6]))
+@given(
+    st.integers(1, 7), st.integers(1, 4), st.integers(0, 999), st.sampled_from([0.1, 0.25, 0.6]),
+    st.sampled_from([0.0, 0.07, 0.3]),
+)  # fmt: skip
 def test_the_closed_form_of_what_k_names_can_hold_is_the_best_of_all_subsets(
-    n: int, k: int, seed: int, sector_cap: float
+    n: int, k: int, seed: int, sector_cap: float, taken: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    codes = sector_codes([f"s{i}" for i in rng.integers(0, 3, n)])
-    limits = Limits(k, 0.2, sector_cap, 0.02)
+    sectors = [f"s{i}" for i in rng.integers(0, 3, n)]
+    limits = Limits(k, 0.2, sector_cap, 0.02).beside({"s1": taken} if taken else {})
+    codes = sector_codes(sectors, limits)
     subsets = itertools.combinations(range(n), min(k, n))
     truth = max(capacity(codes[list(names)], limits) for names in subsets)
     assert best_capacity(codes, limits) == pytest.approx(truth)

@@ -24,8 +24,9 @@ def interior_point(matrix: Matrix, mean: Floats, cone: Cone) -> tuple[Floats, Mu
     S = diag(d) + LL', the factors' L'y.
 
     Raises:
-        SolverError: Clarabel says that it did not solve it.
+        SolverError: Clarabel says that it did not solve it, or the cone is empty.
     """
+    cone.pinned()
     n, unit = len(mean), float(matrix.variances.mean())
     if isinstance(matrix, Dense):
         upper = sparse.triu(sparse.csc_matrix(matrix.values / unit))
@@ -66,10 +67,10 @@ def _rows(cone: Cone, others: int) -> tuple[sparse.spmatrix, Indices]:
     blocks = [sparse.hstack([eye, np.full((n, 1), -cone.floor), nothing])]
     if cone.name_cap < 1.0:
         blocks.append(sparse.hstack([-eye, np.full((n, 1), cone.name_cap), nothing]))
-    sectors = np.arange(cone.sectors) if cone.sector_cap < 1.0 else np.empty(0, np.int64)
+    sectors = np.flatnonzero(cone.sector_caps < 1.0)
     if len(sectors):
         members = sparse.csc_matrix((cone.codes == sectors[:, None]).astype(np.float64))
-        cap = np.full((len(sectors), 1), cone.sector_cap)
+        cap = cone.sector_caps[sectors][:, None]
         empty = sparse.csc_matrix((len(sectors), others - 1))
         blocks.append(sparse.hstack([-members, cap, empty]))
     return sparse.vstack(blocks), sectors

@@ -35,21 +35,32 @@ APART = 1e-10  # of each limit: by about so much they are moved apart, so that f
 
 @dataclass(frozen=True, slots=True)
 class Cone:
-    """floor 1'y <= y_i <= name_cap 1'y, sum of y over a sector <= sector_cap 1'y; 1 = no cap."""
+    """floor 1'y <= y_i <= name_cap 1'y, sum of y over a sector <= sector_cap 1'y; 1 = no cap.
+
+    `sector_cap` is above 0: one for all, or by code.
+    """
 
     codes: Indices
     name_cap: float = 1.0
-    sector_cap: float = 1.0
+    sector_cap: float | Floats = 1.0
     floor: float = 0.0
 
     @property
     def is_plain(self) -> bool:
         """Whether it is y >= 0 alone."""
-        return self.name_cap >= 1.0 and self.sector_cap >= 1.0 and self.floor == 0.0
+        caps = bool(self.name_cap < 1.0 or np.min(self.sector_cap) < 1.0)
+        return not caps and self.floor == 0.0
 
     @property
     def sectors(self) -> int:
         return int(self.codes.max()) + 1
+
+    @property
+    def sector_caps(self) -> Floats:
+        """By code."""
+        if isinstance(self.sector_cap, float):
+            return np.full(self.sectors, self.sector_cap)
+        return self.sector_cap[: self.sectors]
 
     def only(self, names: Indices) -> Cone:
         return Cone(self.codes[names], self.name_cap, self.sector_cap, self.floor)
@@ -64,7 +75,7 @@ class Cone:
         return bool(
             y.min() >= self.floor * total - room
             and y.max() <= self.name_cap * total + room
-            and self.by_sector(y).max() <= self.sector_cap * total + room
+            and (self.by_sector(y) <= self.sector_caps * total + room).all()
         )
 
     def pinned(self) -> tuple[Flags, Flags]:
@@ -74,7 +85,7 @@ class Cone:
             SolverError: the caps do not let the names hold all that is to be invested.
         """
         counts = np.bincount(self.codes)
-        sector_cap = self.sector_cap if self.sector_cap < 1.0 else np.inf
+        sector_cap = np.where(self.sector_caps < 1.0, self.sector_caps, np.inf)
         most = np.minimum(counts * self.name_cap, sector_cap)
         capacity = float(most.sum())
         if capacity < 1.0 - TIGHT:
@@ -95,7 +106,7 @@ class Multipliers:
 
     def tilt(self, mean: Floats, cone: Cone) -> Floats:
         """m + A'lambda: what the names are worth once the limits are paid for, shape (n,)."""
-        shared = cone.name_cap * self.name.sum() + cone.sector_cap * self.sector.sum()
+        shared = cone.name_cap * self.name.sum() + cone.sector_caps @ self.sector
         shared -= cone.floor * self.floor.sum()
         tilted: Floats = mean + shared - self.name + self.floor - self.sector[cone.codes]
         return tilted
@@ -122,7 +133,7 @@ class _Edges:
         some: Floats = apart * (1.0 + (places * 0.6180339887498949) % 1.0)
         cap: Floats = cone.name_cap * (1.0 + some[:n])
         floor: Floats = cone.floor * (1.0 - some[:n])
-        sector: Floats = cone.sector_cap * (1.0 + some[n:])
+        sector: Floats = cone.sector_caps * (1.0 + some[n:])
         return cls(cap, floor, sector)
 
 
@@ -248,7 +259,7 @@ def _filled(problem: _Problem, order: Indices) -> _State:
     gain, held = float(mean @ w), cone.by_sector(w)
     scale = gain / float(w @ problem.matrix.times(w)) if gain > 0 else 1.0
     top = (w >= edges.cap * (1 - EDGE)) & (cone.name_cap < 1.0)
-    full = (held >= edges.sector * (1 - EDGE)) & (cone.sector_cap < 1.0)
+    full = (held >= edges.sector * (1 - EDGE)) & (cone.sector_caps < 1.0)
     free = ~top & (w > edges.floor * (1 + EDGE))
     full &= np.bincount(cone.codes[free], minlength=len(held)) > 0
     return _State(

@@ -6,7 +6,7 @@ the caps let k names hold has a closed form.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,12 +65,47 @@ class Limits:
     @property
     def most_names(self) -> int:
         """How many names may be held: k, or as many as can have their least weight."""
-        return self.k if not self.min_weight else min(self.k, _fit(self.investable, self))
+        return self.k if not self.min_weight else min(self.k, int(_fit(self.investable, self)))
+
+    @property
+    def first_sectors(self) -> tuple[str, ...]:
+        """Sectors with the codes 0.., whether or not a name is of them."""
+        return ()
+
+    def rooms(self, sectors: int) -> Floats:
+        """The most that each of so many sectors may hold, by code."""
+        return np.full(sectors, self.max_sector_weight)
+
+    def beside(self, kept: Mapping[str, float]) -> Limits:
+        """These limits beside holdings that stay, given as a share of equity by sector."""
+        own = (self.k, self.max_weight, self.max_sector_weight, self.cash_floor, self.min_weight)
+        return LimitsBeside(*own, kept=tuple(sorted(kept.items()))) if kept else self
 
 
-def sector_codes(sectors: Sequence[str]) -> Indices:
-    """Sectors as integers 0.., shape (n,). A name without a sector ("") is a sector of its own."""
-    known: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class LimitsBeside(Limits):
+    """Limits in sectors of which a share of equity is `kept`, beside the names they are for."""
+
+    kept: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def first_sectors(self) -> tuple[str, ...]:
+        return tuple(sector for sector, _ in self.kept)
+
+    def rooms(self, sectors: int) -> Floats:
+        left = np.full(max(sectors, len(self.kept)), self.max_sector_weight)
+        left[: len(self.kept)] -= [weight for _, weight in self.kept]
+        return np.where(left > NEARLY, left, 0.0)[:sectors]
+
+
+def sector_codes(sectors: Sequence[str], limits: Limits | None = None) -> Indices:
+    """Sectors as integers 0.., shape (n,). A name without a sector ("") is a sector of its own.
+
+    Args:
+        limits: under which they are to be; they may ask for the first codes.
+    """
+    first = limits.first_sectors if limits else ()
+    known = {sector: code for code, sector in enumerate(first)}
     keys = (sector or f"\0{i}" for i, sector in enumerate(sectors))
     return np.array([known.setdefault(key, len(known)) for key in keys], np.int64)
 
@@ -81,10 +116,7 @@ def room(codes: Indices, limits: Limits) -> Floats:
     sizes = np.bincount(codes)
     place = np.empty(len(codes), np.int64)
     place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    whole = np.array(
-        [_sector_room(names, limits) for names in range(int(sizes.max(initial=0)) + 1)]
-    )
-    return np.diff(whole)[place]
+    return _gain(place, limits.rooms(len(sizes))[codes], limits)
 
 
 def capacity(codes: Indices, limits: Limits) -> float:
@@ -105,18 +137,22 @@ def pick(
 
     As long as the caps let the picked names hold less, the least preferred name of the fullest
     sector gives way to the most preferred one of the emptiest. Room is concave in the number of
-    names of a sector, so these single exchanges reach whatever `count` names can hold.
+    names of a sector, so these single exchanges reach whatever `count` names can hold. Names for
+    which there is no room at all come last.
 
     Returns:
         indices into `codes`, in order of preference.
     """
-    kept, spare = list(preference[:count]), list(preference[count:])
-    while spare and capacity(codes[kept], limits) < invested - ROUNDING:
-        counts = np.bincount(codes[kept], minlength=int(codes.max()) + 1)
-        lost = [_gain(int(counts[codes[i]]) - 1, limits) for i in kept]
-        won = [_gain(int(counts[codes[i]]), limits) for i in spare]
-        leaver = max(j for j, x in enumerate(lost) if x <= min(lost) + ROUNDING)
-        joiner = min(j for j, x in enumerate(won) if x >= max(won) - ROUNDING)
+    fits = has_room(codes, limits)[preference]
+    preference = np.concatenate([preference[fits], preference[~fits]])
+    kept, spare = preference[:count].copy(), preference[count:].copy()
+    rooms = limits.rooms(int(codes.max()) + 1)
+    while len(spare) and capacity(codes[kept], limits) < invested - ROUNDING:
+        counts = np.bincount(codes[kept], minlength=len(rooms))
+        lost = _gain(counts[codes[kept]] - 1, rooms[codes[kept]], limits)
+        won = _gain(counts[codes[spare]], rooms[codes[spare]], limits)
+        leaver = np.flatnonzero(lost <= lost.min() + ROUNDING)[-1]
+        joiner = np.flatnonzero(won >= won.max() - ROUNDING)[0]
         if won[joiner] <= lost[leaver] + ROUNDING:
             break
         kept[leaver], spare[joiner] = spare[joiner], kept[leaver]
@@ -133,9 +169,7 @@ def trim(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     out = np.where(weights > 0, weights, 0.0)
     out[np.argsort(-out, kind="stable")[limits.k :]] = 0.0
     out = np.minimum(out, limits.max_weight)
-    by_sector = np.bincount(codes, weights=out, minlength=int(codes.max()) + 1)
-    over = np.maximum(1.0, by_sector / limits.max_sector_weight)
-    out = out / over[codes]
+    out = _within(out, codes, limits.rooms(int(codes.max()) + 1))
     return out / max(1.0, float(out.sum()) / limits.investable)
 
 
@@ -146,10 +180,8 @@ def lift(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     if not short.any():
         return weights
     base = np.where(weights >= least - NEARLY, least, weights)
-    above = np.maximum(weights - base, 0.0)
-    by_sector = np.bincount(codes, weights=above)
-    room = np.maximum(0.0, limits.max_sector_weight - np.bincount(codes, weights=base))
-    above *= np.where(by_sector > room, room / np.maximum(by_sector, 1e-300), 1.0)[codes]
+    room = limits.rooms(int(codes.max()) + 1) - np.bincount(codes, weights=base)
+    above = _within(np.maximum(weights - base, 0.0), codes, np.maximum(0.0, room))
     left = max(0.0, limits.investable - float(base.sum()))
     lifted: Floats = base + above * min(1.0, left / max(float(above.sum()), 1e-300))
     return lifted
@@ -173,10 +205,11 @@ def _filled(direction: Floats, codes: Indices, limits: Limits, invested: float) 
     """Each step fills up a name, a sector or the sum, so there are at most n + sectors + 1."""
     out = np.zeros(len(direction))
     sectors = int(codes.max()) + 1
+    rooms = limits.rooms(sectors)
     for _ in range(len(direction) + sectors + 1):
         held = np.bincount(codes, weights=out, minlength=sectors)
         name_room = limits.max_weight - out
-        sector_room = limits.max_sector_weight - held
+        sector_room = rooms - held
         missing = invested - float(out.sum())
         free = (direction > 0) & (name_room > ROUNDING) & (sector_room[codes] > ROUNDING)
         if missing <= ROUNDING or not free.any():
@@ -191,6 +224,8 @@ def _filled(direction: Floats, codes: Indices, limits: Limits, invested: float) 
 
 def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     """The weights themselves, if a portfolio may have them, rounding below 0 cut off.
+
+    What holdings beside it leave of a sector is not asked for.
 
     Raises:
         DataError: the first limit they break, as one sentence.
@@ -220,17 +255,38 @@ def validate_weights(weights: Floats, codes: Indices, limits: Limits) -> Floats:
     return np.maximum(found, 0.0)
 
 
-def _sector_room(names: int, limits: Limits) -> float:
+def has_room(codes: Indices, limits: Limits) -> NDArray[np.bool_]:
+    """Whether each name could be held if it were the only one of its sector, shape (n,)."""
+    rooms = limits.rooms(int(codes.max(initial=-1)) + 1)
+    fits: NDArray[np.bool_] = _gain(np.zeros(len(codes), np.int64), rooms[codes], limits) > 0
+    return fits
+
+
+def most_in_sector(codes: Indices, limits: Limits) -> Floats:
+    """How many names of the least weight, above 0, fit into each name's sector, shape (n,)."""
+    return _fit(limits.rooms(int(codes.max()) + 1)[codes], limits)
+
+
+def _within(weights: Floats, codes: Indices, room: Floats) -> Floats:
+    """Weights scaled down in each sector to the room it has."""
+    held = np.bincount(codes, weights=weights, minlength=len(room))
+    scaled: Floats = weights * np.where(held > room, room / np.maximum(held, 1e-300), 1.0)[codes]
+    return scaled
+
+
+def _sector_room(names: Indices | Floats, rooms: Floats, limits: Limits) -> Floats:
+    """What so many names may hold in a sector that may hold `rooms`."""
     if limits.min_weight:
-        names = min(names, _fit(limits.max_sector_weight, limits))
-    return min(limits.max_sector_weight, names * limits.max_weight)
+        names = np.minimum(names, _fit(rooms, limits))
+    held: Floats = np.minimum(rooms, names * limits.max_weight)
+    return held
 
 
-def _fit(weight: float, limits: Limits) -> int:
+def _fit(weight: float | Floats, limits: Limits) -> Floats:
     """How many names of the least weight fit into this."""
-    return int(weight / limits.min_weight + ROUNDING)
+    return np.asarray(np.floor(weight / np.float64(limits.min_weight) + ROUNDING))
 
 
-def _gain(names: int, limits: Limits) -> float:
+def _gain(names: Indices, rooms: Floats, limits: Limits) -> Floats:
     """What one more name adds to a sector of `names`."""
-    return _sector_room(names + 1, limits) - _sector_room(names, limits)
+    return _sector_room(names + 1, rooms, limits) - _sector_room(names, rooms, limits)

@@ -194,7 +194,7 @@ def prepare(
     cone = Cone(
         codes,
         min(1.0, limits.max_weight / invested),
-        min(1.0, limits.max_sector_weight / invested),
+        np.minimum(1.0, limits.rooms(int(codes.max()) + 1) / invested),
     )
     ratio = scale / unit**0.5
     return Problem(

@@ -17,7 +17,7 @@ from model.portfolio.trade import NO_LIMIT, Trade
 
 T = TypeVar("T")
 # What `Inputs.once` knows whatever the limits are.
-_FREE = frozenset({"codes", "year", "covariance", "factored", "holding share"})
+_FREE = frozenset({"year", "covariance", "factored", "holding share"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Inputs:
 
     @property
     def codes(self) -> Indices:
-        return self.once("codes", lambda: sector_codes(self.sectors))
+        return self.once("codes", lambda: sector_codes(self.sectors, self.limits))
 
     @property
     def taken(self) -> Floats | None:
@@ -115,7 +115,7 @@ class Inputs:
 
     def beside(self, limits: Limits, max_turnover: float, kept: Mapping[str, float]) -> Inputs:
         """The same names and forecasts in the room that other holdings leave."""
-        other = replace(self, limits=limits, max_turnover=max_turnover, kept=kept)
+        other = replace(self, limits=limits.beside(kept), max_turnover=max_turnover, kept=kept)
         other._known.update({key: self._known[key] for key in _FREE & self._known.keys()})
         return other
 

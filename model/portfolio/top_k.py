@@ -22,6 +22,8 @@ from model.portfolio.limits import (
     Limits,
     best_capacity,
     capacity,
+    has_room,
+    most_in_sector,
     pick,
     sector_codes,
 )
@@ -104,12 +106,16 @@ def _solution(
 ) -> Solution:
     if not isinstance(covariance, Factored):
         covariance = np.asarray(covariance, np.float64)
-    n, codes = len(sectors), sector_codes(sectors)
+    n, codes = len(sectors), sector_codes(sectors, limits)
     names, left_out = usable(mean, covariance, n)
     if diagonal is not None and np.shape(diagonal) != (n,):
         raise DataError(f"a diagonal of {n} variances is required, found {np.shape(diagonal)}")
     if not len(names):
         return _unsolved(n, f"no name can be used; {left_out}")
+    names = names[has_room(codes[names], limits)]
+    invested = best_capacity(codes[names], limits)
+    if invested <= ROUNDING:
+        return _unsolved(n, "; ".join(filter(None, ("the limits let nothing be held", left_out))))
     if len(names) < n:
         mean, codes = mean[names], codes[names]
         diagonal = None if diagonal is None else diagonal[names]
@@ -117,9 +123,6 @@ def _solution(
             covariance = covariance.only(names)
         else:
             covariance = covariance[np.ix_(names, names)]
-    invested = best_capacity(codes, limits)
-    if invested <= ROUNDING:
-        return _unsolved(n, "; ".join(filter(None, ("the limits let nothing be held", left_out))))
     try:
         with np.errstate(all="ignore"):
             problem = prepare(mean, covariance, codes, limits, invested, diagonal)
@@ -284,7 +287,7 @@ def _fitting(problem: Problem, best: Point, k: int) -> Indices:
     order = np.lexsort((-gain_per_weight(problem, best), -best.y))
     count = min(k, max(1, int((best.y > 0).sum())))
     names = pick(order, codes, limits, count, problem.invested)
-    most = int(limits.max_sector_weight / limits.min_weight + ROUNDING)
+    most = most_in_sector(codes[names], limits)
     place = np.array([int((codes[names[:i]] == codes[name]).sum()) for i, name in enumerate(names)])
     return np.sort(names[place < most])
 
