@@ -25,7 +25,9 @@ def find(name: str) -> Policy:
     file = Path(f"{path}.py")
     if not function or not file.is_file():
         known = ", ".join(POLICIES)
-        raise ConfigError(f"a policy is one of {known}, or an existing file.py:function: {name!r}")
+        raise ConfigError(
+            f"a policy is one of {known}, or an existing file.py:function; found {name!r}"
+        )
     spec = importlib.util.spec_from_file_location(f"policy_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{file} cannot be read as Python")

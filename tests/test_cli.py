@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from astra.cli import doctor, loaded, up
+from astra.cli.commands import app
 from astra.cli.launcher import House, Service, free_ports
 from astra.errors import BundleError, ConfigError, TemporaryError
 from astra.settings import Settings
 from astra.store import open_store
 from astra.store.loads import SourceRow, TickerStatus
 from astra.store.universe import Member
+from model.portfolio.policies import POLICIES
 
 
 def astra(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -49,16 +52,46 @@ def astra(folder: Path, *words: str, **variables: str) -> subprocess.CompletedPr
         (["run", "--tickers", "1"], {}, 2, "greater than or equal to 2"),
         (["monitor"], {"ASTRA_ALPACA_PAPER": "false"}, 2, "ASTRA_LIVE_TRADING"),
         (["fly"], {}, 2, "No such command"),
+        (["backtest", "--bars", "none.parquet"], {}, 3, "is required, there is no file /"),
+        (["backtest", "--policy", "nope"], {}, 2, "an existing file.py:function; found 'nope'"),
+        (
+            ["backtest", "--from", "2026-04-02", "--to", "2026-04-01"],
+            {},
+            2,
+            "--from must not be after --to, found 2026-04-02 and 2026-04-01",
+        ),
+        (
+            ["backtest", "--tickers", "2", "--from", "2026-04-04", "--to", "2026-04-04"],
+            {},
+            3,
+            "found none from 2026-04-04 to 2026-04-04",
+        ),
+        (["backtest", "--policy", "wrong.py:sums", "--report", "/proc"], {}, 2, "/proc is none"),
+        (
+            ["backtest", "--policy", "wrong.py:sums"],
+            {"ASTRA_DATABASE_URL": "sqlite:////"},
+            2,
+            "the database / cannot be used",
+        ),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_its_exit_code(
     tmp_path: Path, words: list[str], variables: dict[str, str], code: int, sentence: str
 ) -> None:
     (tmp_path / "bad.csv").write_text("this is no allocation")
+    (tmp_path / "wrong.py").write_text("def sums(inputs):\n    return [9.0] * 60\n")
     done = astra(tmp_path, *words, **variables)
     assert done.returncode == code, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_help_of_a_backtest_names_every_policy_and_what_implies_the_store() -> None:
+    said = " ".join(
+        CliRunner(env={"COLUMNS": "300"}).invoke(app, ["backtest", "--help"]).stdout.split()
+    )
+    assert all(name in said for name in (*POLICIES, "file.py:function"))
+    assert "implies --store" in said
 
 
 def test_a_taken_port_is_said_and_nothing_is_left_running(tmp_path: Path) -> None:

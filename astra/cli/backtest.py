@@ -86,7 +86,7 @@ def specify(asked: Asked, settings: Settings) -> Spec:
     """The specification of what was asked for, with the settings' terms.
 
     Raises:
-        ConfigError: no such policy, or a file and the store at once.
+        ConfigError: no such policy, days in the wrong order, or a file and the store at once.
         BundleError: there is no champion.
     """
     from model.backtest.spec import Spec
@@ -95,6 +95,10 @@ def specify(asked: Asked, settings: Settings) -> Spec:
     from model.own_policy import find
     from model.portfolio.policies import POLICIES
 
+    if asked.first and asked.last and asked.first > asked.last:
+        raise ConfigError(
+            f"--from must not be after --to, found {asked.first} and {asked.last}: exchange them"
+        )
     source = _source(asked, settings)
     policies = asked.policies or tuple(POLICIES)
     for name in policies:
@@ -259,9 +263,11 @@ def _times(panel: Panel, spec: Spec) -> tuple[dt.datetime, ...]:
         end = min(end, _midnight(spec.last) + DAY)
     times = tuple(t for s in panel.sessions for t in s.decision_times() if start <= t <= end - HOUR)
     if not times:
+        first, last = panel.sessions[0].date, panel.sessions[-1].date
         raise DataError(
-            f"a backtest needs decision times, found none from {start:%Y-%m-%d} to {end:%Y-%m-%d}: "
-            f"the bars reach from {panel.sessions[0].date} to {panel.sessions[-1].date}"
+            f"a backtest needs decision times, found none from {start:%Y-%m-%d} to "
+            f"{spec.last or last}: the bars reach from {first} to {last}, and without --from the "
+            f"first {WARM_UP_SESSIONS} sessions are history"
         )
     return times
 

@@ -34,13 +34,8 @@ Edge = Annotated[
         "forecast reach; 0 = none",
     ),
 ]
-Policy = Annotated[
-    str | None,
-    typer.Option(
-        metavar="P",
-        help="measured, trust, original, min_variance, risk_parity, equal or file.py:function",
-    ),
-]
+POLICY_NAMES = "measured, trust, original, min_variance, risk_parity, equal or file.py:function"
+Policy = Annotated[str | None, typer.Option(metavar="P", help=POLICY_NAMES)]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object last on stdout")]
 
 

@@ -88,6 +88,10 @@ def _read(path: Path) -> pa.Table:
     """The file's table, its `date` as midnight UTC in `ts` where it has no `ts`."""
     try:
         table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"a Parquet file of bars is required, there is no file {path}: check its name"
+        ) from error
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"a Parquet file of bars is required, {path} is not: {error}") from error
     if "ts" not in table.column_names and "date" in table.column_names:

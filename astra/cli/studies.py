@@ -11,6 +11,7 @@ import typer
 
 from astra.cli.options import (
     DEFAULT_TICKERS,
+    POLICY_NAMES,
     AsJson,
     BarsFile,
     Edge,
@@ -42,7 +43,10 @@ def backtest(
         typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="last day"),
     ] = None,
     policy: Annotated[
-        list[str] | None, typer.Option(metavar="P", help="may be repeated; default: all of them")
+        list[str] | None,
+        typer.Option(
+            metavar="P", help=f"{POLICY_NAMES}; may be repeated; default: all that have a name"
+        ),
     ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="the bars that astra load has stored")
@@ -52,7 +56,8 @@ def backtest(
         typer.Option(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
             metavar="TIME",
-            help="stored bars as they were known then, UTC; corrections since are left out",
+            help="stored bars as they were known then, UTC, without later corrections; "
+            "implies --store",
         ),
     ] = None,
     costs_bp: Annotated[
@@ -116,6 +121,7 @@ def backtest(
     from astra.cli import backtest as walking
     from astra.cli import findings
     from astra.cli.backtests import keep
+    from astra.store import open_store
 
     settings = read_settings()
     asked = walking.Asked(
@@ -137,6 +143,8 @@ def backtest(
         from model.backtest.report import open_folder
 
         open_folder(report)
+    if not no_store:
+        open_store(settings.database_url).close()  # if it can't be reached, better said now
     found = walking.run(walking.specify(asked, settings), settings)
     if not no_store:
         keep(found, settings)

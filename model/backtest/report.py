@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -224,6 +225,7 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
         svg=Markup,  # drawn here, from figures: no text of others is in it unescaped
         league=[_compared(row) for row in study.league],
         against=study.against,
+        over=next((row.against.over for row in study.league if row.against), ""),
         notes=notes(study),
         luck=luck(study),
         study=study,
@@ -245,13 +247,15 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
 
 
 def open_folder(folder: Path) -> None:
-    """Make the folder of a report if need be: before anything is backtested for it.
+    """Make the folder of a report if need be and try a file in it, before anything is backtested.
 
     Raises:
         ConfigError: it cannot be one.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise ConfigError(
             f"a report needs a folder to write to, {folder} is none: {error}"
