@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astra.errors import DataError
+from astra.sessions import NEW_YORK, sessions_between
 
 YEAR_SECONDS = 365.25 * 86_400
+YEAR_SESSIONS = 252
 Floats = NDArray[np.float64]
 
 
@@ -24,7 +26,7 @@ Floats = NDArray[np.float64]
 class Performance:
     """Figures of one equity curve; fractions, not percent.
 
-    `sharpe` is annualised from the curve's own steps, in excess of `cash_rate`; `sharpe_error` is
+    `sharpe` is annualised by `steps_a_year`, in excess of `cash_rate`; `sharpe_error` is
     its standard error over the same sample (Lo 2002, iid case): with few steps it is large.
     """
 
@@ -64,6 +66,38 @@ def drawdowns(equity: Floats) -> Floats:
     return equity / np.maximum.accumulate(equity) - 1.0
 
 
+def sessions_spanned(times: Sequence[dt.datetime]) -> int:
+    """Sessions that the steps between `times` fill; 0 if a time lies on no session's day.
+
+    The first session counts if a step ends in it: hourly steps of one day span one session, and
+    so do two closes in a row.
+
+    Raises:
+        DataError: times that the exchange calendar doesn't cover.
+    """
+    if len(times) < 2:
+        return 0
+    day = dt.timedelta(days=1)
+    around = sessions_between(times[0] - day, times[-1] + day)
+    place = {session.date: i for i, session in enumerate(around)}
+    places = [place.get(t.astimezone(NEW_YORK).date()) for t in times]
+    first, second, last = places[0], places[1], places[-1]
+    if first is None or last is None or None in places:
+        return 0
+    return last - first + (first == second)
+
+
+def steps_a_year(times: Sequence[dt.datetime]) -> float:
+    """Steps of a year of 252 sessions that has them as dense as between `times`; of a year of
+    365.25 days where not all times are of sessions. NaN of fewer than two times.
+    """
+    if len(times) < 2:
+        return math.nan
+    if sessions := sessions_spanned(times):
+        return (len(times) - 1) / sessions * YEAR_SESSIONS
+    return (len(times) - 1) * YEAR_SECONDS / (times[-1] - times[0]).total_seconds()
+
+
 def summarize(
     times: Sequence[dt.datetime],
     equity: Floats,
@@ -83,8 +117,7 @@ def summarize(
     if len(steps) < 2:
         nan = math.nan
         return Performance(len(steps), total, nan, nan, nan, worst, against)
-    years = (times[-1] - times[0]).total_seconds() / YEAR_SECONDS
-    per_year = len(steps) / years
+    per_year = steps_a_year(times)
     excess = steps - cash_rate / per_year
     deviation = float(excess.std(ddof=1))
     ratio = float(excess.mean()) / deviation if deviation > 0 else math.nan

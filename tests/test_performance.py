@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from astra.errors import DataError
-from astra.performance import drawdowns, moments, summarize
+from astra.performance import drawdowns, moments, steps_a_year, summarize
+from astra.sessions import decision_times_between, sessions_between
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -85,3 +86,32 @@ def test_moments_that_have_no_meaning_are_nan(equity: list[float]) -> None:
 def test_moments_of_an_impossible_curve_are_refused() -> None:
     with pytest.raises(DataError, match="positive values"):
         moments(np.array([1.0, -1.0]))
+
+
+def hours(*dates: str) -> list[dt.datetime]:
+    """The first decision, then the ends of the hours of all decisions of those days."""
+    starts = [dt.datetime.fromisoformat(f"{date}T00:00+00:00") for date in dates]
+    found = [t for s in starts for t in decision_times_between(s, s + dt.timedelta(days=1))]
+    return [found[0], *(t + dt.timedelta(hours=1) for t in found)]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [("2026-05-14",), ("2026-05-15", "2026-05-18"), tuple(f"2026-05-{d}" for d in range(11, 16))],
+)
+def test_a_year_has_252_sessions_of_six_hours_however_short_the_curve(
+    dates: tuple[str, ...],
+) -> None:
+    assert steps_a_year(hours(*dates)) == pytest.approx(6 * 252)
+
+
+def test_closes_in_a_row_are_252_steps_a_year_and_weekly_ones_are_fewer() -> None:
+    closes = [s.closes_at for s in sessions_between(START, START + dt.timedelta(days=120))]
+    assert steps_a_year(closes[:4]) == steps_a_year(closes) == 252
+    assert steps_a_year([t - dt.timedelta(hours=1) for t in closes[:3]]) == 252
+    assert steps_a_year(closes[::5]) == pytest.approx(252 / 5)
+
+
+def test_curves_beyond_sessions_are_annualised_by_the_calendar() -> None:
+    assert steps_a_year(days(30)) == pytest.approx(365.25)
+    assert math.isnan(steps_a_year(days(1)))

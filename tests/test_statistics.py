@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from astra.errors import DataError
-from astra.performance import moments, returns, summarize
+from astra.performance import moments, returns, steps_a_year, summarize
+from astra.sessions import decision_times_between
 from model.backtest.statistics import (
     Floats,
     block_length,
@@ -291,11 +292,36 @@ def test_a_league_of_three() -> None:
     assert rows["market"].against is None
     better, cash = rows["better"].against, rows["cash"].against
     assert better is not None and cash is not None
-    per_year = 359 / ((times[-1] - times[0]).total_seconds() / (365.25 * 86_400))
+    assert (better.over, cash.over) == ("a year", "a year")
+    per_year = steps_a_year(times)
     assert better.difference == pytest.approx(0.0005 * per_year, rel=0.05)
     assert better.excludes_zero and not cash.excludes_zero
     assert better.block == pytest.approx(2 * 359 ** (1 / 3))
     assert cash == paired(returns(curves["cash"]), returns(curves["market"]), per_year, cash.block)
+
+
+@pytest.mark.parametrize(
+    ("last", "over", "scale"),
+    [
+        ("2025-07-16", "these 30 sessions", None),
+        ("2025-09-16", "a year", 252 * 6),
+    ],
+)
+def test_a_league_of_few_sessions_is_not_stretched_to_a_year(
+    last: str, over: str, scale: float | None
+) -> None:
+    end = dt.datetime.fromisoformat(f"{last}T00:00+00:00")
+    made = decision_times_between(dt.datetime(2025, 6, 2, tzinfo=dt.UTC), end)
+    times = [made[0], *(t + dt.timedelta(hours=1) for t in made)]
+    rng = np.random.default_rng(0)
+    a, b = 1 + rng.normal(0, 0.002, (2, len(made)))
+    curves = {"a": np.cumprod(np.append(1e5, a)), "b": np.cumprod(np.append(1e5, b))}
+    (found,) = (row.against for row in league(curves, times, "b") if row.against)
+    assert found.over == over
+    # The two half days of July have three decisions fewer.
+    wanted = (a - b).sum() if scale is None else (a - b).mean() * scale
+    assert found.difference == pytest.approx(wanted, rel=0.02)
+    assert found.low < found.difference < found.high
 
 
 def test_blocks_of_a_league_are_at_least_a_session() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -18,11 +18,13 @@ from scipy.special import ndtr, ndtri, stdtrit
 from scipy.stats import rankdata
 
 from astra.errors import DataError
-from astra.performance import YEAR_SECONDS, returns, summarize
+from astra.performance import returns, sessions_spanned, steps_a_year, summarize
 
 Floats = NDArray[np.float64]
 _LEVEL = 0.95
 _FEWEST_BLOCKS = 3
+A_YEAR = "a year"
+FEWEST_SESSIONS = 60  # that are stretched to a year
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ def deflated_sharpe(
     """The probabilistic Sharpe ratio above what the best of all trials would show by luck.
 
     SR0 = sd(trials) ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e))), g = 0.5772 (Euler), Bailey
-    and Lopez de Prado (2014), "The Deflated Sharpe Ratio". N trials count as independent, so that
-    many alike deflate too much rather than too little. With one trial SR0 is 0.
+    and Lopez de Prado (2014), "The Deflated Sharpe Ratio". N trials count as independent. Those
+    that nearly copy each other make sd(trials) small and then deflate too little: leave copies
+    out. With one trial SR0 is 0.
 
     Args:
-        trials: Sharpe ratios of a step of all trials on the same market and frequency, this one
-            among them. Those that are NaN (a curve that never moved) are not counted.
+        trials: Sharpe ratios of a step of all different trials over the same steps, this one among
+            them: over others their spread would be that of the lengths. Those that are NaN (a curve
+            that never moved) are not counted.
     """
     known = np.array([ratio for ratio in trials if math.isfinite(ratio)])
     n = len(known)
@@ -160,18 +164,20 @@ def _sharpes(blocked: Floats, halves: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """How much more one series earned than another, a year, and how sure that is.
+    """How much more one series earned than another, and how sure that is.
 
     Attributes:
-        difference: of the mean returns, times the steps of a year.
+        difference: of the mean returns, times the steps of a year, or of what `over` says.
         low, high: its 95 % interval; NaN where there are too few steps to know.
         block: mean length of the blocks drawn, steps.
+        over: what time the difference is of, in words.
     """
 
     difference: float
     low: float
     high: float
     block: float
+    over: str = A_YEAR
 
     @property
     def excludes_zero(self) -> bool:
@@ -259,7 +265,8 @@ class LeagueRow:
 
     Attributes:
         sharpe, sharpe_error: annual, with its standard error over the same steps.
-        against: mean return a year less that of the curve compared with; None for that one.
+        against: mean return less that of the curve compared with, a year's or, of fewer than
+            `FEWEST_SESSIONS`, that of all steps; None for that one.
     """
 
     name: str
@@ -292,9 +299,10 @@ def league(
         )
     figures = {name: summarize(times, equity) for name, equity in curves.items()}
     steps = {name: returns(equity) for name, equity in curves.items()}
-    years = (times[-1] - times[0]).total_seconds() / YEAR_SECONDS
-    size = len(times) - 1
-    per_year = size / years if size else math.nan
+    size, sessions = len(times) - 1, sessions_spanned(times)
+    is_short = 0 < sessions < FEWEST_SESSIONS
+    scale = size if is_short else steps_a_year(times)
+    over = f"these {sessions} sessions" if is_short else A_YEAR
     dates = np.unique([t.date().toordinal() for t in times[1:]], return_counts=True)[1]
     block = block_length(size, session=int(np.median(dates)) if size else 1)
     rows = (
@@ -306,7 +314,7 @@ def league(
             max_drawdown=found.max_drawdown,
             against=None
             if name == against
-            else paired(steps[name], steps[against], per_year, block),
+            else replace(paired(steps[name], steps[against], scale, block), over=over),
         )
         for name, found in figures.items()
     )
