@@ -20,6 +20,7 @@ from astra.sessions import decision_times_between
 from astra.settings import Settings
 from astra.store import open_store
 from astra.universe import sp500
+from model.backtest.benchmarks import benchmarks
 from model.backtest.fills import Costs, Tape
 from model.backtest.records import BENCHMARKS, COSTS, SPY, SPY_TOTAL, Backtest
 from model.backtest.spec import Source, Spec, from_json
@@ -267,6 +268,13 @@ def test_what_trades_no_more_is_closed_and_listed(panel: Panel, forecaster: Fore
     assert "no bar for 5 sessions" in closed.reason and closed.gain is not None
     last = panel.close[np.flatnonzero(gone.any(axis=1))[0] - 1, panel.tickers.index("KO")]
     assert float(closed.price) == pytest.approx(last * (1 - 2e-4), abs=1e-6)
+    curve = found.curves["equal"]
+    assert curve.moves == sum(s.turnover > 0 for s in curve.steps), "no decision closed it"
+    value = float(closed.qty) * last
+    traded = curve.turnover - sum(s.turnover for s in curve.steps)
+    assert traded == pytest.approx(value / curve.equity[7], rel=0.02)
+    cost = 1e4 * (2e-4 + float(closed.fee) / value) * traded
+    assert curve.cost_bp - sum(s.cost_bp for s in curve.steps) == pytest.approx(cost, rel=1e-4)
     held = [("KO" in s.weights) for s in found.curves["equal"].steps]
     assert held == [True] * 7 + [False], "until then no news is no reason to sell"
 
@@ -303,6 +311,33 @@ def test_benchmarks_without_a_choice_pay_for_what_they_trade(
         times_of("2026-05-12", "2026-05-13")[:1], capital=1e5, costs=ASSUMED,
     )  # fmt: skip
     assert tuple(alone.benchmarks) == ("equal weight", "hold")
+
+
+def test_benchmarks_buy_what_could_be_bought_then_and_not_what_was_listed_later(
+    panel: Panel,
+) -> None:
+    times = times_of("2026-05-12", "2026-05-14")
+    early = panel.ts < int(times[6].timestamp()) - 3600
+    hidden = early[:, None] & (np.array(panel.tickers) == "KO")
+    listed = dataclasses.replace(
+        panel,
+        open=np.where(hidden, np.nan, panel.open),
+        close=np.where(hidden, np.nan, panel.close),
+    )
+    tape = Tape(listed)
+    found = benchmarks(tape, ("KO", "MSFT", "XOM"), times, 1e5, Costs(0.0, 0.0))
+    first, then, last = tape.opens(times[0]), tape.opens(times[6]), tape.marks(times[-1] + HOUR)
+    assert "KO" not in first
+    assert found["hold"][-1] == pytest.approx(
+        sum(5e4 / first[name] * last[name] for name in ("MSFT", "XOM"))
+    )
+    worth = sum(5e4 / first[name] * then[name] for name in ("MSFT", "XOM"))
+    assert found["equal weight"][-1] == pytest.approx(
+        sum(worth / 3 / then[name] * last[name] for name in ("KO", "MSFT", "XOM"))
+    )
+    assert list(benchmarks(tape, ("KO",), times, 1e5, Costs(0.0, 0.0))) == [
+        "SPY", "SPY, dividends assumed", "equal weight",
+    ], "nothing could be bought and held from the first decision on"  # fmt: skip
 
 
 def test_plans_that_are_walked_together_know_nothing_of_each_other(
@@ -429,7 +464,9 @@ def test_the_command_walks_recorded_bars_from_the_21st_session_on(
     with pytest.raises(DataError, match="the bars reach from 2026-03-02 to 2026-03-31"):
         run_of(early)
     own = Settings(_env_file=None, tickers="KO|XOM|MSFT|SPY")
-    assert run_of(asked, own).candidates == ("KO", "XOM", "MSFT", "SPY")
+    fewer = run_of(dataclasses.replace(asked, tickers=3), own)
+    assert fewer.candidates == ("KO", "XOM", "MSFT")
+    assert (found.cut_off, fewer.cut_off) == (0, 1)
 
 
 def test_the_command_walks_stored_bars_as_they_were_known(

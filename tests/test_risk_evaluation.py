@@ -28,6 +28,7 @@ from model.evaluation.risk import (
     thinned,
 )
 from model.forecast.target import Normalised, Scaler, normalise
+from model.outlook import HISTORY
 from model.panel import Floats, Panel
 from model.portfolio.covariance import Covariance, until_next_decision
 from model.portfolio.estimators import ESTIMATORS, ledoit_wolf
@@ -172,6 +173,19 @@ def test_an_estimator_sees_closed_bars_only() -> None:
     assert seen == [int(t.timestamp()) for t in times]
 
 
+def test_an_estimator_sees_the_whole_sessions_of_60_days_as_a_decision_does() -> None:
+    bars = panel(tickers=4, days=46)
+    t, seen = risk_times(bars)[-1], []
+
+    def noting(known: Panel, normalised: Normalised) -> Covariance:
+        seen.append(known.sessions)
+        return ledoit_wolf(known, normalised)
+
+    evaluate_risk(bars, [t], {}, LIMITS, {"ledoit_wolf": noting})
+    assert seen == [bars.known_at(t).since(t - HISTORY).sessions]
+    assert t - HISTORY > bars.sessions[0].opens_at
+
+
 def test_bars_after_a_decision_change_no_bit_of_what_was_predicted() -> None:
     bars = panel(tickers=4, days=23, gaps=0.05)
     times = risk_times(bars)[:8]
@@ -256,8 +270,9 @@ def test_the_command_says_whose_bars_and_that_the_past_promises_nothing() -> Non
     judging.show(found, console)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert said.startswith("SIMULATED")
-    assert "5 decisions on 1 days of simulated:1" in said
+    assert "5 decisions on 1 day of simulated:1" in said
     assert all(name in said for name in (*ESTIMATORS, NAIVE))
+    assert "(+0.0)" not in said and "t +0.0" not in said, "one day has no t"
     assert "promise nothing" in said
     answer = json.loads(json.dumps(found.as_json()))
     assert answer["decisions"] == {"hours": 5, "nights": 0}

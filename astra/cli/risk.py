@@ -160,7 +160,7 @@ def _headlines(found: Found) -> Iterator[str]:
         yield "[bold]SIMULATED[/]: it says nothing about real markets."
     first, last = e.dates
     yield (
-        f"{sum(e.decisions.values()):,} decisions on {e.days} days of {found.market}, {first} to "
+        f"{sum(e.decisions.values()):,} decisions on {_days(e.days)} of {found.market}, {first} to "
         f"{last}: {e.names} names of {found.candidates} candidates, 20 days of 5-minute bars before"
         " each decision."
     )
@@ -195,7 +195,13 @@ def _table(title: str, figures: Mapping[str, Figures]) -> Table:
 
 
 def _t(test: Tested | None) -> str:
-    return f"({test.t:+.1f})" if test else "       "
+    if test is None:
+        return "       "
+    return f"({test.t:+.1f})" if test.error > 0 else "(-)"
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def _findings(found: Found) -> Iterator[str]:
@@ -212,10 +218,11 @@ def _findings(found: Found) -> Iterator[str]:
         if test is None:
             yield f"{AGAINST} gave the least volatility of {kind}, {least.volatility_bp:.2f} bp."
         else:
-            clear = abs(test.t) >= CLEAR
+            apart = f"{'' if abs(test.t) >= CLEAR else 'not '}told apart, t {test.t:+.1f}"
+            if not test.error > 0:
+                apart = "not told apart, no t is known"
             yield (
                 f"{best} gave the least volatility of {kind}, {least.volatility_bp:.2f} bp against "
-                f"{AGAINST}'s {base.volatility_bp:.2f} bp: {'' if clear else 'not '}told apart, "
-                f"t {test.t:+.1f} over {test.days} days."
+                f"{AGAINST}'s {base.volatility_bp:.2f} bp: {apart} over {_days(test.days)}."
             )
     yield "These are figures of the past; they promise nothing."

@@ -12,7 +12,7 @@ import numpy as np
 from astra.ledger import Book
 from astra.records import Side
 from model.backtest.fills import GONE_SESSIONS, Costs, Filled, Tape, booked, closed_out, move
-from model.backtest.records import COSTS, Curve, Step, Traded
+from model.backtest.records import COSTS, Closing, Curve, Step, Traded
 from model.portfolio.trade import Trade
 
 Prices = Mapping[str, float]
@@ -25,6 +25,7 @@ class Account:
         self.book = Book(Decimal(str(capital)), {})
         self.steps: list[Step] = []
         self.trades: list[Traded] = []
+        self.closings: list[Closing] = []
         self.equity = [capital]
         self._costs = costs
         self._paid: dict[str, Decimal] = {}
@@ -65,7 +66,10 @@ class Account:
     def close_out(self, tape: Tape, t: dt.datetime, marks: Prices) -> None:
         """Sell what trades no more."""
         for symbol in tape.gone(t, self.book.shares):
-            filled = closed_out(symbol, self.book.shares[symbol], marks[symbol], self._costs)
+            equity, qty = self.book.value(marks), self.book.shares[symbol]
+            filled = closed_out(symbol, qty, marks[symbol], self._costs)
+            value, got = float(qty) * marks[symbol], float(qty * filled.price - filled.fee)
+            self.closings.append(Closing(t, value / equity, 1e4 * (value - got) / equity))
             self._book(filled, t, f"no bar for {GONE_SESSIONS} sessions: closed at its last close")
 
     def mark(self, marks: Prices) -> None:
@@ -93,4 +97,7 @@ def curve_of(policy: str, books: Sequence[Account]) -> Curve:
         multiple: np.array(account.equity) for multiple, account in zip(COSTS, books, strict=True)
     }
     assumed = books[COSTS.index(1.0)]
-    return Curve(policy, tuple(assumed.steps), by_cost[1.0], by_cost, tuple(assumed.trades))
+    return Curve(
+        policy, tuple(assumed.steps), by_cost[1.0], by_cost, tuple(assumed.trades),
+        tuple(assumed.closings),
+    )  # fmt: skip

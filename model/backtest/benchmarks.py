@@ -30,17 +30,18 @@ def benchmarks(
     """USD of each benchmark at the first of `times` and the end of the hour of each of them.
 
     SPY is bought at the first price that could be traded and held, without costs; so is SPY with
-    dividends assumed to come in evenly over the year. "hold" buys all candidates in equal parts
-    once, "equal weight" goes back to equal parts at each session's first decision, both at the
-    policies' costs and prices. One without prices is absent.
+    dividends assumed to come in evenly over the year. "hold" buys in equal parts and once all
+    candidates that have an open after the first decision, "equal weight" goes back to equal parts
+    of those that have one at each session's first decision, both at the policies' costs and
+    prices. One without prices is absent.
     """
     found = _spy(tape, times, capital)
-    names = [t for t in candidates if t in tape.marks(times[-1] + HOUR)]
-    if not names:
-        return found
     mornings = [k for k, t in enumerate(times) if k == 0 or t.date() != times[k - 1].date()]
     for name, turns in ((EQUAL, mornings), (HOLD, mornings[:1])):
-        found[name] = _in_equal_parts(tape, names, times, turns, capital, costs)
+        opens = [tape.opens(times[k]) for k in turns]
+        names = [t for t in candidates if any(t in prices for prices in opens)]
+        if names:
+            found[name] = _in_equal_parts(tape, names, times, turns, capital, costs)
     return found
 
 
@@ -72,7 +73,8 @@ def _in_equal_parts(
         marks.append(len(rows))
         rows.append(tape.marks(t + HOUR))
     prices = np.array([[row.get(name, np.nan) for name in names] for row in rows])
-    weights = np.full((len(trades), len(names)), 1.0 / len(names))
+    there = np.isfinite(prices[trades])
+    weights = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
     made = simulate(
         prices,
         weights,

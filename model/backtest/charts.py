@@ -162,7 +162,7 @@ def _drawdown(scene: Scene, figure: Figure, narrow: bool) -> None:
 
 
 def _league(scene: Scene, figure: Figure, narrow: bool) -> None:
-    """Differences of mean return a year with their 95 % intervals."""
+    """Differences of mean return with their 95 % intervals."""
     rows, axes = scene.league[::-1], figure.subplots()
     own = colours(tuple(scene.backtest.curves))
     for y, (name, found) in enumerate(rows):
@@ -217,8 +217,11 @@ def _turnover(scene: Scene, figure: Figure, narrow: bool) -> None:
     ends = []
     for name, curve in result.curves.items():
         traded = np.zeros(len(result.times))
-        for step in curve.steps:
-            traded[place[step.as_of] + 1] = step.turnover
+        for at, turnover in (
+            *((step.as_of, step.turnover) for step in curve.steps),
+            *((closing.at, closing.turnover) for closing in curve.closings),
+        ):
+            traded[place[at] + 1] += turnover
         total = traded.cumsum()
         axes.plot(total, color=own[name], lw=1.8)
         ends.append((name, float(total[-1]), own[name]))

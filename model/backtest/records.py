@@ -40,11 +40,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """A holding that trades no more, sold before a decision that did not ask for it; `turnover`
+    and `cost_bp` as a step's."""
+
+    at: dt.datetime
+    turnover: float
+    cost_bp: float
+
+
+@dataclass(frozen=True, slots=True)
 class Traded:
-    """One filled order.
+    """One filled order, or a holding that was closed.
 
     Attributes:
-        at: start of the bar at whose open it was filled, UTC.
+        at: start of the bar at whose open it was filled, UTC; of a holding that trades no more the
+            decision before which it was closed.
         price: USD a share, spread included; a fee is not.
         gain: of a sale, USD after its costs against the average cost of the shares; None of a buy.
         reason: why, where no decision asked for it; else "".
@@ -69,6 +80,7 @@ class Curve:
         equity: USD, shape (D + 1,), at the assumed costs.
         by_cost: the same at 0, 1 and 2 times the assumed costs, each from decisions of its own.
         trades: in the order in which they were booked, at the assumed costs.
+        closings: what was sold without a decision, at the assumed costs; `trades` has it too.
     """
 
     policy: str
@@ -76,14 +88,17 @@ class Curve:
     equity: Floats
     by_cost: Mapping[float, Floats]
     trades: tuple[Traded, ...]
+    closings: tuple[Closing, ...] = ()
 
     @property
     def turnover(self) -> float:
-        return sum(step.turnover for step in self.steps)
+        closed = sum(closing.turnover for closing in self.closings)
+        return closed + sum(step.turnover for step in self.steps)
 
     @property
     def cost_bp(self) -> float:
-        return sum(step.cost_bp for step in self.steps)
+        closed = sum(closing.cost_bp for closing in self.closings)
+        return closed + sum(step.cost_bp for step in self.steps)
 
     @property
     def moves(self) -> int:

@@ -3,7 +3,9 @@
 A decision sees the panel cut at its time and no more; it trades at the first price after it, by the
 plan and the fill rule of the service and the sandbox. The record of forecasts behind the measured
 skill grows as the service's does: what is lacking is made from the bars at hand, and each decision
-adds its own forecast. Bars are back-adjusted for splits, so a split changes nothing here.
+adds its own forecast. Bars are back-adjusted for splits, so a split changes nothing here, unless
+shares are whole: those before a split were fewer and dearer than the adjusted ones, and less of the
+money could be in them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -211,22 +211,15 @@ def outcomes(panel: Panel, tickers: tuple[str, ...], t: dt.datetime) -> Floats:
 
 
 def _usable(panel: Panel, t: dt.datetime) -> Panel:
-    """The closed bars of the last 60 days of the names that a decision at `t` could use.
+    """The whole sessions of the last 60 days, up to `t`, of the names that a decision could use.
 
     Raises:
         InsufficientDataError: too few are.
     """
-    known = panel.known_at(t)
-    start = int(np.searchsorted(known.ts, int((t - HISTORY).timestamp())))
-    if start >= len(known.ts):
+    known = panel.known_at(t).since(t - HISTORY)
+    if not len(known.ts):
         raise InsufficientDataError("a decision needs bars of the last 60 days, there are none")
-    start -= int(known.slot[start])
-    first = int(known.session[start])
-    history = replace(
-        known, ts=known.ts[start:], session=known.session[start:] - first, slot=known.slot[start:],
-        open=known.open[start:], close=known.close[start:], sessions=known.sessions[first:],
-    )  # fmt: skip
-    return history.only(judge(history, history.tickers).usable)
+    return known.only(judge(known, known.tickers).usable)
 
 
 def _variances(panel: Panel, normalised: Normalised) -> Covariance:
