@@ -160,6 +160,23 @@ def test_refusals_are_counted_with_the_first_reason(told: Study) -> None:
     )
 
 
+def test_what_flatters_or_comes_of_chance_is_said(told: Study, page: str) -> None:
+    said = " ".join(notes(told))
+    assert "flatters" not in said
+    assert "books of their own decisions" in said and "part ways by chance" in said
+    assert "part ways by chance" in page.split("the assumed ones and twice them")[1]
+    assert "The policy equal holds a few names" in said
+    others = {n: c for n, c in told.backtest.curves.items() if n != "equal"}
+    without = replace(told, backtest=replace(told.backtest, curves=others))
+    assert "The policy equal" not in " ".join(notes(without))
+    curve = told.backtest.curves["measured"]
+    closed = replace(curve.trades[0], reason="no bar for 5 sessions: closed at its last close")
+    curves = {"measured": replace(curve, trades=(closed,))}
+    lost = " ".join(notes(replace(told, backtest=replace(told.backtest, curves=curves))))
+    assert "KO: no bar for 5 sessions: closed at its last close" in lost
+    assert "A closing at the last close flatters" in lost
+
+
 def test_the_number_of_trials_and_overfitting_are_said_where_they_are_known(told: Study) -> None:
     (only,) = luck(told)
     assert "the best of 6 trials without any skill" in only

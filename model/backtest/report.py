@@ -178,12 +178,22 @@ def notes(study: Study) -> tuple[str, ...]:
         said.append(f"The same at every hour to the cent: {', '.join(same)}.")
     closed = {t.symbol: t.reason for c in result.curves.values() for t in c.trades if t.reason}
     said += [f"{symbol}: {reason}" for symbol, reason in sorted(closed.items())]
+    if closed:
+        said.append(
+            "A closing at the last close flatters: what stops trading is seldom sold at that price."
+        )
     said.append(
         "Sharpe: a year's, from hourly steps, over cash at 0 %, +- its standard error. 0x and 2x "
-        "costs: the return at no costs and at twice the assumed ones. Turnover: buys and sales in "
-        "units of equity. Won/lost: sales above and below the average cost, "
+        "costs: the return at no costs and at twice the assumed ones, in books of their own "
+        "decisions, which part ways by chance as well: less cost may end with less. Turnover: buys "
+        "and sales in units of equity. Won/lost: sales above and below the average cost, "
         "after costs. Each book starts in cash and fills at the next bar's open."
     )
+    if "equal" in result.curves and EQUAL in result.benchmarks:
+        said.append(
+            f"The policy equal holds a few names, those with the highest forecasts; the benchmark "
+            f"{EQUAL!r} holds all candidates and goes by no forecast."
+        )
     said.append(
         "Prices are without dividends, for the policies as for SPY; 'dividends assumed' adds "
         "1.2 % a year to SPY."
