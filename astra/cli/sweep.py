@@ -32,7 +32,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from astra.cli import backtest as walking
 from astra.cli import grid
-from astra.cli.backtests import code_version, courses, deflate, trial_id
+from astra.cli.backtests import code_version, courses, deflate, rivals, trial_id
 from astra.cli.findings import FEWEST_STEPS
 from astra.cli.swept import Made, Row, Swept
 from astra.errors import ConfigError, DataError, TemporaryError
@@ -103,9 +103,9 @@ def run(asked: Asked, settings: Settings, console: Console) -> Swept:
     sweep = grid.read(asked.path)
     specs = specify(sweep, settings)
     panel, market = walking.bars_of(specs[0].source, settings)
-    data_hash = str(panel.digest()["digest"])
+    data_hash = walking.ground_of(specs[0], panel, market).data_hash
     ids = [trial_id(spec, spec.policies[0], data_hash) for spec in specs]
-    made = _stored(ids, data_hash, settings) if asked.is_kept else {}
+    made = _stored(ids, settings) if asked.is_kept else {}
     left = {name: spec for name, spec in zip(ids, specs, strict=True) if name not in made}
     if made:
         console.print(f"{len(ids) - len(left)} of {len(ids)} sets are stored already")
@@ -117,9 +117,7 @@ def run(asked: Asked, settings: Settings, console: Console) -> Swept:
             _keep(walked, settings)
     rows = [Row(choices, made[name]) for choices, name in zip(sweep.sets, ids, strict=True)]
     rows.sort(key=lambda row: -row.trial.sharpe if math.isfinite(row.trial.sharpe) else math.inf)
-    trials = {row.trial.id: row.trial for row in rows}
-    if asked.is_kept:
-        trials |= {trial.id: trial for trial in _trials(data_hash, settings)}
+    trials = rivals([row.made.course for row in rows], settings)
     source = specs[0].source
     return Swept(
         market=market,
@@ -127,7 +125,7 @@ def run(asked: Asked, settings: Settings, console: Console) -> Swept:
         data_hash=data_hash,
         rows=tuple(rows),
         walked=len(left),
-        deflated=deflate(rows[0].trial, tuple(trials.values())),
+        deflated=deflate(rows[0].trial, trials),
         overfitting=_overfitting([row.made.course for row in rows]),
     )
 
@@ -154,9 +152,7 @@ def walk(
     made = []
     for found in walking.run_together(specs, panel, market, settings):
         (course,) = courses(found)
-        (curve,) = found.backtest.curves.values()
-        skill = found.backtest.skill_ic, found.backtest.skill_t
-        made.append(Made(course, curve.turnover, curve.cost_bp, *skill))
+        made.append(Made(course, found.backtest.skill_ic, found.backtest.skill_t))
     return tuple(made)
 
 
@@ -323,11 +319,11 @@ def require_alike(trial: Trial, data_hash: str) -> None:
         )
 
 
-def _stored(ids: Sequence[str], data_hash: str, settings: Settings) -> dict[str, Made]:
+def _stored(ids: Sequence[str], settings: Settings) -> dict[str, Made]:
     """Those of `ids` that this code has made before."""
     store = open_store(settings.database_url)
     try:
-        found = {course.trial.id: course for course in store.backtests.courses(data_hash)}
+        found = {course.trial.id: course for course in store.backtests.courses(ids)}
     finally:
         store.close()
     wanted = (found[name] for name in ids if name in found)
@@ -338,14 +334,6 @@ def _keep(made: Sequence[Made], settings: Settings) -> None:
     store = open_store(settings.database_url)
     try:
         store.backtests.keep([one.course for one in made])
-    finally:
-        store.close()
-
-
-def _trials(data_hash: str, settings: Settings) -> tuple[Trial, ...]:
-    store = open_store(settings.database_url)
-    try:
-        return store.backtests.list(data_hash)
     finally:
         store.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
     from model.backtest.statistics import Deflated, Overfitting
 
 MOST_SHOWN = 50  # rows of the printed table
-_SPARED = ("cost bp", "turnover", "id")  # columns that a narrow terminal does without
+# Columns that a narrow terminal does without.
+_SPARED = ("cost bp", "turnover", "id", "0x costs", "2x costs")
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What came of one set. Only the course is stored, the rest is NaN of one made earlier.
+    """What came of one set.
 
     Attributes:
-        ic, t: what the forecasts had been worth at the last decision.
+        ic, t: what the forecasts had been worth at the last decision; NaN of one made earlier.
     """
 
     course: Course
-    turnover: float = math.nan
-    cost_bp: float = math.nan
     ic: float = math.nan
     t: float = math.nan
 
@@ -104,11 +103,10 @@ def show(swept: Swept, console: Console) -> None:
     for line in _headlines(swept):
         console.print(escape(line), soft_wrap=True)
     columns = _columns(swept)
+    spared = []
     for name in _SPARED:
-        if (
-            sum(max(map(len, (name, *texts))) + 1 for name, texts in columns.items())
-            > console.width
-        ):
+        if sum(max(map(len, (n, *texts))) + 1 for n, texts in columns.items()) > console.width:
+            spared.append(name)
             del columns[name]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
@@ -119,7 +117,7 @@ def show(swept: Swept, console: Console) -> None:
     console.print(table)
     for line in _verdict(swept):
         console.print(escape(line), soft_wrap=True)
-    for line in _notes(swept):
+    for line in _notes(swept, spared):
         console.print(line, soft_wrap=True, style="dim")
 
 
@@ -130,9 +128,11 @@ def _columns(swept: Swept) -> dict[str, list[str]]:
         **{name: [str(row.choices[name]) for row in rows] for name in swept.best.choices},
         "Sharpe": [_sharpe(row.trial) for row in rows],
         "return": [f"{row.trial.total_return:+.2%}" for row in rows],
+        "0x costs": [_percent(row.trial.return_0x) for row in rows],
+        "2x costs": [_percent(row.trial.return_2x) for row in rows],
         "drawdown": [f"{row.trial.max_drawdown:.2%}" for row in rows],
-        "turnover": [_figure(row.made.turnover) for row in rows],
-        "cost bp": [_figure(row.made.cost_bp) for row in rows],
+        "turnover": [_figure(row.trial.turnover) for row in rows],
+        "cost bp": [_figure(row.trial.cost_bp) for row in rows],
         "id": [row.trial.id for row in rows],
     }
 
@@ -180,15 +180,19 @@ def _verdict(swept: Swept) -> Iterator[str]:
         yield f"Only {swept.different} of the {count} courses differ: some choices changed nothing."
 
 
-def _notes(swept: Swept) -> Iterator[str]:
+def _notes(swept: Swept, spared: Sequence[str]) -> Iterator[str]:
     if len(swept.rows) > MOST_SHOWN:
         yield f"The {MOST_SHOWN} best of {len(swept.rows)} sets; --json has all of them."
-    if swept.walked < len(swept.rows):
-        yield "- is not stored: turnover and cost of sets that were made earlier."
+    if spared:
+        yield f"Too narrow for {', '.join(spared)}; --json has them."
+    words = {
+        "0x costs": "0x and 2x costs: the return at no costs and at twice the assumed ones.",
+        "turnover": "Turnover: buys and sales in units of equity.",
+    }
+    told = "".join(f"{text} " for name, text in words.items() if name not in spared)
     yield (
-        "Sharpe: a year's, from hourly steps, +- its standard error. Turnover: buys and sales in "
-        "units of equity. Each trial counts once; many that are alike deflate too much rather than "
-        "too little. Past or simulated results promise nothing."
+        f"Sharpe: a year's, from hourly steps, +- its standard error. {told}Past or simulated "
+        "results promise nothing."
     )
 
 
@@ -206,14 +210,20 @@ def _plain(row: Row) -> dict[str, Any]:
         "sharpe": _known(trial.sharpe),
         "sharpe_error": _known(trial.sharpe_error),
         "total_return": trial.total_return,
+        "return_0x": _known(trial.return_0x),
+        "return_2x": _known(trial.return_2x),
         "max_drawdown": trial.max_drawdown,
-        "turnover": _known(row.made.turnover),
-        "cost_bp": _known(row.made.cost_bp),
+        "turnover": _known(trial.turnover),
+        "cost_bp": _known(trial.cost_bp),
     }
 
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.2%}" if math.isfinite(value) else "-"
 
 
 def _sharpe(trial: Trial) -> str:
