@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -186,6 +186,10 @@ def test_a_portfolio_of_other_names_is_reached_within_the_turnover_limit_step_by
     st.integers(0, 9999), st.integers(1, 8), st.floats(0.0, 0.12), st.floats(0.02, 2.0),
     st.floats(0.0, 0.1), st.sets(st.sampled_from(STOCKS), max_size=3),
     st.sets(st.sampled_from(STOCKS), max_size=3), st.floats(0.0, 1.0),
+)  # fmt: skip
+@example(  # what is on hold leaves 4 %, less than the least weight
+    seed=20, k=8, least=0.05, most=2.0, floor=0.05, exclude=set(), hold={"NVDA", "UNH", "KO"},
+    invested=1.0,
 )  # fmt: skip
 def test_whatever_is_held_and_asked_for_the_limits_hold(
     outlook: Outlook, seed: int, k: int, least: float, most: float, floor: float,

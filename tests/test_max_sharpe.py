@@ -14,7 +14,7 @@ from model.portfolio.factored import Dense, Factored, Matrix, SolverError
 from model.portfolio.interior_point import interior_point
 from model.portfolio.kernel import Cone, Multipliers, active_set, no_multipliers
 from model.portfolio.limits import Limits, sector_codes, validate_weights
-from model.portfolio.problem import bound, prepare, residual
+from model.portfolio.problem import bound, prepare, residual, shortfall
 from model.portfolio.sharpe import ConeSolver, solve
 from model.portfolio.top_k import max_sharpe, minimum_variance
 
@@ -118,10 +118,17 @@ def test_three_solvers_that_share_no_code_agree_under_caps(kind: str, form: str)
         assert value[0] == pytest.approx(value[1], abs=1e-8)
 
 
-def test_caps_that_cannot_hold_the_sum_are_a_solver_error() -> None:
+@pytest.mark.parametrize("solver", [active_set, interior_point])
+def test_caps_that_cannot_hold_the_sum_are_a_solver_error(solver: ConeSolver) -> None:
     mean, covariance, _ = scaled(30, 0)
     with pytest.raises(SolverError, match=r"hold 60\.00% of it all"):
-        active_set(Dense(covariance), mean, Cone(np.arange(30), 0.02, 1.0))
+        solver(Dense(covariance), mean, Cone(np.arange(30), 0.02, 1.0))
+
+
+def test_an_answer_above_its_bound_is_not_proven_but_impossible() -> None:
+    assert shortfall(1.0, 1.0 + 1e-9) == 0.0
+    assert shortfall(1.1, 1.0) == pytest.approx(0.1)
+    assert shortfall(1.0, 1.01) == shortfall(1.0, -1.0) == np.inf
 
 
 def test_no_random_portfolio_within_the_caps_beats_the_solution() -> None:

@@ -72,7 +72,10 @@ def _decided(
 
 
 def _target(inputs: Inputs, policy: Policy) -> Target:
-    """Checked, and cut where a sector is filled by what is held beside these names."""
+    """Checked, and cut where a sector is filled by what is held beside these names.
+
+    The built-in policies know that room; a user's own need not.
+    """
     target = policy(inputs)
     validate_weights(target.weights, inputs.codes, inputs.limits)
     if inputs.taken is None:

@@ -293,6 +293,7 @@ def _fitting(problem: Problem, best: Point, k: int) -> Indices:
 
 
 def _reason(problem: Problem, best: Point, gap: float, failed: str) -> str:
+    """What was found; "the best possible" is that of those that invest all the caps allow."""
     held = int((best.y > 0).sum())
     parts = [f"{held} of {len(best.y)} names, at most {gap:.2%} below the best possible"]
     if problem.invested < problem.limits.investable - ROUNDING:
