@@ -8,6 +8,7 @@ import math
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +23,7 @@ from astra.cli.findings import study
 from astra.errors import DataError
 from astra.settings import Settings
 from astra.store import Query, Store, open_store
-from astra.store.backtests import Course, Trial
+from astra.store.backtests import Course, Trial, digest
 from model.backtest.spec import Source, Spec
 from model.decision import Terms
 from model.portfolio.limits import Limits
@@ -31,9 +32,10 @@ from sandbox.market import simulated_bars
 T = dt.datetime(2025, 7, 1, 14, 0, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 TRIAL = Trial(
-    id="0123456789ab", made_at=T + 1000 * HOUR, market="simulated:1", data_hash="f" * 16,
+    id="0123456789ab", made_at=T + 1000 * HOUR, market="replay:1", data_hash="f" * 16,
     hours="a" * 16, outcome="b" * 16,
-    first_at=T, last_at=T + 2 * HOUR, frequency="1h", policy="measured", parameters='{"k": 20}',
+    first_at=T, last_at=T + 2 * HOUR, frequency="1h", policy="measured",
+    parameters='{"source": {"kind": "file"}}',
     total_return=0.1 + 0.2, return_0x=0.31, return_2x=0.29, max_drawdown=-0.015, turnover=2.5,
     cost_bp=5.5, winning_trades=3, losing_trades=2, sharpe=1.5,
     sharpe_error=0.9, steps=2, step_sharpe=0.03, skew=-0.4, kurtosis=4.2, model_id="m",
@@ -46,8 +48,8 @@ def test_a_trial_comes_back_as_it_was_kept(store: Store) -> None:
     assert store.backtests.keep([COURSE]) == 1
     assert store.backtests.get(TRIAL.id) == COURSE
     assert store.backtests.list() == (TRIAL,)
-    assert store.backtests.courses(TRIAL.data_hash) == (COURSE,)
-    assert store.backtests.courses("e" * 16) == ()
+    assert store.backtests.courses([TRIAL.id, "nope"]) == (COURSE,)
+    assert store.backtests.courses([]) == ()
 
 
 def test_the_same_trial_again_counts_once_and_changes_nothing(store: Store) -> None:
@@ -70,16 +72,16 @@ def test_a_trial_that_comes_out_otherwise_takes_the_place_of_the_former(store: S
     assert store.versions()["books"] > version
 
 
-def test_the_newest_trials_come_first_and_those_of_other_bars_can_be_left_out(
+def test_the_newest_trials_come_first_and_those_of_other_hours_can_be_left_out(
     store: Store,
 ) -> None:
     ids = ("aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc")
     for hours, name in enumerate(ids):
-        hashed = "0" * 16 if name == ids[1] else TRIAL.data_hash
-        trial = replace(TRIAL, id=name, data_hash=hashed, made_at=TRIAL.made_at + hours * HOUR)
+        over = "0" * 16 if name == ids[1] else TRIAL.hours
+        trial = replace(TRIAL, id=name, hours=over, made_at=TRIAL.made_at + hours * HOUR)
         store.backtests.keep([replace(COURSE, trial=trial)])
     assert [trial.id for trial in store.backtests.list()] == [*reversed(ids)]
-    assert [trial.id for trial in store.backtests.list(TRIAL.data_hash)] == [ids[2], ids[0]]
+    assert [trial.id for trial in store.backtests.list(TRIAL.hours)] == [ids[2], ids[0]]
 
 
 def test_nothing_to_keep_writes_nothing(store: Store) -> None:
@@ -124,13 +126,44 @@ def test_a_trial_is_the_same_from_whichever_run_it_comes_and_wherever_its_file_l
 
 
 def test_a_sharpe_ratio_is_deflated_by_all_trials_and_by_itself_once() -> None:
-    others = [replace(TRIAL, id=str(i), step_sharpe=0.01 * i) for i in range(4)]
+    others = [replace(TRIAL, id=str(i), outcome=f"{i:016}", step_sharpe=0.01 * i) for i in range(4)]
     assert deflate(TRIAL, others).trials == deflate(TRIAL, [*others, TRIAL]).trials == 5
     assert deflate(TRIAL, []).trials == 1
     assert deflate(TRIAL, others).probability < deflate(TRIAL, []).probability
 
 
-def test_overfitting_is_judged_among_trials_over_the_same_hours(tmp_path: Path) -> None:
+def test_copies_and_renamed_days_of_a_trial_count_once() -> None:
+    others = [replace(TRIAL, id=str(i), outcome=f"{i:016}", step_sharpe=0.01 * i) for i in range(4)]
+    renamed = json.dumps(json.loads(TRIAL.parameters) | {"first": "2025-06-28"})
+    copies = [replace(TRIAL, id=f"copy{i}", parameters=renamed) for i in range(20)]
+    assert deflate(TRIAL, [*others, *copies]) == deflate(TRIAL, others)
+
+
+def test_trials_over_other_hours_or_of_another_simulated_market_are_no_measure() -> None:
+    simulated = [
+        replace(TRIAL, id=str(seed), outcome=f"{seed:016}", step_sharpe=0.5 * seed,
+                market=f"simulated:{seed}", parameters=parameters("simulated", edge))
+        for seed, edge in ((1, 0.04), (1, 0.0), (2, 0.04))
+    ]  # fmt: skip
+    short = replace(TRIAL, id="short", hours="c" * 16, outcome="d" * 16, steps=6, step_sharpe=2.0)
+    assert deflate(TRIAL, [*simulated, short]).trials == 1
+    assert [deflate(one, simulated).trials for one in simulated] == [1, 1, 1]
+
+
+def test_neither_other_bars_nor_another_file_nor_the_store_hide_a_trial() -> None:
+    others = [
+        replace(TRIAL, id=str(i), outcome=f"{i:016}", data_hash=f"{i:016}", market=f"replay:{i}",
+                step_sharpe=0.01 * i, parameters=parameters(kind, None))
+        for i, kind in enumerate(("file", "file", "store"))
+    ]  # fmt: skip
+    assert deflate(TRIAL, others).trials == 4
+
+
+def parameters(kind: str, edge: float | None) -> str:
+    return json.dumps({"source": {"kind": kind, "edge": edge}})
+
+
+def test_overfitting_is_judged_among_different_trials_over_the_same_hours(tmp_path: Path) -> None:
     settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/a.db")
     result = made_backtest()
     found = Found(SPEC, "replay:1", None, "f" * 16, ("A", "B"), 0, result)
@@ -138,17 +171,35 @@ def test_overfitting_is_judged_among_trials_over_the_same_hours(tmp_path: Path) 
     store = open_store(settings.database_url)
     store.backtests.keep(made)
     assert study(found, settings, is_kept=True).overfitting is None  # six are too few
-    store.backtests.keep(
-        [replace(c, trial=replace(c.trial, id=f"again{i}")) for i, c in enumerate(made)]
-    )
-    other = replace(made[0], trial=replace(made[0].trial, id="shorter"), times=made[0].times[1:])
-    store.backtests.keep([other])
-    store.close()
+    copies = [replace(c, trial=replace(c.trial, id=f"again{i}")) for i, c in enumerate(made)]
+    other = replace(made[0].trial, id="shorter", hours="0" * 16, outcome="1" * 16)
+    store.backtests.keep([*copies, replace(made[0], trial=other, times=made[0].times[1:])])
     told = study(found, settings, is_kept=True)
-    assert told.compared == 12
-    assert told.overfitting is not None
-    assert told.trials == 13
-    assert study(found, settings, is_kept=False).trials == 6
+    assert (told.overfitting, told.trials) == (None, 6), "copies are no other trials"
+    store.backtests.keep([drifted(c, f"other{i}") for i, c in enumerate(made)])
+    store.close()
+    for is_kept in (True, False):
+        told = study(found, settings, is_kept)
+        assert (told.compared, told.trials) == (12, 12)
+        assert told.overfitting is not None
+        assert bool(told.ids) == is_kept
+
+
+def drifted(course: Course, name: str) -> Course:
+    """A course that earns a little more each hour."""
+    equity = tuple(cents + 100 * i for i, cents in enumerate(course.equity))
+    return replace(
+        course, equity=equity, trial=replace(course.trial, id=name, outcome=digest(equity))
+    )
+
+
+def test_a_register_that_cannot_be_read_holds_no_trials(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{file}")
+    found = Found(SPEC, "replay:1", None, "f" * 16, ("A", "B"), 0, made_backtest())
+    for content in (b"", b"no database at all, and long enough to be taken for one" * 100):
+        file.write_bytes(content)
+        assert study(found, settings, is_kept=False).trials == 6
 
 
 def test_what_differs_is_said_with_what_may_be_behind_it() -> None:
@@ -172,13 +223,16 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of bars, and a folder of one's own to work in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASTRA_DATABASE_URL", "sqlite:///a.db")
+    monkeypatch.setenv("ASTRA_MAX_WEIGHT", "0.4")  # of few names, else all policies are the same
     write_bars(tmp_path / "bars.parquet", seed=3)
     return tmp_path / "bars.parquet"
 
 
-def write_bars(path: Path, seed: int) -> None:
-    first, last = dt.date(2026, 4, 15), dt.date(2026, 5, 15)
-    names = ("AAPL", "JPM", "KO", "XOM", "SPY")
+def write_bars(
+    path: Path, seed: int, last: dt.date = dt.date(2026, 5, 15), names: tuple[str, ...] = ()
+) -> None:
+    first = dt.date(2026, 4, 15)
+    names = ("AAPL", "JPM", "KO", "XOM", "SPY", *names)
     frame = simulated_bars(names, seed=seed, edge=0.1, first=first, last=last)
     pq.write_table(to_arrow(frame), path)
 
@@ -190,9 +244,9 @@ def astra(*words: str) -> Result:
     return done
 
 
-def backtested(*words: str) -> dict[str, object]:
+def backtested(*words: str) -> dict[str, Any]:
     day = ("--from", "2026-05-15", "--to", "2026-05-15", "--policy", "min_variance", "--json")
-    found: dict[str, object] = json.loads(
+    found: dict[str, Any] = json.loads(
         astra("backtest", "--bars", "bars.parquet", *day, *words).stdout
     )
     return found
@@ -255,8 +309,64 @@ def test_bars_that_changed_or_moved_are_one_sentence(recorded: Path) -> None:
         astra("backtests", "rerun", name)
 
 
-def test_a_backtest_that_is_not_to_be_kept_leaves_no_trace(recorded: Path) -> None:
+def test_a_backtest_that_is_not_to_be_kept_leaves_no_trace_and_is_judged_by_what_is_there(
+    recorded: Path,
+) -> None:
     found = backtested("--no-store")
     assert (found["ids"], found["trials"]) == ({}, 1)
     assert not Path("a.db").exists()
     assert "there is no backtest yet" in astra("backtests").stdout
+    kept = backtested("--policy", "equal")
+    again = backtested("--no-store", "--costs-bps", "5")
+    assert (kept["trials"], again["trials"]) == (2, 3)
+    assert json.loads(astra("backtests", "--json").stdout)["stored"] == 2
+
+
+def test_bars_that_were_appended_and_tickers_that_are_data_only_change_nothing(
+    recorded: Path,
+) -> None:
+    kept = backtested()
+    write_bars(recorded, seed=3, last=dt.date(2026, 5, 20), names=("QQQ",))
+    again = backtested("--no-store", "--costs-bps", "5")
+    assert (again["data_hash"], again["trials"]) == (kept["data_hash"], 2)
+    (name,) = kept["ids"].values()
+    assert astra("backtests", "rerun", name).exit_code == 0
+
+
+OWN = "def mine(inputs):\n    return [{share} for _ in inputs.tickers]\n"
+
+
+def test_a_policy_of_ones_own_is_another_trial_after_each_change(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recorded.parent / "own.py"
+    own.write_text(OWN.format(share=0.1))
+    day = ("--from", "2026-05-15", "--to", "2026-05-15", "--bars", str(recorded), "--json")
+    first = json.loads(astra("backtest", "--policy", "own.py:mine", *day).stdout)
+    own.write_text(OWN.format(share=0.05))
+    second = json.loads(astra("backtest", "--policy", "own.py:mine", *day).stdout)
+    assert (first["trials"], second["trials"]) == (1, 2)
+    ids = [*first["ids"].values(), *second["ids"].values()]
+    monkeypatch.setenv("ASTRA_DATABASE_URL", f"sqlite:///{recorded.parent}/a.db")
+    (recorded.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(recorded.parent / "elsewhere")
+    assert astra("backtests", "rerun", ids[1]).exit_code == 0
+    again = astra("backtests", "rerun", ids[0])
+    assert again.exit_code == 1
+    assert f"the file has changed: {own}" in again.stdout
+
+
+def test_a_list_of_candidates_that_changed_is_another_trial(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = recorded.parent / "names.csv"
+    monkeypatch.setenv("ASTRA_TICKERS", "names.csv")
+    names.write_text("ticker,sector\nAAPL,Energy\nKO,Energy\nXOM,Energy\n")
+    first = backtested()["ids"]
+    names.write_text("ticker,sector\nAAPL,Energy\nKO,Utilities\nXOM,Energy\n")
+    second = backtested()["ids"]
+    assert isinstance(first, dict) and isinstance(second, dict)
+    assert first != second
+    again = astra("backtests", "rerun", *first.values())
+    assert again.exit_code == 1
+    assert f"the file has changed: {names}" in again.stdout

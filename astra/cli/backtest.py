@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 CAPITAL = 100_000.0  # USD, if the settings name none
 WARM_UP_SESSIONS = 20  # of history before the first decision, where no day is named
 DAY = dt.timedelta(days=1)
+_OWN = ".py:"  # between a policy's file and its function
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Found:
     Attributes:
         market: identity of the bars' market.
         planted_edge: rank IC of the simulated market's forecasts at best; None of recorded bars.
-        data_hash: 16 hex of the bars' content.
+        data_hash: 16 hex of the content of the bars that were used.
         not_members: tickers among the bars that are no candidates.
         cut_off: candidates among the bars beyond the number that was asked for.
     """
@@ -100,9 +102,13 @@ def specify(asked: Asked, settings: Settings) -> Spec:
             f"--from must not be after --to, found {asked.first} and {asked.last}: exchange them"
         )
     source = _source(asked, settings)
-    policies = asked.policies or tuple(POLICIES)
+    policies = tuple(placed(name) for name in asked.policies or POLICIES)
     for name in policies:
         find(name)
+    names = settings.tickers
+    if names.endswith(".csv"):
+        names = str(Path(names).expanduser().resolve())
+        listed(names)
     spread = settings.half_spread_bp if asked.half_spread_bp is None else asked.half_spread_bp
     return Spec(
         source=source,
@@ -118,8 +124,34 @@ def specify(asked: Asked, settings: Settings) -> Spec:
         whole_shares=asked.whole_shares,
         bundle=asked.bundle or open_registry(settings).champion_id(),
         max_order_weight=settings.max_order_weight,
-        candidates=settings.tickers,
+        candidates=names,
+        files=tuple((str(path), _hash_of(path)) for path in files_of(policies, names)),
     )
+
+
+def placed(policy: str) -> str:
+    """A policy's name, a file's with its whole path: it is repeated from other folders too."""
+    path, mark, function = policy.partition(_OWN)
+    return f"{Path(path).resolve()}{mark}{function}" if mark else policy
+
+
+def files_of(policies: Sequence[str], candidates: str) -> tuple[Path, ...]:
+    """The files that these choices name, each once."""
+    parts = [policy.partition(_OWN) for policy in policies]
+    found = [Path(f"{path}.py") for path, mark, _ in parts if mark]
+    found += [Path(candidates)] if candidates.endswith(".csv") else []
+    return tuple(dict.fromkeys(found))
+
+
+def changed_files(spec: Spec) -> tuple[str, ...]:
+    """Those of its files that are no longer what they were when it was asked for."""
+    return tuple(
+        path for path, told in spec.files if not Path(path).is_file() or _hash_of(path) != told
+    )
+
+
+def _hash_of(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def _source(asked: Asked, settings: Settings) -> Source:
@@ -204,6 +236,65 @@ def run_together(
         for one in specs
     ]
     forecaster = Forecaster(open_registry(settings).load(spec.bundle))
+    ground = ground_of(spec, panel, market)
+    backtests = walk_together(
+        ground.panel,
+        tuple(ground.sectors),
+        ground.sectors,
+        plans,
+        forecaster,
+        ground.times,
+        capital=spec.capital,
+    )
+    return tuple(
+        Found(
+            spec=one,
+            market=market,
+            planted_edge=spec.source.edge if spec.source.kind == "simulated" else None,
+            data_hash=ground.data_hash,
+            candidates=tuple(ground.sectors),
+            not_members=ground.not_members,
+            backtest=backtest,
+            cut_off=ground.cut_off,
+        )
+        for one, backtest in zip(specs, backtests, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a specification is walked over.
+
+    Attributes:
+        panel: the bars that can tell anything: of candidates and SPY, from the first decision's
+            history to the end of the last one's hour. Later bars and other tickers change nothing.
+        sectors: by candidate.
+        not_members, cut_off: as in `Found`.
+    """
+
+    panel: Panel
+    sectors: Mapping[str, str]
+    times: tuple[dt.datetime, ...]
+    not_members: int
+    cut_off: int
+
+    @property
+    def data_hash(self) -> str:
+        """16 hex of the bars' content."""
+        return str(self.panel.digest()["digest"])
+
+
+def ground_of(spec: Spec, panel: Panel, market: str) -> Ground:
+    """The candidates, times and bars that `spec` means of a panel.
+
+    Raises:
+        ConfigError: the list of candidates cannot be used.
+        DataError: too few candidates, or no decision times in those days.
+    """
+    from model.backtest.records import SPY
+    from model.backtest.walk import HOUR
+    from model.outlook import HISTORY
+
     members = {listing.ticker: listing for listing in listed(spec.candidates)}
     present = tuple(t for t in members if t in panel.tickers)
     candidates = present[: spec.source.tickers]
@@ -213,17 +304,14 @@ def run_together(
             f"{len(panel.tickers)} tickers of {spec.source.path or market}: name them in "
             "ASTRA_TICKERS"
         )
-    sectors = {t: members[t].sector for t in candidates}
     times = _times(panel, spec)
-    backtests = walk_together(
-        panel, candidates, sectors, plans, forecaster, times, capital=spec.capital
-    )
-    edge = spec.source.edge if spec.source.kind == "simulated" else None
-    digest = str(panel.digest()["digest"])
-    outside, cut = sum(t not in members for t in panel.tickers), len(present) - len(candidates)
-    return tuple(
-        Found(one, market, edge, digest, candidates, outside, backtest, cut)
-        for one, backtest in zip(specs, backtests, strict=True)
+    used = tuple({*candidates, SPY} & {*panel.tickers})
+    return Ground(
+        panel=panel.known_at(times[-1] + HOUR).since(times[0] - HISTORY).only(used),
+        sectors={t: members[t].sector for t in candidates},
+        times=times,
+        not_members=sum(t not in members for t in panel.tickers),
+        cut_off=len(present) - len(candidates),
     )
 
 

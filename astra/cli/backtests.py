@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import make_url
+
 from astra import __version__
+from astra.errors import AstraError
 from astra.performance import Floats, moments, summarize
 from astra.settings import HOUSE, Settings
-from astra.store import open_store
+from astra.store import connect, open_store
 from astra.store.backtests import Course, Trial, digest
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 FREQUENCY = "1h"  # between decisions
 _LONGEST_POLICY = 120  # characters, as the store takes them
+_REGISTER_SINCE = "0004"  # the revision of the database that has it first
 _TIME = "%Y-%m-%d %H:%M"
 
 
@@ -30,21 +35,38 @@ _TIME = "%Y-%m-%d %H:%M"
 def code_version() -> str:
     """The release, and 8 hex of the rules and the model's code that a backtest runs through."""
     found = hashlib.sha256()
-    for path in sorted((*(HOUSE / "astra").glob("*.py"), *(HOUSE / "model").rglob("*.py"))):
+    own = (HOUSE / "astra").glob("*.py")
+    walked = HOUSE / "astra" / "cli" / "backtest.py"  # chooses times, candidates and costs
+    for path in sorted((*own, walked, *(HOUSE / "model").rglob("*.py"))):
         found.update(path.read_bytes())
     return f"{__version__}+{found.hexdigest()[:8]}"
 
 
 def single(spec: Spec, policy: str) -> Spec:
     """The specification of one of its policies alone, the same from whichever run it comes."""
-    return replace(spec, policies=(policy,), terms=replace(spec.terms, policy=policy))
+    from astra.cli.backtest import files_of
+
+    named = {str(path) for path in files_of((policy,), spec.candidates)}
+    return replace(
+        spec,
+        policies=(policy,),
+        terms=replace(spec.terms, policy=policy),
+        files=tuple((path, told) for path, told in spec.files if path in named),
+    )
 
 
 def trial_id(spec: Spec, policy: str, data_hash: str) -> str:
-    """12 hex of what was asked of one policy and the bars' content; where a file lies is none of
-    it."""
+    """12 hex of what was asked of one policy and of the content of the bars and of its files; where
+    a file lies is none of it."""
     alone = single(spec, policy)
-    placeless = replace(alone, source=replace(alone.source, path=None))
+    placeless = replace(
+        alone,
+        source=replace(alone.source, path=None),
+        policies=(Path(policy).name,),
+        terms=replace(alone.terms, policy=Path(policy).name),
+        candidates=Path(spec.candidates).name,
+        files=tuple((Path(path).name, told) for path, told in alone.files),
+    )
     return hashlib.sha256(f"{placeless.identity} {data_hash}".encode()).hexdigest()[:12]
 
 
@@ -108,22 +130,74 @@ def keep(found: Found, settings: Settings) -> tuple[str, ...]:
     return tuple(course.trial.id for course in made)
 
 
-def deflate(trial: Trial, trials: Sequence[Trial]) -> Deflated:
-    """A trial's Sharpe ratio against the best of all `trials`, this one among them, by luck."""
+def alike(trial: Trial, trials: Iterable[Trial]) -> dict[str, Trial]:
+    """Those of `trials`, and this one, that it can be compared with: over the same hours of the
+    same kind of market. One of each course of equity, by its outcome."""
+    kind = _kind(trial.market, trial.parameters)
+    found = {
+        one.outcome: one
+        for one in trials
+        if one.hours == trial.hours and _kind(one.market, one.parameters) == kind
+    }
+    return found | {trial.outcome: trial}
+
+
+@lru_cache(maxsize=4096)
+def _kind(market: str, parameters: str) -> str:
+    """All recorded bars are one; each seed and edge of the simulated market is its own."""
+    source = json.loads(parameters)["source"]
+    if source["kind"] == "simulated":
+        return f"{market} {source['edge']}"
+    return market if market.startswith("simulated:") else "recorded"
+
+
+def deflate(trial: Trial, trials: Iterable[Trial]) -> Deflated:
+    """A trial's Sharpe ratio against the best, by luck, of all that are `alike`."""
     from model.backtest.statistics import deflated_sharpe
 
-    found = [one.step_sharpe for one in trials if one.id != trial.id]
-    return deflated_sharpe(
-        trial.step_sharpe, trial.steps, trial.skew, trial.kurtosis, [*found, trial.step_sharpe]
-    )
+    ratios = [one.step_sharpe for one in alike(trial, trials).values()]
+    return deflated_sharpe(trial.step_sharpe, trial.steps, trial.skew, trial.kurtosis, ratios)
+
+
+def rivals(made: Sequence[Course], settings: Settings) -> tuple[Trial, ...]:
+    """The stored trials over the same hours as a backtest's, and its own. A register that cannot be
+    read has none, and none is made by looking."""
+    own = tuple(course.trial for course in made)
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return own
+    try:
+        store = connect(settings.database_url)
+        try:
+            if (store.revision() or "") < _REGISTER_SINCE:
+                return own
+            held = store.backtests.list(own[0].hours)
+        finally:
+            store.close()
+    except AstraError:
+        return own
+    ids = {trial.id for trial in own}
+    return (*own, *(trial for trial in held if trial.id not in ids))
+
+
+def drawn(trials: Iterable[Trial], made: Sequence[Course], settings: Settings) -> list[Course]:
+    """The curves of `trials`, those of `made` as they are there."""
+    own = {course.trial.id: course for course in made}
+    ids = {trial.id for trial in trials}
+    store = connect(settings.database_url)
+    try:
+        return [*(own[name] for name in ids & own.keys()),
+                *store.backtests.courses(ids - own.keys())]  # fmt: skip
+    finally:
+        store.close()
 
 
 def stored(trial_id: str, settings: Settings) -> tuple[Course, tuple[Trial, ...]]:
-    """A trial with its curve, and all trials on the same bars."""
+    """A trial with its curve, and all trials over the same hours."""
     store = open_store(settings.database_url)
     try:
         course = store.backtests.get(trial_id)
-        return course, store.backtests.list(course.trial.data_hash)
+        return course, store.backtests.list(course.trial.hours)
     finally:
         store.close()
 
@@ -154,6 +228,4 @@ def differences(before: Course, after: Course) -> list[str]:
     )
     if old.data_hash != new.data_hash or said:
         said += [f"{why}: {then} then, {now} now" for why, then, now in causes if then != now]
-        if ".py:" in old.policy:
-            said.append(f"the policy is a file of one's own, perhaps changed since: {old.policy}")
     return said

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from astra.cli.backtests import code_version, courses, deflate
+from astra.cli.backtests import alike, code_version, courses, deflate, drawn, rivals
 from astra.performance import returns
 from astra.settings import Settings
-from astra.store import open_store
-from astra.store.backtests import Course, Trial
+from astra.store.backtests import Course
 from astra.universe import SP500
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from model.backtest.spec import Source, Spec
     from model.backtest.statistics import Overfitting
 
-# Trials over the same hours, and hours, before overfitting among them is judged.
+# Different trials over the same hours, and hours, before overfitting among them is judged.
 FEWEST_COMPARED, FEWEST_STEPS = 10, 100
 _WIDE, _WIDE_ONLY = (
     100,
@@ -36,26 +35,17 @@ _WIDE, _WIDE_ONLY = (
 
 
 def study(found: Found, settings: Settings, is_kept: bool) -> Study:
-    """A backtest among the stored trials on the same bars; the register isn't opened if it was not
-    kept, and its own policies are then all the trials there are."""
+    """A backtest among the stored trials over the same hours, whether it was kept among them or
+    not."""
     from model.backtest.report import Study, standing
 
     made = courses(found)
     league, against = standing(found.backtest)
-    trials: Sequence[Trial] = [course.trial for course in made]
+    trials = rivals(made, settings)
+    different = alike(made[0].trial, trials).values()
     compared: Sequence[Course] = ()
-    if is_kept:
-        store = open_store(settings.database_url)
-        try:
-            trials = store.backtests.list(found.data_hash)
-            if len(trials) >= FEWEST_COMPARED:
-                compared = [
-                    course
-                    for course in store.backtests.courses(found.data_hash)
-                    if course.times == found.backtest.times
-                ]
-        finally:
-            store.close()
+    if len(different) >= FEWEST_COMPARED:
+        compared = drawn(different, made, settings)
     return Study(
         backtest=found.backtest,
         market=found.market,

@@ -47,10 +47,10 @@ def listing(
     finally:
         store.close()
     shown = trials[:last]
-    by_bars: dict[str, list[Trial]] = {}
+    by_hours: dict[str, list[Trial]] = {}
     for trial in trials:
-        by_bars.setdefault(trial.data_hash, []).append(trial)
-    deflated = {trial.id: deflate(trial, by_bars[trial.data_hash]) for trial in shown}
+        by_hours.setdefault(trial.hours, []).append(trial)
+    deflated = {trial.id: deflate(trial, by_hours[trial.hours]) for trial in shown}
     if as_json:
         rows = [_plain(trial, deflated[trial.id]) for trial in shown]
         print(json.dumps({"stored": len(trials), "backtests": rows}))  # noqa: T201 - the answer
@@ -70,8 +70,8 @@ def listing(
     older = f" {len(trials) - len(shown)} older ones: --last {len(trials)}."
     out.print(
         f"Sharpe: a year's, +- its standard error; deflated: the probability that it is above the "
-        f"best of all trials on the same bars by luck.{older if len(trials) > len(shown) else ''} "
-        "Past or simulated results promise nothing.",
+        "best of all different trials over the same hours by luck."
+        f"{older if len(trials) > len(shown) else ''} Past or simulated results promise nothing.",
         style="dim", soft_wrap=True,
     )  # fmt: skip
 
@@ -100,7 +100,8 @@ def show(trial: Id, as_json: AsJson = False) -> None:
         "decisions": f"{found.steps}, hourly, {found.first_at:{_TIME}} to {found.last_at:{_TIME}} "
         "UTC",
         "return": f"{figure['return']}, to {course.equity[-1] / 100:,.2f} USD",
-        "Sharpe": f"{figure['Sharpe']}, deflated by the {deflated.trials} trials on these bars "
+        "Sharpe": f"{figure['Sharpe']}, deflated by the {deflated.trials} different trials over "
+        f"these hours "
         f"{figure['deflated']}",
         "drawdown": figure["drawdown"],
         "sales won/lost": figure["won/lost"],
@@ -130,7 +131,10 @@ def rerun(trial: Id, as_json: AsJson = False) -> None:
             "back, or make the backtest anew with --bars"
         )
     (after,) = courses(backtest.run(spec, settings))
-    found = differences(before, after)
+    found = [
+        *(f"the file has changed: {path}" for path in backtest.changed_files(spec)),
+        *differences(before, after),
+    ]
     if as_json:
         print(json.dumps({"id": trial, "same": not found, "differs": found}))  # noqa: T201
     elif not found:

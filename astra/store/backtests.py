@@ -1,7 +1,7 @@
 """The register of backtests: every trial of a policy on past bars, kept once.
 
-A trial's id is of what was asked for and of the bars' content, so that the same trial made again
-doesn't count twice when the best of many is judged.
+A trial's id is of what was asked for and of the bars' content, so the same trial made again is not
+kept twice.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from astra.errors import DataError
 from astra.store import rows, schema
@@ -122,19 +122,20 @@ class Backtests:
             bump(connection, "books")
         return len(changed)
 
-    def list(self, data_hash: str | None = None) -> tuple[Trial, ...]:
-        """All trials, or those on the bars of `data_hash`, the newest first."""
+    def list(self, hours: str | None = None) -> tuple[Trial, ...]:
+        """All trials, or those over the same `hours`, the newest first."""
         found = select(*_FIGURES).order_by(_table.c.made_at.desc(), _table.c.id)
-        if data_hash is not None:
-            found = found.where(_table.c.data_hash == data_hash)
+        if hours is not None:
+            found = found.where(_table.c.hours == hours)
         with self._dialect.reading() as connection:
-            return tuple(_trial(row) for row in connection.execute(found).mappings())
+            return tuple(_trial(dict(row)) for row in connection.execute(found).mappings())
 
-    def courses(self, data_hash: str) -> tuple[Course, ...]:
-        """All trials on the bars of `data_hash` with their curves, by id."""
-        found = select(_table).where(_table.c.data_hash == data_hash).order_by(_table.c.id)
+    def courses(self, ids: Iterable[str]) -> tuple[Course, ...]:
+        """The trials of these ids with their curves, by id; an unknown one is left out."""
+        keys = sorted({(name,) for name in ids})
         with self._dialect.reading() as connection:
-            return tuple(_course(row) for row in connection.execute(found).mappings())
+            found = stored(connection, _table, keys, _table.columns.keys())
+        return tuple(_course(found[key]) for key in keys if key in found)
 
     def get(self, trial_id: str) -> Course:
         """One trial with its curve.
@@ -150,7 +151,7 @@ class Backtests:
                 f"the id of a stored backtest is required, found {trial_id!r}: astra backtests "
                 "lists them"
             )
-        return _course(row)
+        return _course(dict(row))
 
 
 def _row(course: Course) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def _same(row: Row, held: Row | None) -> bool:
     return held is not None and all(held[name] == row[name] for name in row.keys() - _UNCHANGING)
 
 
-def _trial(row: RowMapping) -> Trial:
+def _trial(row: Mapping[str, Any]) -> Trial:
     values = {field.name: row[field.name] for field in fields(Trial)}
     for name in _INSTANTS:
         values[name] = rows.moment(values[name])
@@ -177,6 +178,6 @@ def _trial(row: RowMapping) -> Trial:
     return Trial(**values)
 
 
-def _course(row: RowMapping) -> Course:
+def _course(row: Mapping[str, Any]) -> Course:
     times = tuple(rows.moment(at) for at in json.loads(row["times"]))
     return Course(_trial(row), times, tuple(json.loads(row["equity"])))

@@ -53,7 +53,10 @@ class Spec:
         slippage_bp: beyond half a spread, at fills only: no decision expects it.
         whole_shares: no fractions are traded.
         bundle: the network's id.
-        candidates: `sp500` or names separated by |; those of them that have bars are chosen from.
+        candidates: `sp500`, names separated by |, or the path of a list of them; those that have
+            bars are chosen from.
+        files: of each file named here, a policy's or the list of candidates, its path and 16 hex of
+            its bytes when this was asked for.
     """
 
     source: Source
@@ -70,6 +73,7 @@ class Spec:
     bundle: str
     max_order_weight: float = 0.25
     candidates: str = SP500
+    files: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` gives an equal specification back."""
@@ -106,6 +110,7 @@ def from_json(written: Mapping[str, Any]) -> Spec:
                 "first": _read(dt.date, written["first"]),
                 "last": _read(dt.date, written["last"]),
                 "policies": tuple(written["policies"]),
+                "files": tuple((path, told) for path, told in written.get("files", ())),
             }
         )
     except (KeyError, TypeError, ValueError) as error:
