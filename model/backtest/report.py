@@ -68,7 +68,7 @@ class Study:
 
     @property
     def trials(self) -> int:
-        """On these bars, counted in the deflated Sharpe ratios."""
+        """Different ones over the same hours, counted in the deflated Sharpe ratios."""
         return max((found.trials for found in self.deflated.values()), default=0)
 
 
@@ -150,9 +150,9 @@ def luck(study: Study) -> tuple[str, ...]:
     if study.trials:
         said.append(
             f"Deflated Sharpe: the probability that a policy's true Sharpe ratio is above what the "
-            f"best of {study.trials} trials without any skill would show by luck; {study.trials} "
-            "were made on these bars. Under 95 % it is no finding, and above it says nothing about "
-            "SPY: a market that rose lifts them all."
+            f"best of {study.trials} trials without any skill would show by luck; so many different "
+            "ones were made over these hours of such a market. Under 95 % it is no finding, and "
+            "above it says nothing about SPY: a market that rose lifts them all."
         )
     if study.overfitting:
         found = study.overfitting
