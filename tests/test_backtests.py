@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from astra.bars import to_arrow
 from astra.cli.backtest import Found
-from astra.cli.backtests import courses, deflate, differences, trial_id
+from astra.cli.backtests import code_version, courses, deflate, differences, trial_id
 from astra.cli.commands import app
 from astra.cli.findings import study
 from astra.errors import DataError
@@ -370,3 +370,19 @@ def test_a_list_of_candidates_that_changed_is_another_trial(
     again = astra("backtests", "rerun", *first.values())
     assert again.exit_code == 1
     assert f"the file has changed: {names}" in again.stdout
+
+
+def test_the_code_of_a_trial_is_all_that_a_backtest_runs_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astra.cli.backtests.HOUSE", tmp_path)
+    seen = []
+    paths = ("astra/fills.py", "astra/cli/backtest.py", "model/backtest/walk.py", "astra/cli/up.py")
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    for path in (*paths, paths[0]):
+        seen.append(code_version.__wrapped__())
+        (tmp_path / path).write_text("changed")
+    assert len({*seen[:4]}) == 4
+    assert seen[4] == seen[3], "the code of other commands is none of it"
