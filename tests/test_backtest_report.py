@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_backtest import made_backtest
 from playwright.sync_api import sync_playwright
+from rich.console import Console
 
+from astra.cli import findings
 from astra.errors import ConfigError
 from astra.performance import moments
 from model.backtest.drawing import POLICY_COLOURS, colours, spread
@@ -117,6 +120,16 @@ def test_candidates_that_were_cut_off_are_counted(told: Study) -> None:
     assert "cut off" not in scope(told)
     assert "60 candidates" in scope(told)
     assert "; 443 more were cut off by --tickers" in scope(replace(told, cut_off=443))
+
+
+def test_a_narrow_table_says_what_it_lacks_and_explains_no_other_column(told: Study) -> None:
+    for width, is_whole in ((80, False), (120, True)):
+        console = Console(width=width, record=True, file=StringIO())
+        findings.show(told, console)
+        text = console.export_text()
+        lacks = "Too narrow for cost bp, moves/holds, won/lost; --json and --report have them."
+        assert (lacks in text) is not is_whole
+        assert ("Won/lost:" in text) is is_whole
 
 
 def test_the_table_has_each_policy_with_its_figures_and_each_benchmark(told: Study) -> None:

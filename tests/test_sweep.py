@@ -179,17 +179,31 @@ def test_a_set_comes_out_as_the_backtest_of_it_alone_to_the_cent(tmp_path: Path)
         assert course.equity == row.made.course.equity
 
 
-def test_the_best_comes_first_and_is_judged_among_all_trials_on_these_bars(tmp_path: Path) -> None:
+def test_the_best_comes_first_and_is_judged_among_all_trials_over_these_hours(
+    tmp_path: Path,
+) -> None:
     ours = stored_in(tmp_path)
     found = swept_over(written(tmp_path, SIX_SETS), ours)
     ratios = [row.trial.sharpe for row in found.rows]
     assert ratios == sorted(ratios, reverse=True)
-    assert (found.walked, found.deflated.trials, found.overfitting) == (6, 6, None)
-    more = swept_over(written(tmp_path, TWO_DAYS + "[grid]\nk = [5]\n"), ours)
-    assert (more.walked, more.deflated.trials) == (1, 7)
+    assert (found.walked, found.deflated.trials, found.overfitting) == (6, found.different, None)
+    fewer = TWO_DAYS.replace("tickers = 12", "tickers = 9")  # other bars, the same hours
+    for is_kept in (False, True, True):  # it counts once, and looks in any case
+        more = swept_over(written(tmp_path, fewer + "[grid]\nk = [5]\n"), ours, is_kept=is_kept)
+        assert more.deflated.trials == found.different + 1
+    assert more.walked == 0
     plain = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert plain["best"]["k"] == found.best.choices["k"]
     assert [one["sharpe"] for one in plain["sets"]] == ratios
+
+
+def test_sets_that_change_nothing_are_no_choice_that_could_overfit(tmp_path: Path) -> None:
+    text = (
+        TWO_DAYS.replace("2026-04-07", "2026-04-30") + "[grid]\nmodel_max_age_days = [700, 800]\n"
+    )
+    found = swept_over(written(tmp_path, text), stored_in(tmp_path), is_kept=False)
+    assert (len(found.rows), found.different, found.overfitting) == (2, 1, None)
+    assert "Only 1 of the 2 courses differ" in told(found)
 
 
 def test_overfitting_is_judged_where_there_are_hours_enough(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def show(told: Study, console: Console) -> None:
         style = None if row[0] in told.backtest.curves else "dim"
         table.add_row(*(escape(row[place]) for place in shown), style=style)
     console.print(table)
-    for line in (*report.luck(told), *report.notes(told)):
+    names = [report.COLUMNS[place] for place in shown]
+    for line in (*report.luck(told), *report.notes(told, names)):
         console.print(escape(line), soft_wrap=True, style="dim")
     if told.ids:
         listed = ", ".join(f"{policy} {name}" for policy, name in told.ids.items())

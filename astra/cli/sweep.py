@@ -323,11 +323,10 @@ def _stored(ids: Sequence[str], settings: Settings) -> dict[str, Made]:
     """Those of `ids` that this code has made before."""
     store = open_store(settings.database_url)
     try:
-        found = {course.trial.id: course for course in store.backtests.courses(ids)}
+        found = store.backtests.courses(ids)
     finally:
         store.close()
-    wanted = (found[name] for name in ids if name in found)
-    return {c.trial.id: Made(c) for c in wanted if c.trial.code_version == code_version()}
+    return {c.trial.id: Made(c) for c in found if c.trial.code_version == code_version()}
 
 
 def _keep(made: Sequence[Made], settings: Settings) -> None:
@@ -339,9 +338,11 @@ def _keep(made: Sequence[Made], settings: Settings) -> None:
 
 
 def _overfitting(found: Sequence[Course]) -> Overfitting | None:
+    """By choosing among these, of which copies count once."""
     from model.backtest.statistics import overfitting
 
-    if len(found) < 2 or len(found[0].equity) <= FEWEST_STEPS:
+    different = dict.fromkeys(course.equity for course in found)
+    if len(different) < 2 or len(found[0].equity) <= FEWEST_STEPS:
         return None
-    equity = np.array([course.equity for course in found], np.float64)
+    equity = np.array(list(different), np.float64)
     return overfitting(np.stack([returns(one) for one in equity], axis=1))

@@ -54,8 +54,8 @@ class Swept:
     Attributes:
         planted_edge: of the simulated market; None of recorded bars.
         walked: how many sets were walked now; the others were stored already.
-        deflated: the best set's, against all trials that are known on these bars.
-        overfitting: by choosing among these sets; None of fewer than two or of too few steps.
+        deflated: the best set's, against all trials known over the same hours.
+        overfitting: by choosing among these sets; None if fewer than two differ or steps are few.
     """
 
     market: str
@@ -166,9 +166,10 @@ def _verdict(swept: Swept) -> Iterator[str]:
     )
     if math.isfinite(luck.probability):
         yield (
-            f"The best of {luck.trials} trials without any skill, as many as are known on these "
-            f"bars, would show {_a_year(luck.expected_maximum, best):.1f}; that the true ratio of "
-            f"this one is above that has a probability of {luck.probability:.0%} (deflated Sharpe)."
+            f"The best of {luck.trials} trials without any skill, as many different ones as are "
+            f"known over these hours, would show {_a_year(luck.expected_maximum, best):.1f}; that the "
+            f"true ratio of this one is above that has a probability of {luck.probability:.0%} "
+            "(deflated Sharpe)."
         )
     if found := swept.overfitting:
         yield (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -150,8 +150,8 @@ def luck(study: Study) -> tuple[str, ...]:
     if study.trials:
         said.append(
             f"Deflated Sharpe: the probability that a policy's true Sharpe ratio is above what the "
-            f"best of {study.trials} trials without any skill would show by luck; so many different "
-            "ones were made over these hours of such a market. Under 95 % it is no finding, and "
+            f"best of {study.trials} trials without any skill would show by luck; so many "
+            "different ones were made over these hours of such a market. Under 95 % it is no finding, and "
             "above it says nothing about SPY: a market that rose lifts them all."
         )
     if study.overfitting:
@@ -164,8 +164,8 @@ def luck(study: Study) -> tuple[str, ...]:
     return tuple(said)
 
 
-def notes(study: Study) -> tuple[str, ...]:
-    """What the figures mean, and what was refused or closed on the way."""
+def notes(study: Study, shown: Sequence[str] = COLUMNS) -> tuple[str, ...]:
+    """What the figures in the columns `shown` mean, and what was refused or closed on the way."""
     result = study.backtest
     said = []
     if result.refusals:
@@ -182,13 +182,16 @@ def notes(study: Study) -> tuple[str, ...]:
         said.append(
             "A closing at the last close flatters: what stops trading is seldom sold at that price."
         )
+    won = "Won/lost: sales above and below the average cost, after costs. "
     said.append(
         "Sharpe: a year's, from hourly steps, over cash at 0 %, +- its standard error. 0x and 2x "
         "costs: the return at no costs and at twice the assumed ones, in books of their own "
         "decisions, which part ways by chance as well: less cost may end with less. Turnover: buys "
-        "and sales in units of equity. Won/lost: sales above and below the average cost, "
-        "after costs. Each book starts in cash and fills at the next bar's open."
+        f"and sales in units of equity. {won if 'won/lost' in shown else ''}Each book starts in "
+        "cash and fills at the next bar's open."
     )
+    if lacking := [name for name in COLUMNS if name not in shown]:
+        said.append(f"Too narrow for {', '.join(lacking)}; --json and --report have them.")
     if "equal" in result.curves and EQUAL in result.benchmarks:
         said.append(
             f"The policy equal holds a few names, those with the highest forecasts; the benchmark "
