@@ -149,10 +149,10 @@ def luck(study: Study) -> tuple[str, ...]:
     said = []
     if study.trials:
         said.append(
-            f"Deflated Sharpe: the probability that a policy's true Sharpe ratio is above what the "
+            "Deflated Sharpe: the probability that a policy's true Sharpe ratio is above what the "
             f"best of {study.trials} trials without any skill would show by luck; so many "
-            "different ones were made over these hours of such a market. Under 95 % it is no finding, and "
-            "above it says nothing about SPY: a market that rose lifts them all."
+            "different ones were made over these hours of such a market. Under 95 % it is no "
+            "finding, and above it says nothing about SPY: a market that rose lifts them all."
         )
     if study.overfitting:
         found = study.overfitting
