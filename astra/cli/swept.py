@@ -167,8 +167,8 @@ def _verdict(swept: Swept) -> Iterator[str]:
     if math.isfinite(luck.probability):
         yield (
             f"The best of {luck.trials} trials without any skill, as many different ones as are "
-            f"known over these hours, would show {_a_year(luck.expected_maximum, best):.1f}; that the "
-            f"true ratio of this one is above that has a probability of {luck.probability:.0%} "
+            f"known over these hours, would show {_a_year(luck.expected_maximum, best):.1f}; that "
+            f"the true ratio of this one is above that has a probability of {luck.probability:.0%} "
             "(deflated Sharpe)."
         )
     if found := swept.overfitting:

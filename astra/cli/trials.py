@@ -140,7 +140,8 @@ def rerun(trial: Id, as_json: AsJson = False) -> None:
     elif not found:
         out.print(
             f"{trial} is the same to the cent: {len(after.equity)} values of equity, the last "
-            f"{after.equity[-1] / 100:,.2f} USD"
+            f"{after.equity[-1] / 100:,.2f} USD",
+            soft_wrap=True,
         )
     else:
         out.print(f"{trial} came out otherwise:")
