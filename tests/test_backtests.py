@@ -333,6 +333,15 @@ def test_bars_that_were_appended_and_tickers_that_are_data_only_change_nothing(
     assert astra("backtests", "rerun", name).exit_code == 0
 
 
+def test_the_same_hours_asked_for_by_other_days_are_one_trial(recorded: Path) -> None:
+    saturday = backtested("--from", "2026-05-09", "--to", "2026-05-11")
+    monday = backtested("--from", "2026-05-11", "--to", "2026-05-11")
+    assert saturday["ids"] != monday["ids"]
+    assert saturday["times"] == monday["times"]
+    assert (saturday["trials"], monday["trials"]) == (1, 1)
+    assert backtested("--costs-bps", "5")["trials"] == 1, "other hours have trials of their own"
+
+
 OWN = "def mine(inputs):\n    return [{share} for _ in inputs.tickers]\n"
 
 
