@@ -1,17 +1,20 @@
-"""The decisions in the bucket: how their objects are named, and which of them stands."""
+"""The decisions in the bucket: how their objects are named, dropped, and which of them stands."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from astra import allocation
+import pandas as pd
+
+from astra import allocation, predictions
 from astra.errors import DataError
 from astra.gcs import Bucket, ObjectInfo
 from model.decision import Terms
+from model.forecast.record import Forecast
 from model.outlook import HISTORY
 
 
@@ -53,7 +56,45 @@ class Decisions:
                     return self._document(info.name)
         return None
 
-    def keep_first(self, name: str, content: bytes, kind: str, metadata: dict[str, str]) -> bytes:
+    def drop(
+        self, as_of: dt.datetime, tag: str, document: dict[str, Any], forecast: Forecast
+    ) -> dict[str, Any]:
+        """Forecasts, then the decision, then the target, which triggers the trade.
+
+        Returns: the decision that stands in the bucket: of two made at once the first.
+        """
+        stamp = f"{allocation.stamp(as_of)}_{tag}"
+        described = {"as_of": as_of.isoformat(), "model_id": forecast.model_id}
+        content = predictions.build(_forecast_rows(forecast))
+        self._keep_first(f"predictions_{stamp}.csv", content, "text/csv", described)
+        text = json.dumps(document, allow_nan=False).encode()
+        name = f"decision_{stamp}.json"
+        stands = self._keep_first(name, text, "application/json", described)
+        decided: dict[str, Any] = json.loads(stands)
+        self.drop_target(as_of, tag, decided)
+        return decided
+
+    def drop_target(self, as_of: dt.datetime, tag: str, document: Mapping[str, Any]) -> None:
+        """The allocation file of a decision that stands, if there is anything to trade."""
+        if document["object"] is None:
+            return
+        skill = document["skill"]
+        state = "on" if skill["on"] else "off"
+        name, content, metadata = allocation.build(
+            as_of,
+            tag,
+            tradable(document),
+            policy=document["policy"],
+            model_id=document["model_id"],
+            metadata={
+                "trained_until": document["trained_until"],
+                "coverage": f"{document['coverage']:.4f}",
+                "skill": f"ic {skill['ic']:.4f}, t {skill['t']:.2f}, {state}",
+            },
+        )
+        self._bucket.create_once(name, content, "text/csv", metadata)
+
+    def _keep_first(self, name: str, content: bytes, kind: str, metadata: dict[str, str]) -> bytes:
         """Write an object unless it is there; the content that stands."""
         try:
             self._bucket.create_once(name, content, kind, metadata)
@@ -78,6 +119,17 @@ class Decisions:
         return document
 
 
+def tradable(document: Mapping[str, Any]) -> dict[str, float]:
+    """What the file tells to trade: the weights decided, or 0 for all that is held; {} for nothing.
+
+    What is on hold is left out: the trader leaves its shares alone, and a file that names it would
+    be refused where it is over the limits of a file.
+    """
+    hold = set(document.get("hold", ()))
+    wanted = {t: w for t, w in document["weights"].items() if t not in hold}
+    return wanted or {t: 0.0 for t in document["held"] if t not in hold}
+
+
 def _name(stamp: str, tag: str) -> str:
     return f"decision_{stamp}_{tag}.json"
 
@@ -90,3 +142,16 @@ def _months(first: dt.datetime, last: dt.datetime) -> list[str]:
     """YYYYMM of every month from `last` back to `first`."""
     days = range((last.date() - first.date()).days + 1)
     return list(dict.fromkeys(f"{last - dt.timedelta(days=d):%Y%m}" for d in days))
+
+
+def _forecast_rows(forecast: Forecast) -> pd.DataFrame:
+    """The forecast in the columns of the forecast file, one row for each ticker and step."""
+    n, steps = len(forecast.tickers), len(forecast.step_ts)
+    frame = pd.DataFrame(
+        forecast.closes.reshape(n * steps, -1), columns=list(predictions.QUANTILE_COLUMNS)
+    )
+    frame["ticker"] = [t for t in forecast.tickers for _ in range(steps)]
+    frame["step"] = list(range(1, steps + 1)) * n
+    frame["ts"] = list(forecast.step_ts) * n
+    frame["close"] = forecast.close.reshape(-1)
+    return frame
