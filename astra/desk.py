@@ -58,7 +58,7 @@ class Desk:
                 settings.drift_band,
                 settings.min_order_usd,
                 settings.max_order_weight,
-                hold=frozenset(t.strip() for t in settings.hold.split("|") if t.strip()),
+                hold=frozenset(settings.on_hold),
             ),
             max_names=settings.k,
             capital=settings.capital,

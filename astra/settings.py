@@ -175,6 +175,16 @@ class Settings(BaseSettings):
     def trading_url(self) -> str:
         return self.alpaca_url or (PAPER_URL if self.alpaca_paper else LIVE_URL)
 
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The names never to buy, ascending."""
+        return _listed(self.exclude)
+
+    @property
+    def on_hold(self) -> tuple[str, ...]:
+        """The names whose shares stay as they are, ascending."""
+        return _listed(self.hold)
+
     def require(self, *names: str) -> None:
         """Check that settings without a usable default are set; report all missing ones at once.
 
@@ -185,6 +195,10 @@ class Settings(BaseSettings):
         if missing:
             listed = ", ".join(f"ASTRA_{n.upper()}" for n in missing)
             raise ConfigError(f"missing settings: {listed}; set them in .env or the environment")
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(sorted({t.strip() for t in names.split("|")} - {""}))
 
 
 def _plain(value: object) -> object:

@@ -7,24 +7,20 @@ not orders). backtrader's case is smaller: it takes minutes for what takes us mi
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-from astra.errors import AstraError
 from astra.settings import HOUSE
 from benchmarks import inputs
 from benchmarks.inputs import Floats
 from benchmarks.results import Row
+from benchmarks.rivals import answer_of
 from benchmarks.timing import in_turns, require_equal, timed
 from model.backtest.simulate import Simulated, simulate
 
 RIVALS = HOUSE / ".venv-rivals-portfolio" / "bin" / "python"
-SCRIPTS = HOUSE / "benchmarks" / "rivals"
 MONTH, CAPITAL, HALF_SPREAD_BP = 21, 1e6, 2.0
 LIMIT_SECONDS = 900
 HALF_A_CENT = 0.005
@@ -108,15 +104,8 @@ def _rival(
             asked, prices=prices, weights=weights, rows=rows, capital=CAPITAL,
             half_spread=HALF_SPREAD_BP / 1e4,
         )  # fmt: skip
-        done = subprocess.run(
-            [str(RIVALS), str(SCRIPTS / script), str(asked), str(answer)],
-            capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            said = done.stderr.strip().splitlines()
-            raise AstraError(f"{script} must succeed to be measured, it said: {said[-1:]}")
+        found = answer_of(RIVALS, script, asked, answer, seconds=LIMIT_SECONDS)
         theirs = np.load(answer)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     name = script.removeprefix("ledger_").removesuffix(".py")
     difference = float(np.abs(theirs - equity).max())
     require_equal(difference, HALF_A_CENT, f"USD of our ledger and {name}'s")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,14 +11,14 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize
 
-from astra.errors import AstraError
 from astra.settings import HOUSE
 from benchmarks.inputs import Floats, Market
+from benchmarks.rivals import answer_of
 from benchmarks.timing import DifferentAnswersError
 from model.portfolio.limits import Limits
 
 SKFOLIO = HOUSE / ".venv-rivals-portfolio" / "bin" / "python"
-SCRIPT = HOUSE / "benchmarks" / "rivals" / "skfolio_max_sharpe.py"
+SCRIPT = "skfolio_max_sharpe.py"
 LIMIT_SECONDS = 500
 FTOL = 1e-12  # of the ratio: what ours is proven to
 
@@ -115,12 +113,4 @@ def skfolio(market: Market, rounds: int) -> dict[str, Any] | None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "market.npz"
         np.savez(path, mean=mean, covariance=covariance)
-        done = subprocess.run(
-            [str(SKFOLIO), str(SCRIPT), str(path), str(rounds)],
-            capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise AstraError(f"{SCRIPT.name} must succeed to be measured, it said: {said[-1:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        return answer_of(SKFOLIO, SCRIPT, path, rounds, seconds=LIMIT_SECONDS)

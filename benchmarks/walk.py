@@ -11,7 +11,7 @@ import datetime as dt
 import os
 from pathlib import Path
 
-from astra.cli import backtest
+from astra.cli import backtest, specifying
 from astra.errors import AstraError
 from astra.settings import Settings
 from benchmarks.results import Row
@@ -87,10 +87,10 @@ def _a_month() -> Row:
         note = f"not measured: ASTRA_TEST_DATA names no folder with {RECORDED}"
         return Row("portfolio", case, None, "s", 20, "lower", note)
     settings = _defaults()
-    asked = backtest.Asked(
+    asked = specifying.Asked(
         bars=file, first=MONTH[0], last=MONTH[1], policies=("measured",), tickers=503
     )
-    spec = backtest.specify(asked, settings)
+    spec = specifying.specify(asked, settings)
     found = timed(lambda: backtest.run(spec, settings))
     answer = found.answer
     note = f"{len(answer.backtest.skill)} decisions, {len(answer.candidates)} candidates"

@@ -91,7 +91,7 @@ def costs_of(settings: Settings) -> Costs:
         drift_band=settings.drift_band,
         min_order_usd=settings.min_order_usd,
         max_order_weight=settings.max_order_weight,
-        hold=frozenset(t.strip() for t in settings.hold.split("|") if t.strip()),
+        hold=frozenset(settings.on_hold),
     )
 
 

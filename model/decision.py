@@ -11,14 +11,13 @@ import numpy as np
 from astra.errors import ConfigError, InsufficientDataError
 from astra.settings import Settings
 from model.document import explain
-from model.forecast.target import Normalised
 from model.holdings import DUST, Settled, place, without_room
 from model.outlook import Outlook, Sight
 from model.panel import Floats
-from model.portfolio.covariance import Covariance, level, sigma, still, until_next_decision
+from model.portfolio.covariance import level, sigma, still, until_next_decision
 from model.portfolio.decision import decide_all
 from model.portfolio.estimators import ESTIMATORS
-from model.portfolio.limits import Indices, Limits
+from model.portfolio.limits import Limits
 from model.portfolio.policies import POLICIES
 from model.portfolio.records import Decision, Inputs, Policy
 from model.portfolio.trade import Bounds, cut
@@ -51,7 +50,7 @@ class Terms:
             ConfigError: a name is both excluded and on hold.
         """
         s = settings
-        exclude, hold = _names(s.exclude), _names(s.hold)
+        exclude, hold = s.excluded, s.on_hold
         both = sorted(set(exclude) & set(hold))
         if both:
             raise ConfigError(
@@ -222,7 +221,7 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
     panel, normalised = sight.panel, sight.normalised
     if unknown:
         panel = panel.only(tuple(panel.tickers[i] for i in seen))
-        normalised = _columns(normalised, seen)
+        normalised = normalised.only(seen)
     apart = {*terms.exclude, *terms.hold}
     names = np.array([i for i, t in enumerate(panel.tickers) if t not in apart], np.int64)
     if not len(seen):
@@ -246,7 +245,7 @@ def gather(outlook: Outlook, sectors: Mapping[str, str], terms: Terms) -> Inputs
         score=forecast.score[rows],
         forecast=np.log(forecast.close[rows, -1] / forecast.last_close[rows]),
         sigma=volatility[names],
-        risk=risk if not apart else _only(risk, names),
+        risk=risk if not apart else risk.only(names),
         horizon=horizon,
         ic=outlook.skill.used,
         current=np.zeros(len(names)),
@@ -269,30 +268,3 @@ def _without_risk(sight: Sight) -> dict[str, str]:
         if not is_known:
             found.setdefault(ticker, "its volatility is not known yet")
     return found
-
-
-def _columns(of: Normalised, names: Indices) -> Normalised:
-    """Of these names, in this order."""
-    return replace(
-        of,
-        feature=of.feature[:, names],
-        residual=of.residual[:, names],
-        sigma=of.sigma[:, names],
-        total_sigma=of.total_sigma[:, names],
-    )
-
-
-def _only(risk: Covariance, names: Indices) -> Covariance:
-    """Of these names, in this order."""
-    return replace(
-        risk,
-        tickers=tuple(risk.tickers[i] for i in names),
-        per_bar=risk.per_bar[np.ix_(names, names)],
-        diagonal=risk.diagonal[names],
-        night_bars=risk.night_bars[names],
-        loadings=None if risk.loadings is None else risk.loadings[names],
-    )
-
-
-def _names(listed: str) -> tuple[str, ...]:
-    return tuple(sorted(t.strip() for t in listed.split("|") if t.strip()))

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from astra.bars import to_arrow
-from astra.cli import backtest, findings
+from astra.cli import backtest, findings, specifying
 from astra.errors import ConfigError, DataError
 from astra.sessions import decision_times_between
 from astra.settings import Settings
@@ -22,9 +22,9 @@ from astra.store import open_store
 from astra.universe import sp500
 from model.backtest.benchmarks import benchmarks
 from model.backtest.fills import Costs, Tape
-from model.backtest.records import BENCHMARKS, COSTS, SPY, SPY_TOTAL, Backtest
+from model.backtest.records import BENCHMARKS, COSTS, HOUR, SPY, SPY_TOTAL, Backtest
 from model.backtest.spec import Source, Spec, from_json
-from model.backtest.walk import HOUR, Days, Plan, check_times, walk, walk_together
+from model.backtest.walk import Days, Plan, check_times, walk, walk_together
 from model.decision import Terms, choose
 from model.forecast.registry import shipped
 from model.forecast.scorebook import Scorebook, empty
@@ -423,14 +423,14 @@ def shown(found: backtest.Found) -> str:
     return console.export_text()
 
 
-def run_of(asked: backtest.Asked, settings: Settings | None = None) -> backtest.Found:
+def run_of(asked: specifying.Asked, settings: Settings | None = None) -> backtest.Found:
     settings = settings or Settings(_env_file=None)
-    return backtest.run(backtest.specify(asked, settings), settings)
+    return backtest.run(specifying.specify(asked, settings), settings)
 
 
 def test_the_command_walks_the_simulated_market_and_says_so() -> None:
     day = dt.date(2026, 5, 29)
-    asked = backtest.Asked(first=day, last=day, policies=("min_variance", "equal"), tickers=12)
+    asked = specifying.Asked(first=day, last=day, policies=("min_variance", "equal"), tickers=12)
     found = run_of(asked)
     text = " ".join(shown(found).split())
     assert text.startswith("SIMULATED, edge planted: IC 0.040, measured: IC ")
@@ -453,7 +453,7 @@ def test_the_command_walks_recorded_bars_from_the_21st_session_on(
     end = sessions[21].closes_at.timestamp()
     file = tmp_path / "recorded.parquet"
     pq.write_table(to_arrow(bars[bars["ts"] < end]), file)
-    asked = backtest.Asked(bars=file, policies=("equal",))
+    asked = specifying.Asked(bars=file, policies=("equal",))
     found = run_of(asked)
     assert found.candidates == tuple(t for t in sp500() if t in STOCKS)
     assert found.market.startswith("replay:") and found.planted_edge is None
@@ -483,7 +483,7 @@ def test_the_command_walks_stored_bars_as_they_were_known(
     )
     store.prices.upsert(corrected, end + dt.timedelta(days=1))
     store.close()
-    asked = backtest.Asked(first=day, last=day, policies=("equal",), known_at=end)
+    asked = specifying.Asked(first=day, last=day, policies=("equal",), known_at=end)
     then, now = (
         run_of(a, settings) for a in (asked, dataclasses.replace(asked, known_at=None, store=True))
     )
@@ -497,7 +497,7 @@ def test_the_command_walks_stored_bars_as_they_were_known(
 
 def test_the_simulated_market_is_made_for_the_days_that_are_asked_for() -> None:
     first, last = dt.date(2025, 12, 24), dt.date(2025, 12, 26)
-    asked = backtest.Asked(first=first, last=last, policies=("equal",), tickers=6)
+    asked = specifying.Asked(first=first, last=last, policies=("equal",), tickers=6)
     found = run_of(asked)
     assert found.spec.source.first == dt.date(2025, 10, 25)
     assert [t.isoformat()[:16] for t in found.backtest.times[:4]] == [
@@ -512,12 +512,12 @@ def test_stored_bars_are_those_known_by_now(bars: pd.DataFrame, tmp_path: Path) 
     store.claim_market("simulated:3")
     store.record_now(now)
     store.close()
-    spec = backtest.specify(backtest.Asked(store=True), settings)
+    spec = specifying.specify(specifying.Asked(store=True), settings)
     assert spec.source.known_at == now, "a load later on changes nothing of it"
 
 
 def test_bars_come_from_one_place(tmp_path: Path) -> None:
-    asked = backtest.Asked(bars=tmp_path / "bars.parquet", store=True)
+    asked = specifying.Asked(bars=tmp_path / "bars.parquet", store=True)
     with pytest.raises(ConfigError, match="from one place"):
         run_of(asked)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from astra.cli import backtest
+from astra.cli import backtest, specifying
 from astra.settings import Settings
 
 pytestmark = pytest.mark.hour
@@ -47,8 +47,8 @@ def test_a_sandbox_day_and_the_backtest_of_that_day_give_the_same_orders_and_cas
     run, database = traded_day(tmp_path)
     settings = Settings(_env_file=None, database_url=f"sqlite:///{database}")
     day = dt.date.fromisoformat(run["decisions"][0]["as_of"][:10])
-    asked = backtest.Asked(store=True, first=day, last=day, policies=("measured",))
-    found = backtest.run(backtest.specify(asked, settings), settings).backtest
+    asked = specifying.Asked(store=True, first=day, last=day, policies=("measured",))
+    found = backtest.run(specifying.specify(asked, settings), settings).backtest
     curve = found.curves["measured"]
 
     assert len(run["decisions"]) == len(curve.steps) == 6

@@ -26,7 +26,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from astra.cli import backtest as walking
-from astra.cli import grid, sweep, swept
+from astra.cli import grid, specifying, sweep, swept
 from astra.cli.backtests import courses
 from astra.cli.commands import app
 from astra.errors import ConfigError, DataError, TemporaryError
@@ -166,13 +166,13 @@ def test_a_set_comes_out_as_the_backtest_of_it_alone_to_the_cent(tmp_path: Path)
     ours = stored_in(tmp_path)
     found = swept_over(written(tmp_path, text), ours, is_kept=False)
     assert len({row.made.course.equity for row in found.rows}) > 4, "the sets must differ"
-    asked = walking.Asked(
+    asked = specifying.Asked(
         first=dt.date(2026, 4, 7), last=dt.date(2026, 4, 7), tickers=12, half_spread_bp=3.0
     )
-    bars = walking.bars_of(walking.specify(asked, ours).source, ours)
+    bars = walking.bars_of(specifying.specify(asked, ours).source, ours)
     for row in found.rows:
         one = replace(asked, policies=(str(row.choices["policy"]),))
-        spec = walking.specify(one, grid.settings_of(row.choices, ours))
+        spec = specifying.specify(one, grid.settings_of(row.choices, ours))
         (alone,) = walking.run_together((spec,), *bars, ours)
         (course,) = courses(alone)
         assert replace(course.trial, made_at=row.trial.made_at) == row.trial

@@ -11,11 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sqlalchemy import make_url
 
 from astra import __version__
 from astra.errors import AstraError
-from astra.performance import Floats, moments, summarize
+from astra.performance import moments, returns, summarize
 from astra.settings import HOUSE, Settings
 from astra.store import connect, open_store
 from astra.store.backtests import Course, Trial, digest
@@ -23,8 +24,9 @@ from astra.store.backtests import Course, Trial, digest
 if TYPE_CHECKING:
     from astra.cli.backtest import Found
     from model.backtest.spec import Spec
-    from model.backtest.statistics import Deflated
+    from model.backtest.statistics import Deflated, Overfitting
 
+FEWEST_STEPS = 100  # hours, before overfitting is judged
 FREQUENCY = "1h"  # between decisions
 _LONGEST_POLICY = 120  # characters, as the store takes them
 _REGISTER_SINCE = "0004"  # the revision of the database that has it first
@@ -44,7 +46,7 @@ def code_version() -> str:
 
 def single(spec: Spec, policy: str) -> Spec:
     """The specification of one of its policies alone, the same from whichever run it comes."""
-    from astra.cli.backtest import files_of
+    from astra.cli.specifying import files_of
 
     named = {str(path) for path in files_of((policy,), spec.candidates)}
     return replace(
@@ -92,8 +94,8 @@ def courses(found: Found) -> tuple[Course, ...]:
             policy=policy[-_LONGEST_POLICY:],
             parameters=json.dumps(single(found.spec, policy).as_json()),
             total_return=p.total_return,
-            return_0x=_total(curve.by_cost[0.0]),
-            return_2x=_total(curve.by_cost[2.0]),
+            return_0x=summarize(result.times, curve.by_cost[0.0]).total_return,
+            return_2x=summarize(result.times, curve.by_cost[2.0]).total_return,
             max_drawdown=p.max_drawdown,
             turnover=curve.turnover,
             cost_bp=curve.cost_bp,
@@ -110,10 +112,6 @@ def courses(found: Found) -> tuple[Course, ...]:
         )
         kept.append(Course(trial, result.times, cents))
     return tuple(kept)
-
-
-def _total(equity: Floats) -> float:
-    return float(equity[-1] / equity[0] - 1.0)
 
 
 def keep(found: Found, settings: Settings) -> tuple[str, ...]:
@@ -157,6 +155,18 @@ def deflate(trial: Trial, trials: Iterable[Trial]) -> Deflated:
 
     ratios = [one.step_sharpe for one in alike(trial, trials).values()]
     return deflated_sharpe(trial.step_sharpe, trial.steps, trial.skew, trial.kurtosis, ratios)
+
+
+def overfitting_among(found: Iterable[Course], fewest: int = 2) -> Overfitting | None:
+    """By choosing among these, over the same hours, of which copies count once; None if they or
+    their steps are too few to say."""
+    from model.backtest.statistics import overfitting
+
+    different = list(dict.fromkeys(course.equity for course in found))
+    if len(different) < fewest or len(different[0]) <= FEWEST_STEPS:
+        return None
+    equity = np.array(different, np.float64)
+    return overfitting(np.stack([returns(one) for one in equity], axis=1))
 
 
 def rivals(made: Sequence[Course], settings: Settings) -> tuple[Trial, ...]:

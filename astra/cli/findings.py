@@ -14,8 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from astra.cli.backtests import alike, code_version, courses, deflate, drawn, rivals
-from astra.performance import returns
+from astra.cli.backtests import (
+    alike,
+    code_version,
+    courses,
+    deflate,
+    drawn,
+    overfitting_among,
+    rivals,
+)
 from astra.settings import Settings
 from astra.store.backtests import Course
 from astra.universe import SP500
@@ -24,14 +31,10 @@ if TYPE_CHECKING:
     from astra.cli.backtest import Found
     from model.backtest.report import Study
     from model.backtest.spec import Source, Spec
-    from model.backtest.statistics import Overfitting
 
-# Different trials over the same hours, and hours, before overfitting among them is judged.
-FEWEST_COMPARED, FEWEST_STEPS = 10, 100
-_WIDE, _WIDE_ONLY = (
-    100,
-    ("cost bp", "moves/holds", "won/lost"),
-)  # columns of a terminal of that many characters
+FEWEST_COMPARED = 10  # different trials over the same hours, before overfitting is judged
+_WIDE = 100  # characters of a terminal that has room for these columns too
+_WIDE_ONLY = ("cost bp", "moves/holds", "won/lost")
 
 
 def study(found: Found, settings: Settings, is_kept: bool) -> Study:
@@ -61,7 +64,7 @@ def study(found: Found, settings: Settings, is_kept: bool) -> Study:
         deflated=_by_policy(found, [deflate(c.trial, trials) for c in made]),
         league=league,
         against=against,
-        overfitting=_overfitting(compared),
+        overfitting=overfitting_among(compared, FEWEST_COMPARED),
         compared=len(compared),
     )
 
@@ -148,16 +151,6 @@ def write(found: Found, told: Study, folder: Path) -> tuple[Path, ...]:
 
 def _by_policy(found: Found, values: Sequence[Any]) -> Mapping[str, Any]:
     return dict(zip(found.backtest.curves, values, strict=True))
-
-
-def _overfitting(compared: Sequence[Course]) -> Overfitting | None:
-    """Among the trials over the same hours, None if they or their steps are too few to say."""
-    from model.backtest.statistics import overfitting
-
-    if len(compared) < FEWEST_COMPARED or len(compared[0].equity) <= FEWEST_STEPS:
-        return None
-    equity = np.array([course.equity for course in compared], np.float64)
-    return overfitting(np.stack([returns(one) for one in equity], axis=1))
 
 
 def _bars(source: Source) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from astra.cli import backtest, findings
+from astra.cli import backtest, findings, specifying
 from astra.cli.notebook import console, display_png
 from astra.errors import ConfigError, DataError
 from astra.rebalance import BUYING_POWER_HEADROOM, Holdings, Rules, plan_orders
@@ -45,10 +45,10 @@ def specify(
     except ValueError as error:
         raise ConfigError(f"a day is like 2026-03-02, found {first!r} and {last!r}") from error
     file = Path(bars) if bars else None
-    asked = backtest.Asked(
+    asked = specifying.Asked(
         bars=file, first=days[0], last=days[1], policies=(policy,), tickers=tickers, seed=seed
     )
-    return backtest.specify(asked, settings)
+    return specifying.specify(asked, settings)
 
 
 def tell(found: backtest.Found, settings: Settings, pictures: Sequence[str]) -> None:

@@ -119,12 +119,12 @@ def backtest(
         _sweep(context, sweep, jobs, cluster, is_kept=not no_store, as_json=as_json)
         return
     from astra.cli import backtest as walking
-    from astra.cli import findings
+    from astra.cli import findings, specifying
     from astra.cli.backtests import keep
     from astra.store import open_store
 
     settings = read_settings()
-    asked = walking.Asked(
+    asked = specifying.Asked(
         bars=bars,
         store=store,
         known_at=known_at.replace(tzinfo=dt.UTC) if known_at else None,
@@ -145,7 +145,7 @@ def backtest(
         open_folder(report)
     if not no_store:
         open_store(settings.database_url).close()  # if it can't be reached, better said now
-    found = walking.run(walking.specify(asked, settings), settings)
+    found = walking.run(specifying.specify(asked, settings), settings)
     if not no_store:
         keep(found, settings)
     told = findings.study(found, settings, is_kept=not no_store)

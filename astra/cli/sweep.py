@@ -24,26 +24,22 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import joblib
-import numpy as np
 from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from astra.cli import backtest as walking
-from astra.cli import grid
-from astra.cli.backtests import code_version, courses, deflate, rivals, trial_id
-from astra.cli.findings import FEWEST_STEPS
+from astra.cli import grid, specifying
+from astra.cli.backtests import code_version, courses, deflate, overfitting_among, rivals, trial_id
 from astra.cli.swept import Made, Row, Swept
 from astra.errors import ConfigError, DataError, TemporaryError
-from astra.performance import returns
 from astra.settings import Settings
 from astra.store import open_store
 
 if TYPE_CHECKING:
-    from astra.store.backtests import Course, Trial
+    from astra.store.backtests import Trial
     from model.backtest.spec import Source, Spec
-    from model.backtest.statistics import Overfitting
     from model.panel import Panel
 
 SETS_A_CHUNK = 8  # more share more, and lose more when they are killed
@@ -79,13 +75,13 @@ def specify(sweep: grid.Grid, settings: Settings) -> tuple[Spec, ...]:
         fixed["bars"] = Path(fixed["bars"])
     if "known_at" in fixed:
         fixed["known_at"] = grid.in_utc(fixed["known_at"])
-    asked = walking.Asked(**{_FIELDS.get(name, name): value for name, value in fixed.items()})
+    asked = specifying.Asked(**{_FIELDS.get(name, name): value for name, value in fixed.items()})
     found: list[Spec] = []
     for choices in sweep.sets:
         chosen = grid.settings_of(choices, settings)
         bundle = found[0].bundle if found else asked.bundle
         one = replace(asked, policies=(chosen.policy,), bundle=bundle)
-        found.append(walking.specify(one, chosen))
+        found.append(specifying.specify(one, chosen))
     return tuple(found)
 
 
@@ -126,7 +122,7 @@ def run(asked: Asked, settings: Settings, console: Console) -> Swept:
         rows=tuple(rows),
         walked=len(left),
         deflated=deflate(rows[0].trial, trials),
-        overfitting=_overfitting([row.made.course for row in rows]),
+        overfitting=overfitting_among([row.made.course for row in rows]),
     )
 
 
@@ -335,14 +331,3 @@ def _keep(made: Sequence[Made], settings: Settings) -> None:
         store.backtests.keep([one.course for one in made])
     finally:
         store.close()
-
-
-def _overfitting(found: Sequence[Course]) -> Overfitting | None:
-    """By choosing among these, of which copies count once."""
-    from model.backtest.statistics import overfitting
-
-    different = dict.fromkeys(course.equity for course in found)
-    if len(different) < 2 or len(found[0].equity) <= FEWEST_STEPS:
-        return None
-    equity = np.array(list(different), np.float64)
-    return overfitting(np.stack([returns(one) for one in equity], axis=1))

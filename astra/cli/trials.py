@@ -118,7 +118,7 @@ def show(trial: Id, as_json: AsJson = False) -> None:
 @app.command()
 def rerun(trial: Id, as_json: AsJson = False) -> None:
     """Make a backtest again on the same bars and compare it to the cent; exit 1 if it differs."""
-    from astra.cli import backtest
+    from astra.cli import backtest, specifying
     from astra.cli.backtests import courses, differences, stored
     from model.backtest.spec import from_json
 
@@ -132,7 +132,7 @@ def rerun(trial: Id, as_json: AsJson = False) -> None:
         )
     (after,) = courses(backtest.run(spec, settings))
     found = [
-        *(f"the file has changed: {path}" for path in backtest.changed_files(spec)),
+        *(f"the file has changed: {path}" for path in specifying.changed_files(spec)),
         *differences(before, after),
     ]
     if as_json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,12 +19,12 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from astra.errors import AstraError
 from astra.predictions import QUANTILES
 from astra.settings import HOUSE
 from benchmarks import inputs
 from benchmarks.forecast import serving
 from benchmarks.results import Row
+from benchmarks.rivals import answer_of
 from model.forecast.export import one_thread, quiet
 from model.forecast.networks import Network
 from model.forecast.presets import Plan, Preset, read
@@ -35,7 +34,7 @@ from model.forecast.windows import Windows, complete_windows
 from model.panel import Panel
 
 RIVALS = HOUSE / ".venv-rivals" / "bin" / "python"
-SCRIPT = HOUSE / "benchmarks" / "rivals" / "fit_neuralforecast.py"
+SCRIPT = "fit_neuralforecast.py"
 WARM_UP = 20  # steps
 ROUNDS = 3
 LIMIT_SECONDS = 500
@@ -127,15 +126,7 @@ def _neuralforecast(preset: Preset, series: Path, steps: int) -> dict[str, Any]:
         "width": preset.sizes["layer_widths"], "batch": preset.plan.batch, "steps": steps,
         "warm_up": WARM_UP,
     }  # fmt: skip
-    done = subprocess.run(
-        [str(RIVALS), str(SCRIPT), str(series), json.dumps(asked)],
-        capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise AstraError(f"{SCRIPT.name} must succeed to be measured, it said: {said[-1:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return answer_of(RIVALS, SCRIPT, series, json.dumps(asked), seconds=LIMIT_SECONDS)
 
 
 def _windows(preset: Preset, panel: Panel) -> tuple[Windows, NDArray[np.float32]]:

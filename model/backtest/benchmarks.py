@@ -8,16 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from astra.performance import YEAR_SECONDS
-from astra.sessions import BAR, HORIZON_BARS
 from model.backtest.fills import Costs, Tape
-from model.backtest.records import EQUAL, HOLD, SPY, SPY_TOTAL
+from model.backtest.records import EQUAL, HOLD, HOUR, SPY, SPY_TOTAL
 from model.backtest.simulate import simulate
 from model.panel import Floats
 
-# A year's dividends on the price of SPY, which 5-minute bars don't hold: 1.2 to 1.3 % in each of
-# 2023 to 2025 by its own distributions.
+# A year's dividends on the price of SPY, an assumption that every report states: bars of 5 minutes
+# hold no dividends.
 SPY_DIVIDENDS = 0.012
-HOUR = HORIZON_BARS * BAR
 
 
 def benchmarks(

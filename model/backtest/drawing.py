@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.optimize import isotonic_regression
 
-from astra.sessions import BAR, HORIZON_BARS, NEW_YORK
-from model.backtest.records import SPY_TOTAL, Backtest, Curve
+from astra.sessions import NEW_YORK
+from model.backtest.records import HOUR, SPY_TOTAL, Backtest, Curve
 from model.charting import ACCENT, INK, LOSS, NEUTRAL
 from model.forecast.record import Floats
 
@@ -32,7 +32,6 @@ VARIABLES = {
 }  # fmt: skip
 # Text stays text, and a $ in a policy's name is one.
 SVG = {"svg.fonttype": "none", "text.parse_math": False, "xtick.major.pad": 6}
-_HOUR = HORIZON_BARS * BAR
 LABEL = 8.5  # points
 WIDTHS = {False: 11.0, True: 4.9}  # inches, by whether the page is narrow
 _LONG_DAYS = 100  # beyond them the axis of time names months
@@ -83,7 +82,7 @@ def panels(
 
 def numbers(result: Backtest) -> dict[dt.datetime, int]:
     """The number of each decision by its time."""
-    return {end - _HOUR: i for i, end in enumerate(result.times[1:])}
+    return {end - HOUR: i for i, end in enumerate(result.times[1:])}
 
 
 def time_axis(axes: Axes, result: Backtest, narrow: bool, ticks: int | None = None) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 
 from astra.performance import Performance, summarize
 from astra.records import Side
+from astra.sessions import BAR, HORIZON_BARS
 from model.forecast.record import Floats
 
 SPY, SPY_TOTAL = "SPY", "SPY, dividends assumed"
 EQUAL, HOLD = "equal weight", "hold"
 BENCHMARKS = (SPY, SPY_TOTAL, EQUAL, HOLD)
+HOUR = HORIZON_BARS * BAR  # from a decision to the value that it is marked at
 COSTS = (0.0, 1.0, 2.0)  # multiples of the assumed costs, each with a book of its own
 
 

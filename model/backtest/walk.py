@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from astra.errors import DataError, InsufficientDataError
-from astra.sessions import BAR, HORIZON_BARS
 from model.backtest.account import Account, Prices, curve_of
 from model.backtest.benchmarks import benchmarks
 from model.backtest.fills import Costs, Tape, held_weights
-from model.backtest.records import COSTS, Backtest, Refusal, SkillStep
+from model.backtest.records import COSTS, HOUR, Backtest, Refusal, SkillStep
 from model.decision import Terms, gather, settle_all
 from model.forecast.bundle import Bundle
 from model.forecast.record import ForecastRecord
@@ -29,8 +28,6 @@ from model.forecast.target import Normalised, Scaler
 from model.outlook import Outlook, Sight, assess, foresee, missing_scores, own_scores, prepare
 from model.panel import Panel
 from model.portfolio.records import Policy
-
-HOUR = HORIZON_BARS * BAR
 
 
 @dataclass(frozen=True, slots=True)

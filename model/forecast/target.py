@@ -10,7 +10,7 @@ intraday pattern of Andersen and Bollerslev (1997) taken out first.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,16 @@ class Normalised:
     sigma: Floats
     total_sigma: Floats
     profile: Floats
+
+    def only(self, names: NDArray[np.int64]) -> Normalised:
+        """Of these columns, in this order."""
+        return replace(
+            self,
+            feature=self.feature[:, names],
+            residual=self.residual[:, names],
+            sigma=self.sigma[:, names],
+            total_sigma=self.total_sigma[:, names],
+        )
 
 
 def normalise(panel: Panel, scaler: Scaler) -> Normalised:

@@ -91,6 +91,17 @@ class Covariance:
     profile: Floats | None = None
     repair: str = ""
 
+    def only(self, names: NDArray[np.int64]) -> Covariance:
+        """Of these names, in this order."""
+        return replace(
+            self,
+            tickers=tuple(self.tickers[i] for i in names),
+            per_bar=self.per_bar[np.ix_(names, names)],
+            diagonal=self.diagonal[names],
+            night_bars=self.night_bars[names],
+            loadings=None if self.loadings is None else self.loadings[names],
+        )
+
     def bars_in(self, horizon: Horizon) -> float:
         """How many bars of average variance the bars of `horizon` are worth."""
         if self.profile is None:
