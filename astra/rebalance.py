@@ -1,4 +1,4 @@
-"""From target weights to orders, and the risk gate's rules. Pure: the same inputs, the same plan.
+"""From target weights to orders. Pure: the same inputs, the same plan.
 
 Sells come first and raise cash; buys spend only the cash that is there. Every difference that is
 not traded is listed with its reason, so that a plan explains itself.
@@ -6,12 +6,11 @@ not traded is listed with its reason, so that a plan explains itself.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
-from astra.records import Activity, Asset, PlannedOrder, Position, Side
+from astra.records import Asset, PlannedOrder, Position, Side
 
 # Of equity, never spent: a market buy is charged at its fill, which may lie above the last price.
 CASH_RESERVE = 0.01
@@ -28,15 +27,11 @@ class Rules:
     Attributes:
         drift_band: differences below this fraction of equity are left alone.
         min_order_usd: smaller orders are left out.
-        max_order_weight: of equity in one order; the gate denies more.
-        max_gross: value of all positions after the plan, of equity.
         hold: symbols whose shares stay as they are.
     """
 
     drift_band: float
     min_order_usd: float
-    max_order_weight: float
-    max_gross: float = 1.0
     hold: frozenset[str] = frozenset()
 
 
@@ -55,14 +50,6 @@ class Plan:
     sells: tuple[PlannedOrder, ...]
     buys: tuple[PlannedOrder, ...]
     skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """The gate's refusal of one order."""
-
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,82 +158,3 @@ def _step(asset: Asset) -> Decimal:
 
 def _round(qty: Decimal, step: Decimal) -> Decimal:
     return (qty / step).to_integral_value(ROUND_DOWN) * step
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """Shares that one of our orders moved: `qty` is signed, `at` when it was filled."""
-
-    symbol: str
-    qty: Decimal
-    at: dt.datetime
-
-
-def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[str, Decimal]:
-    """What our own orders hold of each symbol.
-
-    A split multiplies our part as it multiplies the account's, which `activities` (all of the
-    account's) tell.
-    """
-    ours, whole = dict[str, Decimal](), dict[str, Decimal]()
-    events: list[Fill | Activity] = [*fills, *activities]
-    # At one instant the account's own line comes after ours, as a split does after the fills.
-    for event in sorted(events, key=lambda e: (e.at, isinstance(e, Activity))):
-        symbol, qty = event.symbol, event.qty
-        if symbol is None or qty is None:
-            continue
-        if isinstance(event, Fill):
-            ours[symbol] = ours.get(symbol, Decimal(0)) + qty
-            continue
-        before = whole.get(symbol, Decimal(0))
-        if event.type == "SPLIT" and before > 0:
-            ours[symbol] = ours.get(symbol, Decimal(0)) * (before + qty) / before
-        whole[symbol] = before + qty
-    return ours
-
-
-def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple[Position, ...]:
-    """The part of each position that our own orders opened; the rest is not ours to touch.
-
-    Args:
-        ours: net quantity of our filled orders by symbol.
-    """
-    kept = []
-    for p in positions:
-        qty = min(p.qty, ours.get(p.symbol, Decimal(0)))
-        if qty > 0:
-            free = p.qty if p.qty_available is None else p.qty_available
-            available = min(qty, free)
-            kept.append(Position(p.symbol, qty, p.market_price, p.average_entry_price, available))
-    return tuple(kept)
-
-
-def deny(
-    order: PlannedOrder, *, equity: float, gross: float, is_open: bool, rules: Rules
-) -> Denial | None:
-    """The risk gate, the only door to the broker: why this order may not leave, or None.
-
-    Args:
-        equity: USD of the account now.
-        gross: USD value of all positions once the orders already let through are filled.
-    """
-    value = float(order.qty) * order.reference_price
-    after = gross + (value if order.side is Side.BUY else -value)
-    for code, broken, reason in (
-        ("RISK_MARKET_CLOSED", not is_open, "the market is closed"),
-        ("RISK_NO_EQUITY", not equity > 0, f"equity must be above 0, found {equity:.2f} USD"),
-        (
-            "RISK_ORDER_VALUE",
-            order.side is Side.BUY and not value <= rules.max_order_weight * equity,
-            f"{value:.2f} USD is over {rules.max_order_weight:.0%} of equity in one order",
-        ),
-        (
-            "RISK_GROSS_EXPOSURE",
-            order.side is Side.BUY and not after <= rules.max_gross * equity,
-            f"positions would reach {after / equity if equity else 0:.2f} of equity, "
-            f"over {rules.max_gross:.2f}",
-        ),
-    ):
-        if broken:
-            return Denial(code, f"{order.symbol}: {reason}")
-    return None

@@ -6,6 +6,7 @@ must equal the broker's to the cent and the share; prices and weights are floats
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -59,6 +60,7 @@ class Position:
     market_price: float
     average_entry_price: float
     qty_available: Decimal | None = None
+    asset_id: str = ""  # the broker's; stays when the symbol changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,26 @@ class PlannedOrder:
     qty: Decimal
     reference_price: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """Where a name of an allocation stood and what the plan made of it, traded or not.
+
+    Weights are fractions of the equity managed. `price` is USD that the plan counted with, None if
+    none was known; `decision_price` the last close at the allocation's as-of time. `parts` =
+    {"limit", "rounding"} sum to `weight_planned - weight_target`. `reason` is "" for a line that
+    is traded in full.
+    """
+
+    symbol: str
+    price: float | None
+    weight_before: float
+    weight_target: float
+    weight_planned: float
+    parts: Mapping[str, float]
+    reason: str = ""
+    decision_price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +109,16 @@ class Order:
     submitted_at: datetime | None = None
     filled_at: datetime | None = None
     message: str = ""
+    type: str = "market"
+    limit_price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The broker's account. `equity` = cash + market value of all positions."""
+    """The broker's account. `equity` = cash + market value of all positions.
+
+    `settled_cash` is what a cash account may spend, None on a margin account.
+    """
 
     number: str
     cash: Decimal
@@ -100,6 +127,7 @@ class Account:
     status: str = "ACTIVE"
     last_equity: Decimal | None = None
     trading_blocked: bool = False
+    settled_cash: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +165,16 @@ class Asset:
     name: str
     tradable: bool
     fractionable: bool
+    id: str = ""
+
+
+class TradingState(StrEnum):
+    """What an account may do."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"  # sales only
+    HALTED = "HALTED"
+
+    def allows(self, side: Side) -> bool:
+        """Whether an order of this side may leave."""
+        return self is TradingState.ACTIVE or (self is TradingState.REDUCING and side is Side.SELL)

@@ -123,16 +123,69 @@ class Settings(BaseSettings):
         description="after the end of its training a forecast is no longer used; 0 = always used",
     )
 
-    # Rebalance
-    capital: float = Field(0.0, ge=0, description="USD managed at most; 0 = the whole account")
-    fill_timeout: float = Field(
-        120.0, gt=0, description="seconds to wait for sales, then for purchases"
+    # Rebalance: the plan
+    rebalance_on: Literal["decision", "drift", "file"] = Field(
+        "decision",
+        description="decision, drift (only once drift_threshold is passed) or file (only files "
+        "dropped by hand)",
     )
+    drift_threshold: float = Field(
+        0.05, gt=0, le=1, description="share of equity that has drifted from the last allocation"
+    )
+    capital: float = Field(0.0, ge=0, description="USD managed at most; 0 = the whole account")
+    adopt: str = Field(
+        "", description="positions that our orders did not open are managed too: all, or AAPL|BRK.B"
+    )
+    cash_buffer: float = Field(0.01, ge=0, lt=1, description="share of equity never spent")
     min_order_usd: float = Field(1.0, ge=1, description="smaller orders are left out")
     drift_band: float = Field(
         0.001, ge=0, lt=0.1, description="smaller differences of a weight are left alone"
     )
+
+    # Rebalance: the orders
+    order_style: Literal["market", "limit", "twap"] = Field(
+        "market",
+        description="market, limit (marketable, within limit_collar_bp) or twap (slices over "
+        "twap_minutes)",
+    )
+    limit_collar_bp: float = Field(
+        20.0, gt=0, le=500, description="how far from the last price a limit order may trade"
+    )
+    twap_minutes: int = Field(10, ge=2, le=25, description="over which an order is sliced")
+    fill_timeout: float = Field(
+        120.0, gt=0, description="seconds to wait for sales, then for purchases"
+    )
+
+    # Risk gate: what is over a limit is denied with a code, see docs/risk.md
     max_order_weight: float = Field(0.25, gt=0, le=1, description="of equity in one order, at most")
+    max_order_usd: float = Field(0.0, ge=0, description="USD in one order, at most; 0 = any")
+    max_position_weight: float = Field(
+        0.25, gt=0, le=1, description="of equity in one position, at most"
+    )
+    max_gross: float = Field(1.0, gt=0, le=1, description="of equity in all positions, at most")
+    max_orders_per_rebalance: int = Field(200, ge=1, description="orders of one allocation")
+    max_orders_per_day: int = Field(1000, ge=1, description="orders of one session")
+    price_collar_sigmas: float = Field(
+        8.0, gt=0, description="a price further from the last close, in deviations, is not believed"
+    )
+    closing_minutes: int = Field(
+        5, ge=0, le=60, description="no order is sent so shortly before the close"
+    )
+    max_daily_loss: float = Field(
+        0.05, gt=0, le=1, description="share of equity lost in a day: only sales from then on"
+    )
+    max_drawdown: float = Field(
+        0.2, gt=0, le=1, description="share of equity lost from its peak: only sales from then on"
+    )
+    max_reject_rate: float = Field(
+        0.5, gt=0, le=1, description="share of a day's orders that were rejected: halt"
+    )
+    min_coverage: float = Field(
+        0.5, ge=0, le=1, description="share of the candidates a forecast must have covered"
+    )
+    max_books_difference: float = Field(
+        0.001, gt=0, le=1, description="our books against the broker's, share of equity: halt"
+    )
 
     @field_validator("policy")
     @classmethod
@@ -174,6 +227,11 @@ class Settings(BaseSettings):
     @property
     def trading_url(self) -> str:
         return self.alpaca_url or (PAPER_URL if self.alpaca_paper else LIVE_URL)
+
+    @property
+    def adopted(self) -> frozenset[str] | None:
+        """Symbols managed though our orders did not open them; None = all."""
+        return None if self.adopt.strip() == "all" else frozenset(_listed(self.adopt))
 
     @property
     def excluded(self) -> tuple[str, ...]:

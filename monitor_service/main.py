@@ -18,8 +18,8 @@ from flask import Flask, Response, jsonify, request
 
 from astra import predictions
 from astra import settings as astra_settings
-from astra.desk import Desk
 from astra.errors import AstraError, DataError
+from astra.execution.desk import Desk
 from astra.gcs import Bucket
 from astra.ledger import compare, replay
 from astra.records import Position

@@ -14,9 +14,9 @@ from cloudevents.http import CloudEvent
 
 from astra import settings as astra_settings
 from astra.allocation import is_allocation
-from astra.desk import Desk
 from astra.errors import DataError
-from astra.execution import Delivered, Executor
+from astra.execution.desk import Desk
+from astra.execution.executor import Delivered, Executor
 from astra.gcs import Bucket
 from astra.web import configure_logging
 

@@ -13,6 +13,7 @@ from typing import Any
 from flask import Flask
 
 from astra.alpaca import Alpaca
+from astra.alpaca.orders import Orders
 from astra.settings import Settings
 from sandbox.alpaca import create_app
 from sandbox.faults import Faults
@@ -35,6 +36,11 @@ class Desk:
     app: Flask
     url: str
     alpaca: Alpaca
+
+    @property
+    def orders(self) -> Orders:
+        """What a person would do by hand at the broker."""
+        return Orders(self.alpaca)
 
     def step(self, to: dt.datetime) -> None:
         self.market.clock.step_to(to)

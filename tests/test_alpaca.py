@@ -22,6 +22,7 @@ from astra.alpaca.bodies import (
     read_order,
     read_position,
 )
+from astra.alpaca.orders import Orders
 from astra.errors import ConfigError, DataError, OrderError, TemporaryError
 from astra.records import OrderStatus, Side
 from astra.sessions import BAR, next_session
@@ -69,14 +70,14 @@ class TestReading:
         assert prices == {t: (desk.market.last_price(t) or ("", 0.0))[1] for t in TICKERS}
 
     def test_a_position_is_valued_at_the_last_trade(self, desk: Desk) -> None:
-        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal("2.5"), "one")
+        order = desk.orders.submit("AAPL", Side.BUY, Decimal("2.5"), "one")
         (position,) = desk.alpaca.positions()
         assert (position.symbol, position.qty, position.qty_available) == ("AAPL", 2.5, 2.5)
         assert position.average_entry_price == order.filled_average_price
         assert position.market_price == desk.alpaca.latest_prices(["AAPL"])["AAPL"]
 
     def test_portfolio_history_ends_at_the_equity_of_the_account(self, desk: Desk) -> None:
-        desk.alpaca.submit("AAPL", Side.BUY, Decimal(100), "one")
+        desk.orders.submit("AAPL", Side.BUY, Decimal(100), "one")
         desk.step(CLOSE)
         points = desk.alpaca.portfolio_history("1D", "1H")
         assert len(points) == 7
@@ -87,7 +88,7 @@ class TestReading:
 
 class TestSubmitting:
     def test_an_order_is_filled_at_the_next_bar_and_found_by_our_id(self, desk: Desk) -> None:
-        order = desk.alpaca.submit("JPM", Side.BUY, Decimal("1.000000001"), "a-JPM-buy-0")
+        order = desk.orders.submit("JPM", Side.BUY, Decimal("1.000000001"), "a-JPM-buy-0")
         assert order.status is OrderStatus.FILLED
         assert order.qty == order.filled_qty == Decimal("1.000000001")
         assert order.filled_at is not None
@@ -100,7 +101,7 @@ class TestSubmitting:
         self, desk: Desk, status: int
     ) -> None:
         desk.fail("POST", "/v2/orders", status=status, after=True)
-        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+        order = desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once")
         assert order.status is OrderStatus.FILLED
         assert len(desk.state()["orders"]) == 1
 
@@ -111,14 +112,14 @@ class TestSubmitting:
         desk.fail("POST", "/v2/orders", status=status)
         started = time.monotonic()
         with pytest.raises(TemporaryError, match=r"unknown outcome of order once.*same id"):
-            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+            desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once")
         assert time.monotonic() - started < 2  # alpaca-py alone would wait for 9 s on a 504
         assert desk.state()["orders"] == []
-        assert desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once").client_order_id == "once"
+        assert desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once").client_order_id == "once"
 
     def test_sending_an_id_again_answers_with_the_order_that_has_it(self, desk: Desk) -> None:
-        first = desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
-        assert desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once") == first
+        first = desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once")
+        assert desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once") == first
         assert desk.alpaca.positions()[0].qty == 1
 
     def test_a_timeout_after_the_work_is_resolved_by_looking_it_up(self) -> None:
@@ -126,7 +127,7 @@ class TestSubmitting:
             hasty = connect(desk.url, vendor_timeout=0.15)
             desk.fail("POST", "/v2/orders", delay_s=3, after=True)
             started = time.monotonic()
-            assert hasty.submit("AAPL", Side.BUY, Decimal(1), "once").filled_qty == 1
+            assert Orders(hasty).submit("AAPL", Side.BUY, Decimal(1), "once").filled_qty == 1
             assert time.monotonic() - started < 3
             assert len(desk.state()["orders"]) == 1
 
@@ -134,12 +135,12 @@ class TestSubmitting:
         desk.fail("POST", "/v2/orders", status=429)
         desk.fail("GET", "/v2/orders:by_client_order_id", status=500)
         with pytest.raises(TemporaryError, match="rate limited"):
-            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+            desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once")
 
     def test_one_id_sent_by_many_at_once_is_one_order(self, desk: Desk) -> None:
         with ThreadPoolExecutor(8) as pool:
             sent = [
-                pool.submit(desk.alpaca.submit, "AAPL", Side.BUY, Decimal(1), "once")
+                pool.submit(desk.orders.submit, "AAPL", Side.BUY, Decimal(1), "once")
                 for _ in range(8)
             ]
             assert len({one.result().id for one in sent}) == 1
@@ -149,7 +150,7 @@ class TestSubmitting:
         desk.fail("POST", "/v2/orders", status=500)
         desk.fail("GET", "/v2/orders:by_client_order_id", status=500)
         with pytest.raises(TemporaryError, match="500"):
-            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "once")
+            desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once")
 
     @pytest.mark.parametrize(
         ("symbol", "side", "qty", "code", "sentence"),
@@ -165,13 +166,13 @@ class TestSubmitting:
         self, desk: Desk, symbol: str, side: Side, qty: Decimal, code: int, sentence: str
     ) -> None:
         with pytest.raises(OrderError, match=sentence) as caught:
-            desk.alpaca.submit(symbol, side, qty, "refused")
+            desk.orders.submit(symbol, side, qty, "refused")
         assert caught.value.code == code
         assert desk.alpaca.order("refused") is None
 
     def test_a_partial_fill_is_reported_and_completed_later(self, desk: Desk) -> None:
         desk.fail("POST", "/v2/orders", partial_fill=0.4)
-        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(10), "part")
+        order = desk.orders.submit("AAPL", Side.BUY, Decimal(10), "part")
         assert (order.status, order.filled_qty) == (OrderStatus.PARTIALLY_FILLED, 4)
         desk.step(TEN + dt.timedelta(hours=1))
         later = desk.alpaca.order("part")
@@ -183,7 +184,7 @@ class TestSubmitting:
     def test_an_answer_without_most_of_its_fields_is_still_an_order(self, desk: Desk) -> None:
         names = ["symbol", "side", "qty", "filled_avg_price", "submitted_at", "order_class"]
         desk.fail("POST", "/v2/orders", drop_fields=names)
-        order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(3), "thin")
+        order = desk.orders.submit("AAPL", Side.BUY, Decimal(3), "thin")
         assert (order.symbol, order.side, order.qty) == ("AAPL", Side.BUY, 3)
         assert order.status is OrderStatus.FILLED
 
@@ -204,23 +205,23 @@ class TestListingAndCanceling:
 
     def test_an_open_order_is_canceled_and_a_final_one_stays(self) -> None:
         with opened(CLOSE) as desk:
-            order = desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "waiting")
+            order = desk.orders.submit("AAPL", Side.BUY, Decimal(1), "waiting")
             assert order.status is OrderStatus.ACCEPTED
-            desk.alpaca.cancel(order.id)
+            desk.orders.cancel(order.id)
             canceled = desk.alpaca.order("waiting")
             assert canceled is not None
             assert canceled.status is OrderStatus.CANCELED
-            desk.alpaca.cancel(order.id)
-            desk.alpaca.cancel("00000000-0000-0000-0000-000000000000")
-            desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "second")
-            desk.alpaca.submit("JPM", Side.BUY, Decimal(1), "third")
-            desk.alpaca.cancel_all()
+            desk.orders.cancel(order.id)
+            desk.orders.cancel("00000000-0000-0000-0000-000000000000")
+            desk.orders.submit("AAPL", Side.BUY, Decimal(1), "second")
+            desk.orders.submit("JPM", Side.BUY, Decimal(1), "third")
+            desk.orders.cancel_all()
             assert desk.alpaca.orders() == ()
 
     def test_activities_come_page_by_page_and_sum_to_the_cash(self, desk: Desk) -> None:
         for i in range(75):
-            desk.alpaca.submit("JPM", Side.BUY, Decimal(2), f"b{i}")
-            desk.alpaca.submit("JPM", Side.SELL, Decimal(1), f"s{i}")
+            desk.orders.submit("JPM", Side.BUY, Decimal(2), f"b{i}")
+            desk.orders.submit("JPM", Side.SELL, Decimal(1), f"s{i}")
         lines = list(desk.alpaca.activities())
         assert len(lines) == len({line.id for line in lines}) == 1 + 75 + 2 * 75
         total = sum(line.net_amount for line in lines)
@@ -231,7 +232,7 @@ class TestListingAndCanceling:
     def test_going_on_from_the_latest_activity_misses_none(self, desk: Desk) -> None:
         seen = {}
         for i, symbol in enumerate(["AAPL", "JPM", "AAPL", "BRK.B"]):
-            desk.alpaca.submit(symbol, Side.BUY, Decimal(1), f"n{i}")
+            desk.orders.submit(symbol, Side.BUY, Decimal(1), f"n{i}")
             latest = max((line.at for line in seen.values()), default=None)
             seen |= {line.id: line for line in desk.alpaca.activities(latest)}
         assert seen.keys() == {line.id for line in desk.alpaca.activities()}
@@ -246,9 +247,9 @@ class TestListingAndCanceling:
         gaps = (TEN + i * BAR for i in range(60))
         at = next(t for t in gaps if opens("AAPL", t) > opens("JPM", t))
         desk.step(at)
-        desk.alpaca.submit("AAPL", Side.BUY, Decimal(1), "late")
+        desk.orders.submit("AAPL", Side.BUY, Decimal(1), "late")
         latest = max(line.at for line in desk.alpaca.activities())
-        desk.alpaca.submit("JPM", Side.BUY, Decimal(1), "early")
+        desk.orders.submit("JPM", Side.BUY, Decimal(1), "early")
         assert [line.symbol for line in desk.alpaca.activities(latest)] == ["AAPL", "JPM"]
 
 
@@ -260,13 +261,13 @@ class TestFailing:
             with pytest.raises(TemporaryError, match="GET /account"):
                 alpaca.account()
             with pytest.raises(TemporaryError):
-                alpaca.submit("AAPL", Side.BUY, Decimal(1), "x")
+                Orders(alpaca).submit("AAPL", Side.BUY, Decimal(1), "x")
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_wrong_keys_are_a_matter_of_the_settings(self, status: int) -> None:
         body = b'{"message": "forbidden."}'
         with answering(status, body) as url, pytest.raises(ConfigError, match="ASTRA_ALPACA_KEY"):
-            connect(url).submit("AAPL", Side.BUY, Decimal(1), "x")
+            Orders(connect(url)).submit("AAPL", Side.BUY, Decimal(1), "x")
 
     @pytest.mark.parametrize("status", [200, 502])
     def test_a_page_of_html_is_no_answer(self, status: int) -> None:
@@ -288,14 +289,14 @@ class TestFailing:
     def test_real_money_needs_the_account_that_the_settings_name(self, desk: Desk) -> None:
         number = desk.alpaca.account().number
         live = {"alpaca_paper": False, "live_trading": number}
-        connect(desk.url, **live).submit("AAPL", Side.BUY, Decimal(1), "mine")
+        Orders(connect(desk.url, **live)).submit("AAPL", Side.BUY, Decimal(1), "mine")
         other = connect(desk.url, **(live | {"live_trading": "another"}))
         with pytest.raises(ConfigError, match="another"):
             other.account()
         with pytest.raises(ConfigError, match="another"):
-            other.submit("AAPL", Side.BUY, Decimal(1), "not mine")
+            Orders(other).submit("AAPL", Side.BUY, Decimal(1), "not mine")
         with pytest.raises(ConfigError, match="another"):
-            other.cancel_all()
+            Orders(other).cancel_all()
         assert desk.alpaca.order("not mine") is None
 
     def test_fields_that_vanish_from_the_account_have_fallbacks(self, desk: Desk) -> None:

@@ -264,7 +264,7 @@ def test_no_order_touches_what_is_on_hold() -> None:
     prices = dict.fromkeys(("KO", "XOM", "PFE"), 100.0)
     assets = {t: Asset(t, t, True, True) for t in prices}
     holdings = Holdings(positions, prices, assets, 20_000.0, 9_000.0, 9_000.0)
-    rules = Rules(0.001, 1.0, 0.5, hold=frozenset({"KO", "PFE"}))
+    rules = Rules(0.001, 1.0, hold=frozenset({"KO", "PFE"}))
     plan = plan_orders({"KO": 0.4, "PFE": 0.1}, holdings, rules)
     assert [o.symbol for o in (*plan.sells, *plan.buys)] == ["XOM"]
     assert {s.symbol: s.reason for s in plan.skipped} == {

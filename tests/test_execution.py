@@ -13,15 +13,17 @@ import desk as trading
 import pytest
 
 from astra.allocation import build
-from astra.desk import Desk
 from astra.errors import TemporaryError
-from astra.execution import Delivered, Executor
+from astra.execution.desk import Desk
+from astra.execution.executor import Delivered, Executor
 from astra.ledger import compare, replay
 from astra.rebalance import Rules
 from astra.records import OrderStatus, Side
+from astra.risk import Limits
 from astra.store import open_store
 
-RULES = Rules(drift_band=0.001, min_order_usd=1.0, max_order_weight=0.6)
+RULES = Rules(drift_band=0.001, min_order_usd=1.0)
+LIMITS = Limits(max_order_weight=0.6)
 HALVES = {"AAPL": 0.5, "JPM": 0.4}
 
 
@@ -35,7 +37,14 @@ def sandbox() -> Iterator[trading.Desk]:
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
     store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
     return Desk(
-        sandbox.alpaca, store, RULES, max_names=20, capital=0.0, fill_timeout=5.0, doubt_seconds=0.2
+        sandbox.alpaca,
+        store,
+        RULES,
+        LIMITS,
+        max_names=20,
+        capital=0.0,
+        fill_timeout=5.0,
+        doubt_seconds=0.2,
     )
 
 
@@ -203,7 +212,7 @@ def test_a_half_done_allocation_is_abandoned_after_it_expired(
 def test_the_gate_denies_an_order_with_its_code_and_the_others_go_on(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
-    strict = replace(desk, rules=replace(RULES, max_order_weight=0.45))
+    strict = replace(desk, limits=Limits(max_order_weight=0.45))
     row = Executor(strict).execute(dropped(HALVES))
     assert row.reason == "1 of 2 orders filled"
     denied = [o for o in desk.store.journal.orders(row.id) if o.status is OrderStatus.REJECTED]
@@ -213,7 +222,7 @@ def test_the_gate_denies_an_order_with_its_code_and_the_others_go_on(
 
 
 def test_positions_that_are_not_ours_are_left_alone(sandbox: trading.Desk, desk: Desk) -> None:
-    sandbox.alpaca.submit("BRK.B", Side.BUY, Decimal(3), "by-hand")
+    sandbox.orders.submit("BRK.B", Side.BUY, Decimal(3), "by-hand")
     Executor(desk).execute(dropped({"AAPL": 0.5}))
     assert shares(sandbox)["BRK.B"] == 3
 

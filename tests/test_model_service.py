@@ -178,7 +178,7 @@ def orders(weights: dict[str, float]) -> tuple[PlannedOrder, ...]:
     prices = dict.fromkeys(NAMES, 87.31)
     assets = {t: Asset(t, t, True, True) for t in NAMES}
     empty = Holdings([], prices, assets, 100_000.0, 100_000.0, 100_000.0)
-    return plan_orders(weights, empty, Rules(0.001, 1.0, 0.25)).buys
+    return plan_orders(weights, empty, Rules(0.001, 1.0)).buys
 
 
 def test_a_replay_sees_what_the_decision_saw_and_a_correction_only_when_asked(
@@ -484,7 +484,7 @@ def test_what_is_on_hold_is_not_in_the_file_and_no_limit_of_a_file_stops_the_tra
         prices = dict.fromkeys(NAMES, 100.0)
         assets = {t: Asset(t, t, True, True) for t in NAMES}
         holdings = Holdings(held, prices, assets, 140_000.0, 20_000.0, 20_000.0)
-        plan = plan_orders(found.weights, holdings, Rules(0.001, 1.0, 0.5, hold=frozenset(hold)))
+        plan = plan_orders(found.weights, holdings, Rules(0.001, 1.0, hold=frozenset(hold)))
         assert [(o.symbol, o.qty) for o in plan.sells] == [(NAMES[3], Decimal(300))]
         assert plan.buys == ()
 

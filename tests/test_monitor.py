@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from astra import predictions
 from astra.alpaca import Alpaca
+from astra.alpaca.orders import Orders
 from astra.gcs import Bucket
 from astra.records import Side
 from astra.settings import Settings
@@ -69,7 +70,7 @@ def store(settings: Settings) -> Store:
 
 
 def buy(settings: Settings, symbol: str, qty: int, name: str) -> None:
-    Alpaca.from_settings(settings).submit(symbol, Side.BUY, Decimal(qty), name)
+    Orders(Alpaca.from_settings(settings)).submit(symbol, Side.BUY, Decimal(qty), name)
 
 
 def drop_decision(settings: Settings, tag: str, forecast: bytes) -> None:

@@ -1,6 +1,5 @@
 """Plans: what is sold, what is bought, what is left alone; and the gate."""
 
-import datetime as dt
 from decimal import Decimal
 
 import pytest
@@ -9,18 +8,14 @@ from hypothesis import strategies as st
 
 from astra.rebalance import (
     CASH_RESERVE,
-    Fill,
     Holdings,
     Plan,
     Rules,
-    deny,
-    managed,
-    own_shares,
     plan_orders,
 )
-from astra.records import Activity, Asset, PlannedOrder, Position, Side
+from astra.records import Asset, Position, Side
 
-RULES = Rules(drift_band=0.001, min_order_usd=1.0, max_order_weight=0.25)
+RULES = Rules(drift_band=0.001, min_order_usd=1.0)
 
 
 def holdings(
@@ -126,48 +121,3 @@ def test_a_plan_never_spends_more_than_the_cash_and_replanning_after_its_fills_i
 
 def _held(qty: dict[str, Decimal], prices: dict[str, float]) -> dict[str, tuple[str, float]]:
     return {s: (str(q), prices[s]) for s, q in qty.items() if q > 0}
-
-
-def test_only_what_our_own_orders_opened_is_ours() -> None:
-    theirs = [Position("A", Decimal(10), 5.0, 5.0), Position("B", Decimal(3), 5.0, 5.0)]
-    kept = managed(theirs, {"A": Decimal(4), "C": Decimal(9)})
-    assert [(p.symbol, p.qty) for p in kept] == [("A", Decimal(4))]
-
-
-def test_a_split_multiplies_our_part_as_it_multiplies_the_whole() -> None:
-    def at(minute: int) -> dt.datetime:
-        return dt.datetime(2026, 6, 15, 14, minute, tzinfo=dt.UTC)
-
-    fills = [Fill("A", Decimal(10), at(0)), Fill("A", Decimal(-4), at(30))]
-    record = [
-        Activity("1", "FILL", at(0), Decimal(-100), "A", Decimal(10), Decimal(10), Side.BUY),
-        Activity("2", "FILL", at(1), Decimal(-50), "A", Decimal(5), Decimal(10), Side.BUY),
-        Activity("3", "SPLIT", at(2), Decimal(0), "A", Decimal(15)),
-        Activity("4", "FILL", at(30), Decimal(20), "A", Decimal(-4), Decimal(5), Side.SELL),
-    ]
-    assert own_shares(fills, record) == {"A": Decimal(16)}
-    assert own_shares(fills, record[:2]) == {"A": Decimal(6)}
-
-
-@pytest.mark.parametrize(
-    ("qty", "equity", "gross", "is_open", "code"),
-    [
-        ("10", 10_000.0, 0.0, True, None),
-        ("10", 10_000.0, 0.0, False, "RISK_MARKET_CLOSED"),
-        ("10", 0.0, 0.0, True, "RISK_NO_EQUITY"),
-        ("26", 10_000.0, 0.0, True, "RISK_ORDER_VALUE"),
-        ("10", 10_000.0, 9_500.0, True, "RISK_GROSS_EXPOSURE"),
-        ("10", 10_000.0, float("nan"), True, "RISK_GROSS_EXPOSURE"),
-    ],
-)
-def test_the_gate_denies_with_a_code(
-    qty: str, equity: float, gross: float, is_open: bool, code: str | None
-) -> None:
-    order = PlannedOrder("A", Side.BUY, Decimal(qty), 100.0, "")
-    denial = deny(order, equity=equity, gross=gross, is_open=is_open, rules=RULES)
-    assert (denial.code if denial else None) == code
-
-
-def test_a_sell_that_lowers_the_risk_is_let_through() -> None:
-    order = PlannedOrder("A", Side.SELL, Decimal(90), 100.0, "")
-    assert deny(order, equity=10_000.0, gross=12_000.0, is_open=True, rules=RULES) is None

@@ -1,6 +1,7 @@
 """One account at Alpaca: asks, and answers in our nouns and our errors.
 
-No decision and no journal belongs here.
+No decision and no journal belongs here, and nothing is changed at the broker: that is
+`astra.alpaca.orders`' business.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -25,13 +25,12 @@ from astra.alpaca.bodies import (
 from astra.alpaca.transport import (
     SYMBOLS_A_REQUEST,
     Api,
-    RateLimitError,
     RefusedError,
     data_api,
     trading_api,
 )
-from astra.errors import AstraError, ConfigError, OrderError, TemporaryError
-from astra.records import Account, Activity, Asset, MarketClock, Order, Position, Side
+from astra.errors import ConfigError
+from astra.records import Account, Activity, Asset, MarketClock, Order, Position
 from astra.settings import Settings
 
 log = logging.getLogger("astra.alpaca")
@@ -47,10 +46,9 @@ class Alpaca:
 
     def __init__(self, trading: Api, data: Api, live_number: str | None) -> None:
         """`live_number` is the account number that real money needs; None on paper."""
-        self._trading = trading
+        self.trading = trading
         self._data = data
-        self._live_number = live_number
-        self._is_admitted = False
+        self.live_number = live_number
         self._assets: dict[str, Asset] | None = None
 
     @classmethod
@@ -70,9 +68,9 @@ class Alpaca:
             ConfigError: real money, and the account is not the one named by ASTRA_LIVE_TRADING.
         """
         account = read_account(self._get("/account"))
-        if self._live_number is not None and account.number != self._live_number:
+        if self.live_number is not None and account.number != self.live_number:
             raise ConfigError(
-                f"live trading is allowed for account {self._live_number} only, these keys open "
+                f"live trading is allowed for account {self.live_number} only, these keys open "
                 f"{account.number}: correct ASTRA_LIVE_TRADING or the keys"
             )
         return account
@@ -111,46 +109,6 @@ class Alpaca:
                     prices[symbol] = float(price)
         return prices
 
-    def submit(self, symbol: str, side: Side, qty: Decimal, client_order_id: str) -> Order:
-        """Send a market order for the day, at most once for one `client_order_id`.
-
-        Whenever the answer leaves a doubt (timeout, broken connection, 5xx, "id must be unique"),
-        the order is looked up by its id: it either is at the broker, or may be sent again.
-
-        Raises:
-            TemporaryError: not at the broker as far as can be known: send again with the same id.
-            OrderError: refused, with the broker's code and sentence.
-        """
-        self._admit()
-        ticket = {
-            "symbol": symbol,
-            "side": side.value,
-            "qty": format(qty, "f"),  # the client's own models would send a float
-            "type": "market",
-            "time_in_force": "day",
-            "client_order_id": client_order_id,
-        }
-        try:
-            return read_order({**ticket, **self._trading.call("POST", "/orders", ticket).body})
-        except RefusedError as refusal:
-            if not refusal.is_duplicate_id:
-                raise OrderError(
-                    f"{side.value} {qty} {symbol}: {refusal}", refusal.code
-                ) from refusal
-            doubt: AstraError = refusal
-        except TemporaryError as error:
-            if isinstance(error, RateLimitError):
-                raise
-            doubt = error
-        log.warning("order=%s outcome=unknown reason=%s", client_order_id, doubt)
-        found = self.order(client_order_id)
-        if found is None:
-            raise TemporaryError(
-                f"unknown outcome of order {client_order_id}: {doubt}; "
-                "it is not at the broker now, send it again with the same id"
-            ) from doubt
-        return found
-
     def order(self, client_order_id: str) -> Order | None:
         """The order with our id, or None if the broker has never seen it."""
         body = self._find("/orders:by_client_order_id", {"client_order_id": client_order_id})
@@ -168,20 +126,6 @@ class Alpaca:
             if len(page) < _ORDER_PAGE or not fresh:
                 return tuple(found.values())
             since = page[-1].get("submitted_at")
-
-    def cancel(self, order_id: str) -> None:
-        """Ask to cancel by the broker's id; an order that is final already stays as it is."""
-        self._admit()
-        try:
-            self._trading.call("DELETE", f"/orders/{quote(order_id, safe='')}")
-        except RefusedError as refusal:
-            if refusal.http_status not in (404, 422):
-                raise
-
-    def cancel_all(self) -> None:
-        """Ask to cancel every open order of the account."""
-        self._admit()
-        self._trading.call("DELETE", "/orders")
 
     def activities(
         self, after: datetime | None = None, kinds: Iterable[str] = ()
@@ -214,14 +158,8 @@ class Alpaca:
         now = self.clock().now
         return tuple(point for point in points if point.at <= now)
 
-    def _admit(self) -> None:
-        """Before anything is changed at a live account: it is the one the settings name."""
-        if self._live_number is not None and not self._is_admitted:
-            self.account()
-            self._is_admitted = True
-
     def _get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
-        return self._trading.get(path, query)
+        return self.trading.get(path, query)
 
     def _find(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """As `_get`; None on 404."""

@@ -90,8 +90,8 @@ def rebalance(
 ) -> None:
     """Drop an allocation file in the bucket, which triggers the trade; or show what it would do."""
     from astra.allocation import parse
-    from astra.desk import Desk
-    from astra.execution import Delivered, Executor
+    from astra.execution.desk import Desk
+    from astra.execution.executor import Delivered, Executor
     from astra.gcs import Bucket
 
     settings = read_settings()

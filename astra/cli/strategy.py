@@ -120,7 +120,7 @@ def purchase(
         cash=amount,
         buying_power=amount * (1 + BUYING_POWER_HEADROOM),
     )
-    plan = plan_orders(weights, holdings, Rules(0.0, 0.0, 1.0))
+    plan = plan_orders(weights, holdings, Rules(0.0, 0.0))
     bought = {order.symbol: int(order.qty) for order in plan.buys}
     rows = [(n, bought.get(n, 0), prices.get(n, np.nan), wanted) for n, wanted in weights.items()]
     table = pd.DataFrame(rows, columns=["name", "shares", "price", "wanted"]).set_index("name")

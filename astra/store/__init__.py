@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 from astra.errors import ConfigError
 from astra.store import dump, rows, schema, versions
+from astra.store.audit import Audit
 from astra.store.backtests import Backtests
 from astra.store.books import Books
 from astra.store.changes import Counts, Offer
@@ -29,6 +30,7 @@ from astra.store.journal import Journal
 from astra.store.loads import Loads
 from astra.store.prices import Prices
 from astra.store.retention import Pruned, prune
+from astra.store.states import States
 
 __all__ = ["Counts", "Offer", "Query", "Store", "open_store"]
 
@@ -90,7 +92,7 @@ def _dialect(url: URL) -> Dialect:
 
 
 class Store:
-    """One database: `prices`, `loads`, `books`, `journal` and `backtests`."""
+    """One database: `prices`, `loads`, `books`, `journal`, `states`, `audit`, `backtests`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -98,6 +100,8 @@ class Store:
         self.loads = Loads(dialect)
         self.books = Books(dialect)
         self.journal = Journal(dialect)
+        self.states = States(dialect)
+        self.audit = Audit(dialect)
         self.backtests = Backtests(dialect)
 
     def migrate(self) -> None:

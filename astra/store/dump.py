@@ -48,6 +48,10 @@ TIMES = {
     "ticker_status": "asked_at",
     "sources": "asked_at",
     "backtests": "made_at",
+    "plan_lines": "planned_at",
+    "trading_states": "since",
+    "reconciliations": "at",
+    "audit_log": "at",
 }
 _PRICES = ("price_history", "price_revisions")
 # Every load writes them, news or not, and nobody counts it.

@@ -2,21 +2,23 @@
 
 An allocation is worked on under a lease with a fencing token. Every write carries the token and is
 checked in its own transaction, so a worker that was overtaken can change nothing any more.
-Quantities are written once, before anything is sent.
+Quantities are written once, before anything is sent. Each change is a line of the audit log too,
+in the same transaction.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import Connection, Update
+from sqlalchemy import ColumnElement, Connection, Update
 
 from astra.errors import DataError, TemporaryError
-from astra.records import OrderStatus
-from astra.store import rows, schema
+from astra.records import OrderStatus, PlanLine, TradingState
+from astra.store import audit, rows, schema, states
 from astra.store.dialect import Dialect
 from astra.store.journal_rows import (
     FINAL_STATUSES,
@@ -24,8 +26,10 @@ from astra.store.journal_rows import (
     AllocationRow,
     OrderRow,
     allocation_values,
+    line_values,
     order_values,
     select_allocations,
+    select_lines,
     select_orders,
 )
 from astra.store.versions import writing_books
@@ -36,7 +40,7 @@ _allocations, _orders = schema.allocations, schema.orders
 
 
 class Journal:
-    """Tables `allocations` and `orders`.
+    """Tables `allocations`, `orders` and `plan_lines`.
 
     Args:
         wall: seconds of the machine's clock, for leases only.
@@ -49,7 +53,9 @@ class Journal:
     def receive(self, row: AllocationRow) -> AllocationRow:
         """Write a delivered allocation down; if it is known, the row as it stands comes back."""
         with writing_books(self._dialect) as connection:
-            self._dialect.insert_new(connection, _allocations, [allocation_values(row)])
+            if self._dialect.insert_new(connection, _allocations, [allocation_values(row)]):
+                told = {"object": row.object, "generation": row.generation, "policy": row.policy}
+                _audit(connection, row, "received", row.received_at, told)
             return _known(connection, row.id)
 
     def allocation(self, allocation_id: str) -> AllocationRow | None:
@@ -100,7 +106,7 @@ class Journal:
         """
         if status not in STATUSES or (status in FINAL_STATUSES) != (finished_at is not None):
             raise DataError(
-                f"a status of {', '.join(STATUSES)} is required, the last four with the time they "
+                f"a status of {', '.join(STATUSES)} is required, the last five with the time they "
                 f"were reached and the others without; found {status!r} at {finished_at}"
             )
         values = {
@@ -109,16 +115,29 @@ class Journal:
             "finished_at": rows.seconds_or_none(finished_at),
         }
         with writing_books(self._dialect) as connection:
-            if not _check(connection, allocation_id, fence).is_final:
+            before = _check(connection, allocation_id, fence)
+            if not before.is_final:
                 connection.execute(_one(allocation_id).values(values))
+                told = {"status": status, "reason": reason}
+                _audit(connection, before, "status", finished_at or before.received_at, told)
             return _known(connection, allocation_id)
 
     def plan_orders(
-        self, allocation_id: str, fence: int, planned: Sequence[OrderRow], status: str | None = None
+        self,
+        allocation_id: str,
+        fence: int,
+        planned: Sequence[OrderRow],
+        status: str | None = None,
+        lines: Sequence[PlanLine] = (),
+        at: dt.datetime | None = None,
     ) -> tuple[OrderRow, ...]:
         """Write a phase's orders down in one transaction, and `selling` or `buying` with them.
 
-        An order whose id is known stays as it was first written.
+        An order whose id is known stays as it was first written; a plan line is overwritten, as
+        the second phase knows more than the first.
+
+        Args:
+            at: the market's time; the allocation's receipt if left out.
 
         Returns: all orders of the allocation, by id.
 
@@ -129,12 +148,48 @@ class Journal:
         if status not in (None, "selling", "buying"):
             raise DataError(f"a phase is selling or buying, found {status!r}")
         with writing_books(self._dialect) as connection:
-            _check(connection, allocation_id, fence)
-            found = [order_values(order) for order in planned]
-            self._dialect.insert_new(connection, _orders, found)
+            row = _check(connection, allocation_id, fence)
+            when = at or row.received_at
+            known = {o.id for o in select_orders(connection, _of(allocation_id))}
+            fresh = [order for order in planned if order.id not in known]
+            self._dialect.insert_new(connection, _orders, [order_values(o) for o in fresh])
+            found = [line_values(row, line, when) for line in lines]
+            self._dialect.upsert(connection, schema.plan_lines, found)
             if status is not None:
                 connection.execute(_one(allocation_id).values(status=status))
-            return select_orders(connection, _orders.c.allocation_id == allocation_id)
+            told = {o.id: {"qty": format(o.qty, "f"), "price": o.reference_price} for o in fresh}
+            _audit(connection, row, "planned", when, {"status": status, "orders": told})
+            return select_orders(connection, _of(allocation_id))
+
+    def begin_sending(self, order_id: str, fence: int, at: dt.datetime) -> TradingState:
+        """Note that an order is about to leave, if the account's state lets it.
+
+        State and fencing token are read in the transaction that marks the order, so nothing leaves
+        after a halt, nor by a worker that was overtaken.
+
+        Returns: the account's state; only where it allows the order's side is it marked `sending`.
+
+        Raises:
+            TemporaryError: another worker has taken over the allocation.
+            DataError: the order is not in the journal, or is final.
+        """
+        with writing_books(self._dialect) as connection:
+            order = _order(connection, order_id)
+            row = _check(connection, order.allocation_id, fence)
+            if order.status.is_final:
+                raise DataError(f"an open order is required, {order_id} is {order.status.value}")
+            state = states.find(connection, order.account).state
+            if state.allows(order.side):
+                moment = rows.seconds(at)
+                sent = moment if order.sent_at is None else rows.seconds(order.sent_at)
+                values = {
+                    "status": OrderStatus.SENDING.value,
+                    "updated_at": moment,
+                    "sent_at": sent,
+                }
+                connection.execute(_orders.update().where(_orders.c.id == order_id).values(values))
+                _audit(connection, row, "sending", at, {}, order_id)
+        return state
 
     def mark(
         self,
@@ -165,15 +220,59 @@ class Journal:
         known = {name: value for name, value in values.items() if value is not None}
         with writing_books(self._dialect) as connection:
             order = _order(connection, order_id)
-            _check(connection, order.allocation_id, fence)
+            row = _check(connection, order.allocation_id, fence)
             if not order.status.is_final:
                 connection.execute(_orders.update().where(_orders.c.id == order_id).values(known))
+                if _news(order, known):
+                    _audit(connection, row, "order", at, _told(known), order_id)
             return _order(connection, order_id)
+
+    def correct(
+        self,
+        order_id: str,
+        status: OrderStatus,
+        at: dt.datetime,
+        filled_qty: Decimal,
+        filled_average_price: float | None,
+        broker_id: str,
+        reason: str,
+    ) -> OrderRow:
+        """Make an order what the broker says it is, also a final one; for reconciliation only.
+
+        Raises:
+            DataError: the order is not in the journal.
+        """
+        values = {
+            "status": status.value,
+            "updated_at": rows.seconds(at),
+            "broker_id": broker_id,
+            "filled_qty": rows.decimal(filled_qty),
+            "filled_average_price": filled_average_price,
+            "reason": reason,
+        }
+        with writing_books(self._dialect) as connection:
+            order = _order(connection, order_id)
+            connection.execute(_orders.update().where(_orders.c.id == order_id).values(values))
+            row = _known(connection, order.allocation_id)
+            _audit(connection, row, "corrected", at, _told(values), order_id)
+            return _order(connection, order_id)
+
+    def note(
+        self, allocation_id: str, kind: str, at: dt.datetime, content: Mapping[str, Any]
+    ) -> None:
+        """A line of the audit log about an allocation that changes nothing in the journal."""
+        with writing_books(self._dialect) as connection:
+            _audit(connection, _known(connection, allocation_id), kind, at, content)
+
+    def lines(self, allocation_id: str) -> tuple[PlanLine, ...]:
+        """The plan lines of an allocation, by symbol."""
+        with self._dialect.reading() as connection:
+            return select_lines(connection, allocation_id)
 
     def orders(self, allocation_id: str) -> tuple[OrderRow, ...]:
         """Orders of an allocation, by id."""
         with self._dialect.reading() as connection:
-            return select_orders(connection, _orders.c.allocation_id == allocation_id)
+            return select_orders(connection, _of(allocation_id))
 
     def orders_of_account(self, account: str) -> tuple[OrderRow, ...]:
         """All orders ever planned for an account, by id."""
@@ -196,6 +295,36 @@ class Journal:
 
 def _one(allocation_id: str) -> Update:
     return _allocations.update().where(_allocations.c.id == allocation_id)
+
+
+def _of(allocation_id: str) -> ColumnElement[bool]:
+    return _orders.c.allocation_id == allocation_id
+
+
+def _audit(
+    connection: Connection,
+    row: AllocationRow,
+    kind: str,
+    at: dt.datetime,
+    content: Mapping[str, Any],
+    subject: str | None = None,
+) -> None:
+    audit.append(connection, at, row.account, kind, subject or row.id, content)
+
+
+def _news(order: OrderRow, values: Mapping[str, Any]) -> bool:
+    """Whether status, fills or reason change: a poll that finds the same is not worth a line."""
+    return any(
+        (
+            values["status"] != order.status.value,
+            values.get("filled_qty") not in (None, rows.decimal(order.filled_qty)),
+            values.get("reason") not in (None, order.reason),
+        )
+    )
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "updated_at"}
 
 
 def _check(connection: Connection, allocation_id: str, fence: int) -> AllocationRow:

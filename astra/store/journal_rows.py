@@ -5,22 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from astra.records import OrderStatus, Side
+from astra.records import OrderStatus, PlanLine, Side
 from astra.store import rows, schema
 
-STATUSES = ("received", "selling", "buying", "done", "refused", "superseded", "abandoned")
+STATUSES = ("received", "selling", "buying", "done", "refused", "superseded", "abandoned", "held")
 FINAL_STATUSES = frozenset(STATUSES[3:])
 
 
 @dataclass(frozen=True, slots=True)
 class AllocationRow:
-    """One file in the bucket and how far it has come. Market times; `leased_until` is wall time."""
+    """One file in the bucket and how far it has come. Market times; `leased_until` is wall time.
+
+    `keep` names the tickers whose shares stay as they are; `coverage` and `trained_until` are what
+    the file said of its forecast, None where it said nothing.
+    """
 
     id: str
     account: str
@@ -38,6 +42,9 @@ class AllocationRow:
     finished_at: dt.datetime | None = None
     fence: int = 0
     leased_until: float = 0.0
+    keep: frozenset[str] = frozenset()
+    coverage: float | None = None
+    trained_until: dt.datetime | None = None
 
     @property
     def is_final(self) -> bool:
@@ -63,6 +70,10 @@ class OrderRow:
     filled_qty: Decimal = Decimal(0)
     filled_average_price: float | None = None
     broker_id: str = ""
+    type: str = "market"
+    limit_price: float | None = None
+    due_at: dt.datetime | None = None
+    sent_at: dt.datetime | None = None
 
 
 def select_allocations(
@@ -81,6 +92,8 @@ def select_allocations(
                 "received_at": rows.moment(row["received_at"]),
                 "finished_at": rows.moment_or_none(row["finished_at"]),
                 "weights": json.loads(row["weights"]),
+                "keep": frozenset(json.loads(row["keep"] or "[]")),
+                "trained_until": rows.moment_or_none(row["trained_until"]),
             }
         )
         for row in connection.execute(statement).mappings()
@@ -101,6 +114,8 @@ def select_orders(connection: Connection, condition: ColumnElement[bool]) -> tup
                 "filled_qty": Decimal(row["filled_qty"]),
                 "planned_at": rows.moment(row["planned_at"]),
                 "updated_at": rows.moment(row["updated_at"]),
+                "due_at": rows.moment_or_none(row["due_at"]),
+                "sent_at": rows.moment_or_none(row["sent_at"]),
             }
         )
         for row in connection.execute(statement).mappings()
@@ -117,6 +132,8 @@ def order_values(order: OrderRow) -> dict[str, Any]:
         "filled_qty": rows.decimal(order.filled_qty),
         "planned_at": rows.seconds(order.planned_at),
         "updated_at": rows.seconds(order.updated_at),
+        "due_at": rows.seconds_or_none(order.due_at),
+        "sent_at": rows.seconds_or_none(order.sent_at),
     }
 
 
@@ -129,4 +146,28 @@ def allocation_values(row: AllocationRow) -> dict[str, Any]:
         "received_at": rows.seconds(row.received_at),
         "finished_at": rows.seconds_or_none(row.finished_at),
         "weights": json.dumps(dict(row.weights)),
+        "keep": json.dumps(sorted(row.keep)),
+        "trained_until": rows.seconds_or_none(row.trained_until),
+    }
+
+
+def select_lines(connection: Connection, allocation_id: str) -> tuple[PlanLine, ...]:
+    """The plan lines of an allocation, by symbol."""
+    table = schema.plan_lines
+    names = [field.name for field in fields(PlanLine)]
+    statement = select(table).where(table.c.allocation_id == allocation_id).order_by(table.c.symbol)
+    return tuple(
+        PlanLine(**{**{n: row[n] for n in names}, "parts": json.loads(row["parts"])})
+        for row in connection.execute(statement).mappings()
+    )
+
+
+def line_values(row: AllocationRow, line: PlanLine, planned_at: dt.datetime) -> dict[str, Any]:
+    """The columns of a plan line."""
+    values = {field.name: getattr(line, field.name) for field in fields(PlanLine)}
+    return values | {
+        "allocation_id": row.id,
+        "account": row.account,
+        "planned_at": rows.seconds(planned_at),
+        "parts": json.dumps(dict(line.parts), sort_keys=True),
     }

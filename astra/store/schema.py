@@ -192,7 +192,7 @@ allocations = Table(
     instant("expires_at"),
     Column("policy", code(120), nullable=False),
     Column("model_id", code(64), nullable=False),
-    # received -> selling -> buying -> done; or refused, superseded, abandoned
+    # received -> selling -> buying -> done; or refused, superseded, abandoned, held
     Column("status", String(20), nullable=False),
     Column("reason", UnicodeText, nullable=False),
     Column("weights", UnicodeText, nullable=False),  # JSON {ticker: weight}
@@ -200,6 +200,10 @@ allocations = Table(
     instant("finished_at"),
     Column("fence", Integer, nullable=False),  # grows by one with each lease
     Column("leased_until", Float(53), nullable=False),  # the machine's wall clock, epoch seconds
+    # What the file said beside its weights; NULL where it said nothing.
+    Column("keep", UnicodeText),  # JSON list of tickers whose shares stay as they are
+    Column("coverage", Float(53)),  # share of the universe that the forecast covered
+    instant("trained_until"),  # end of the model's training
 )
 
 orders = Table(
@@ -220,6 +224,71 @@ orders = Table(
     Column("reason", UnicodeText, nullable=False),
     instant("planned_at", nullable=False),
     instant("updated_at", nullable=False),
+    Column("type", String(10), nullable=False, server_default="market"),  # market, limit
+    Column("limit_price", Float(53)),  # USD; of limit orders
+    instant("due_at"),  # not to be sent before; NULL = at once
+    instant("sent_at"),  # when it was first marked as sending
+)
+
+# Where each name of an allocation stood and what the plan made of it; one row whether traded or
+# not. Weights are fractions of the equity that is managed.
+plan_lines = Table(
+    "plan_lines",
+    metadata,
+    Column("allocation_id", code(16), primary_key=True),
+    Column("symbol", code(16), primary_key=True),
+    Column("account", code(60), nullable=False),
+    instant("planned_at", nullable=False),
+    Column("price", Float(53)),  # USD that the plan counted with; NULL = none was known
+    Column("decision_price", Float(53)),  # USD, the last close at the allocation's as-of time
+    Column("weight_before", Float(53), nullable=False),
+    Column("weight_target", Float(53), nullable=False),
+    Column("weight_planned", Float(53), nullable=False),  # once all planned orders are filled
+    # JSON {limit, rounding}: the parts of weight_planned - weight_target
+    Column("parts", UnicodeText, nullable=False),
+    Column("reason", UnicodeText, nullable=False),  # why it is not traded, or not fully; "" = is
+)
+
+# What an account may do: ACTIVE, REDUCING (sales only) or HALTED (nothing). No row = ACTIVE.
+trading_states = Table(
+    "trading_states",
+    metadata,
+    Column("account", code(60), primary_key=True),
+    Column("state", String(10), nullable=False),
+    Column("reason", UnicodeText, nullable=False),
+    Column("changed_by", String(60), nullable=False),
+    instant("since", nullable=False),  # the market's time
+    # The first of two steps to lift it: this code, until then (the machine's wall clock).
+    Column("lift_code", String(16), nullable=False),
+    Column("lift_until", Float(53), nullable=False),
+)
+
+# Our books held against the broker's.
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("account", code(60), primary_key=True),
+    instant("at", primary_key=True),
+    Column("status", String(20), nullable=False),  # equal, differs, explained, unanswered
+    amount("cash_diff", nullable=False),  # ours less the broker's
+    Column("share_diffs", UnicodeText, nullable=False),  # JSON {symbol: qty}, ours less theirs
+    Column("order_diffs", UnicodeText, nullable=False),  # JSON {order id: sentence}
+    Column("value_diff", Float(53), nullable=False),  # USD, sum of the absolute differences
+    Column("message", UnicodeText, nullable=False),
+)
+
+# What was done, line by line; each holds the hash of the one before.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    instant("at", nullable=False),
+    Column("account", code(60), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("subject", code(128), nullable=False),
+    Column("content", UnicodeText, nullable=False),  # JSON, keys ascending
+    Column("previous", code(64), nullable=False),  # 64 zeros for the first
+    Column("hash", code(64), nullable=False),  # sha256, see astra.store.audit
 )
 
 activities = Table(

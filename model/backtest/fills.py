@@ -19,8 +19,9 @@ import numpy as np
 from astra.errors import DataError
 from astra.fills import CENT, fee_of_sale, price_at
 from astra.ledger import Book
-from astra.rebalance import Holdings, Rules, deny, plan_orders
+from astra.rebalance import Holdings, Rules, plan_orders
 from astra.records import Asset, PlannedOrder, Position, Side
+from astra.risk import Limits, Situation, deny
 from astra.sessions import BAR_SECONDS, HORIZON_BARS, next_bar_start
 from model.decision import held_weights as weights_of
 from model.panel import Floats, Panel
@@ -58,7 +59,11 @@ class Costs:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.drift_band, self.min_order_usd, self.max_order_weight, hold=self.hold)
+        return Rules(self.drift_band, self.min_order_usd, hold=self.hold)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_order_weight=self.max_order_weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,7 @@ def move(
     """Trade to weights of equity: planned at `marks`, filled at `opens`.
 
     An order whose symbol has no open is dead. Purchases are planned from the cash of the sales
-    once all are filled, as `astra.worker` does: none is made while a sale waits for an open.
+    once all are filled, as `astra.execution.worker` does: none while a sale waits for an open.
 
     Args:
         after: the opens of purchases once the given symbols are sold; `opens` if left out.
@@ -252,8 +257,7 @@ def _orders(
     plan = plan_orders(wanted, holdings, costs.rules)
     gross = sum(float(p.qty) * p.market_price for p in positions)
     for order in plan.sells if side is Side.SELL else plan.buys:
-        worth = holdings.equity
-        if deny(order, equity=worth, gross=gross, is_open=True, rules=costs.rules) is None:
+        if deny(order, Situation(holdings.equity, gross), costs.limits) is None:
             value = float(order.qty) * order.reference_price
             gross += value if side is Side.BUY else -value
             yield order

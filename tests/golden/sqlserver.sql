@@ -307,6 +307,92 @@ GO
 CREATE INDEX ix_backtests_hours ON backtests (hours);
 GO
 
+-- migration 0005
+ALTER TABLE allocations ADD keep NVARCHAR(max) NULL;
+GO
+
+-- migration 0005
+ALTER TABLE allocations ADD coverage FLOAT(53) NULL;
+GO
+
+-- migration 0005
+ALTER TABLE allocations ADD trained_until BIGINT NULL;
+GO
+
+-- migration 0005
+ALTER TABLE orders ADD type VARCHAR(10) NOT NULL DEFAULT 'market';
+GO
+
+-- migration 0005
+ALTER TABLE orders ADD limit_price FLOAT(53) NULL;
+GO
+
+-- migration 0005
+ALTER TABLE orders ADD due_at BIGINT NULL;
+GO
+
+-- migration 0005
+ALTER TABLE orders ADD sent_at BIGINT NULL;
+GO
+
+-- migration 0005
+CREATE TABLE plan_lines (
+    allocation_id VARCHAR(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    symbol VARCHAR(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    account VARCHAR(60) COLLATE Latin1_General_BIN2 NOT NULL,
+    planned_at BIGINT NOT NULL,
+    price FLOAT(53) NULL,
+    decision_price FLOAT(53) NULL,
+    weight_before FLOAT(53) NOT NULL,
+    weight_target FLOAT(53) NOT NULL,
+    weight_planned FLOAT(53) NOT NULL,
+    parts NVARCHAR(max) NOT NULL,
+    reason NVARCHAR(max) NOT NULL,
+    PRIMARY KEY (allocation_id, symbol)
+);
+GO
+
+-- migration 0005
+CREATE TABLE trading_states (
+    account VARCHAR(60) COLLATE Latin1_General_BIN2 NOT NULL,
+    state VARCHAR(10) NOT NULL,
+    reason NVARCHAR(max) NOT NULL,
+    changed_by VARCHAR(60) NOT NULL,
+    since BIGINT NOT NULL,
+    lift_code VARCHAR(16) NOT NULL,
+    lift_until FLOAT(53) NOT NULL,
+    PRIMARY KEY (account)
+);
+GO
+
+-- migration 0005
+CREATE TABLE reconciliations (
+    account VARCHAR(60) COLLATE Latin1_General_BIN2 NOT NULL,
+    at BIGINT NOT NULL,
+    status VARCHAR(20) NOT NULL,
+    cash_diff VARCHAR(40) NOT NULL,
+    share_diffs NVARCHAR(max) NOT NULL,
+    order_diffs NVARCHAR(max) NOT NULL,
+    value_diff FLOAT(53) NOT NULL,
+    message NVARCHAR(max) NOT NULL,
+    PRIMARY KEY (account, at)
+);
+GO
+
+-- migration 0005
+CREATE TABLE audit_log (
+    seq BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    account VARCHAR(60) COLLATE Latin1_General_BIN2 NOT NULL,
+    kind VARCHAR(40) NOT NULL,
+    subject VARCHAR(128) COLLATE Latin1_General_BIN2 NOT NULL,
+    content NVARCHAR(max) NOT NULL,
+    previous VARCHAR(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    hash VARCHAR(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    PRIMARY KEY (seq)
+);
+GO
+
 -- once for each connection: temp tables, empty between transactions
 DROP TABLE IF EXISTS #staged_bars;
 DROP TABLE IF EXISTS #windows;

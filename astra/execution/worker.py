@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from astra.allocation import Allocation, why_not_now
-from astra.desk import Desk, Gate
 from astra.errors import OrderError, TemporaryError
+from astra.execution.desk import Desk
+from astra.execution.door import Door, Gate
 from astra.rebalance import Plan
 from astra.records import MarketClock, Order, OrderStatus, PlannedOrder, Side
+from astra.risk import Denial
 from astra.store.journal import AllocationRow, OrderRow
 
-log = logging.getLogger("astra.worker")
+log = logging.getLogger("astra.execution.worker")
 
 LEASE_SECONDS = 60.0  # longer than any single request with its time-out and look-up
 POLL_SECONDS = (0.05, 1.0)  # first and longest pause between two looks at open orders
@@ -32,6 +34,7 @@ class Worker:
     def __init__(self, desk: Desk, row: AllocationRow, fence: int) -> None:
         self._desk = desk
         self._broker = desk.broker
+        self._door = Door(desk)
         self._journal = desk.store.journal
         self._row = row
         self._fence = fence
@@ -117,7 +120,7 @@ class Worker:
                 self._journal.mark(order.id, self._fence, OrderStatus.CANCELED, now, reason=reason)
                 continue
             if not found.status.is_final:
-                self._broker.cancel(found.id)
+                self._door.cancel(found.id)
             self._note(found)
         self._await([o for o in open_orders if not self._is_final(o.id)])
 
@@ -149,7 +152,7 @@ class Worker:
             )
             for p in planned
         ]
-        self._journal.plan_orders(self._row.id, self._fence, found, status)
+        self._journal.plan_orders(self._row.id, self._fence, found, status, at=now)
         self._row = replace(self._row, status=status)
 
     def _complete(self, side: Side) -> None:
@@ -157,7 +160,7 @@ class Worker:
         phase = [o for o in self._journal.orders(self._row.id) if o.side is side]
         if not phase:
             return
-        gate = Gate(self._desk, self._broker.clock())
+        gate = self._door.gate(self._row)
         for order in phase:
             self._renew()
             if order.status is OrderStatus.PLANNED:
@@ -167,13 +170,20 @@ class Worker:
         self._await([o for o in phase if not self._is_final(o.id)])
 
     def _send(self, order: OrderRow, gate: Gate) -> None:
-        if denial := gate.deny(order):
-            now = self._broker.clock().now
-            self._journal.mark(order.id, self._fence, OrderStatus.REJECTED, now, reason=denial)
-            log.warning("order=%s denied=%s", order.id, denial)
+        try:
+            sent = self._door.send(order, self._fence, gate)
+        except OrderError as error:
+            self._reject(order, f"BROKER: {error}")
             return
-        self._journal.mark(order.id, self._fence, OrderStatus.SENDING, order.planned_at)
-        self._submit(order)
+        if isinstance(sent, Denial):
+            self._reject(order, f"{sent.code}: {sent.reason}")
+        else:
+            self._note(sent)
+
+    def _reject(self, order: OrderRow, reason: str) -> None:
+        now = self._broker.clock().now
+        self._journal.mark(order.id, self._fence, OrderStatus.REJECTED, now, reason=reason)
+        log.warning("order=%s rejected=%s", order.id, reason)
 
     def _resolve(self, order: OrderRow, gate: Gate) -> None:
         """It was on its way when a worker was cut off: look it up, send again if it never came.
@@ -185,16 +195,6 @@ class Worker:
             self._send(order, gate)
         else:
             self._note(found)
-
-    def _submit(self, order: OrderRow) -> None:
-        try:
-            self._note(self._broker.submit(order.symbol, order.side, order.qty, order.id))
-        except OrderError as error:
-            now = self._broker.clock().now
-            self._journal.mark(
-                order.id, self._fence, OrderStatus.REJECTED, now, reason=f"BROKER: {error}"
-            )
-            log.warning("order=%s rejected=%s", order.id, error)
 
     def _note(self, found: Order) -> None:
         self._journal.mark(

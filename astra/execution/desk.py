@@ -1,6 +1,6 @@
-"""What trading needs at hand: broker, store and rules; and the risk gate with the account's state.
+"""What trading needs at hand: broker, store and rules.
 
-Gathers for `rebalance.py`, which decides; nothing is sent from here.
+Gathers for `astra.rebalance`, which decides; nothing is sent from here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
-from astra.rebalance import Fill, Holdings, Plan, Rules, deny, managed, own_shares, plan_orders
-from astra.records import Account, MarketClock, PlannedOrder, Position, Side
+from astra.owned import Fill, managed, own_shares
+from astra.rebalance import Holdings, Plan, Rules, plan_orders
+from astra.records import Account, Position, Side
+from astra.risk import Limits
 from astra.settings import Settings
 from astra.store import Store, open_store
-from astra.store.journal import OrderRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Desk:
     """One account and its books.
 
     Attributes:
+        rules: of the plan.
+        limits: of the risk gate.
         capital: USD managed at most, 0 = the whole account.
         fill_timeout: seconds to wait for the fills of a phase.
         doubt_seconds: how long an order that was sent may still be on its way.
@@ -39,6 +42,7 @@ class Desk:
     broker: Alpaca
     store: Store
     rules: Rules
+    limits: Limits
     max_names: int
     capital: float
     fill_timeout: float
@@ -55,11 +59,9 @@ class Desk:
             broker=Alpaca.from_settings(settings),
             store=open_store(settings.database_url),
             rules=Rules(
-                settings.drift_band,
-                settings.min_order_usd,
-                settings.max_order_weight,
-                hold=frozenset(settings.on_hold),
+                settings.drift_band, settings.min_order_usd, hold=frozenset(settings.on_hold)
             ),
+            limits=Limits(max_order_weight=settings.max_order_weight),
             max_names=settings.k,
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,
@@ -102,32 +104,3 @@ class Desk:
         own = {p.symbol: p.qty for p in managed(positions, self.own_shares(account.number))}
         self.store.books.record_account_summary(account, positions, at, allocation_id, own)
         return Recorded(account, positions)
-
-
-class Gate:
-    """The risk gate with what it has to know: the account as it was, plus what it let through."""
-
-    def __init__(self, desk: Desk, clock: MarketClock) -> None:
-        account = desk.broker.account()
-        self._rules = desk.rules
-        self._is_open = clock.is_open
-        self._equity = float(account.equity)
-        self._gross = sum(float(p.qty) * p.market_price for p in desk.broker.positions())
-
-    def deny(self, order: OrderRow) -> str | None:
-        """Code and reason, or None: then the order counts as filled for those after it."""
-        planned = PlannedOrder(
-            order.symbol, order.side, order.qty, order.reference_price, order.reason
-        )
-        denial = deny(
-            planned,
-            equity=self._equity,
-            gross=self._gross,
-            is_open=self._is_open,
-            rules=self._rules,
-        )
-        if denial is not None:
-            return f"{denial.code}: {denial.reason}"
-        value = float(order.qty) * order.reference_price
-        self._gross += value if order.side is Side.BUY else -value
-        return None

@@ -1,7 +1,7 @@
 """Trades a delivered allocation to its end, once, whatever is delivered and how often.
 
 Here is who may work on it: journal first (known and finished is left alone), then the lease. What
-is done under the lease is `astra.worker`'s.
+is done under the lease is `astra.execution.worker`'s.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from astra.allocation import Allocation, allocation_id, parse
-from astra.desk import Desk
 from astra.errors import DataError, TemporaryError
+from astra.execution.desk import Desk
+from astra.execution.worker import LEASE_SECONDS, Worker
 from astra.rebalance import Plan
 from astra.store.journal import AllocationRow
-from astra.worker import LEASE_SECONDS, Worker
 
 
 @dataclass(frozen=True, slots=True)

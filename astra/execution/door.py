@@ -1,0 +1,84 @@
+"""The only door to the broker: nothing is sent that the risk gate has not let through.
+
+Gathers what `astra.risk` has to know; the only importer of `astra.alpaca.orders`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from astra.alpaca.orders import Orders
+from astra.execution.desk import Desk
+from astra.records import Order, PlannedOrder, Side
+from astra.risk import Denial, Situation, deny
+from astra.store.journal import AllocationRow, OrderRow
+
+log = logging.getLogger("astra.execution.door")
+
+
+class Gate:
+    """The risk gate for a phase of one allocation: the account as it was when the phase began,
+    plus what it has let through since."""
+
+    def __init__(self, desk: Desk, row: AllocationRow) -> None:
+        account = desk.broker.account()
+        self._limits = desk.limits
+        self._situation = Situation(
+            equity=float(account.equity),
+            gross=sum(float(p.qty) * p.market_price for p in desk.broker.positions()),
+            is_open=desk.broker.clock().is_open,
+            state=desk.store.states.get(row.account).state,
+        )
+
+    def deny(self, order: OrderRow) -> Denial | None:
+        """Why it may not leave, or None: then it counts as filled for those after it."""
+        planned = PlannedOrder(
+            order.symbol, order.side, order.qty, order.reference_price, order.reason
+        )
+        denial = deny(planned, self._situation, self._limits)
+        if denial is None:
+            value = float(order.qty) * order.reference_price
+            sign = 1 if order.side is Side.BUY else -1
+            gross = self._situation.gross + sign * value
+            self._situation = replace(self._situation, gross=gross)
+        return denial
+
+
+class Door:
+    """Sends and cancels for the desk's account."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._orders = Orders(desk.broker)
+
+    def gate(self, row: AllocationRow) -> Gate:
+        """The gate for a phase that begins now."""
+        return Gate(self._desk, row)
+
+    def send(self, order: OrderRow, fence: int, gate: Gate) -> Order | Denial:
+        """Send a journaled order, or say why it may not leave.
+
+        Before it leaves it is marked `sending`, in one transaction with a look at the fencing token
+        and at the account's state, so that after a halt nothing more is sent.
+
+        Raises:
+            TemporaryError: the lease was lost, or the order is not at the broker as far as can be
+                known: send it again with the same id.
+            OrderError: refused by the broker.
+        """
+        if denial := gate.deny(order):
+            return denial
+        now = self._desk.broker.clock().now
+        state = self._desk.store.journal.begin_sending(order.id, fence, now)
+        if not state.allows(order.side):
+            return Denial("RISK_HALTED", f"{order.symbol}: the account is {state.value}")
+        return self._orders.submit(order.symbol, order.side, order.qty, order.id)
+
+    def cancel(self, broker_id: str) -> None:
+        """Ask to cancel an order; one that is final already stays as it is."""
+        self._orders.cancel(broker_id)
+
+    def cancel_all(self) -> None:
+        """Ask to cancel every open order of the account."""
+        self._orders.cancel_all()
