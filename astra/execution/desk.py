@@ -37,6 +37,7 @@ class Desk:
         capital: USD managed at most, 0 = the whole account.
         fill_timeout: seconds to wait for the fills of a phase.
         doubt_seconds: how long an order that was sent may still be on its way.
+        max_books_difference: between our books and the broker's, as a share of equity; more halts.
     """
 
     broker: Alpaca
@@ -47,6 +48,7 @@ class Desk:
     capital: float
     fill_timeout: float
     doubt_seconds: float = 20.0
+    max_books_difference: float = 0.001
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Desk:
@@ -66,6 +68,7 @@ class Desk:
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,
             doubt_seconds=settings.vendor_timeout,
+            max_books_difference=settings.max_books_difference,
         )
 
     def plan(self, weights: Mapping[str, float]) -> Plan:
