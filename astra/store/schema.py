@@ -261,6 +261,7 @@ trading_states = Table(
     # The first of two steps to lift it: this code, until then (the machine's wall clock).
     Column("lift_code", String(16), nullable=False),
     Column("lift_until", Float(53), nullable=False),
+    Column("accepted", UnicodeText, nullable=False),  # JSON: figures a person lifted it at, by cause
 )
 
 # Our books held against the broker's.

@@ -361,6 +361,7 @@ CREATE TABLE trading_states (
     since BIGINT NOT NULL,
     lift_code VARCHAR(16) NOT NULL,
     lift_until FLOAT(53) NOT NULL,
+    accepted NVARCHAR(max) NOT NULL,
     PRIMARY KEY (account)
 );
 GO

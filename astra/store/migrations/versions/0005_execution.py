@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("lift_code", sa.String(16), nullable=False),
         sa.Column("lift_until", sa.Float(53), nullable=False),
+        sa.Column("accepted", sa.UnicodeText(), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
