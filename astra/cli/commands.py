@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from astra.cli import db, loops, models, steps, studies, trials
+from astra.cli import audit, db, loops, models, steps, studies, trials
 from astra.cli.options import err, out, read_settings
 from astra.errors import AstraError
 
@@ -48,6 +48,7 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(trials.app, name="backtests", rich_help_panel="Study")
 app.add_typer(models.app, name="models", rich_help_panel="Study")
 app.add_typer(db.app, name="db", rich_help_panel="Care")
+app.add_typer(audit.app, name="audit", rich_help_panel="Care")
 
 
 def main() -> None:

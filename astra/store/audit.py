@@ -11,16 +11,17 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, Select, select
 
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 
 FIRST = "0" * 64
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,30 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """The first line that does not continue the chain, and why."""
+    """The first line that does not continue the chain, by the place where it should stand."""
 
     seq: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a look at the whole log found.
+
+    Attributes:
+        lines: that hold, from the first on.
+        head: hash of the last of them, `FIRST` if there is none.
+        last_at: the market's time of that line, None if there is none.
+        broken: the first line that does not hold, None = all do.
+        noted: the line whose hash is the head that was asked for; None if none of those that hold
+            is, or none was asked for. 0 is the empty log.
+    """
+
+    lines: int
+    head: str
+    last_at: dt.datetime | None
+    broken: Break | None
+    noted: int | None
 
 
 def append(
@@ -87,24 +108,48 @@ class Audit:
         if account is not None:
             statement = statement.where(table.c.account == account)
         with self._dialect.reading() as connection:
-            for row in connection.execute(statement).mappings():
+            for row in _streamed(connection, statement):
                 content = json.loads(row["content"])
                 yield Entry(**{**row, "at": rows.moment(row["at"]), "content": content})
 
-    def verify(self) -> tuple[int, str, Break | None]:
-        """Number of lines that hold, the hash of the last of them, and the first break if any."""
-        table, count, head = schema.audit_log, 0, FIRST
+    def verify(self, noted: str = "") -> Verified:
+        """Follow the chain from the first line to the last, or to the first that breaks it.
+
+        The hashes need no secret, so who can write to the table can write a sound chain: lines cut
+        off at the end, or rewritten from some line on, are only found beside a head that was
+        noted elsewhere before.
+
+        Args:
+            noted: such a head; the log may have grown since.
+        """
+        table, count, head, at = schema.audit_log, 0, FIRST, None
+        found = 0 if noted == FIRST else None
         with self._dialect.reading() as connection:
-            for row in connection.execute(select(table).order_by(table.c.seq)).mappings():
-                for broken, reason in (
-                    (row["seq"] != count + 1, f"line {count + 1} is missing"),
-                    (row["previous"] != head, "it does not follow the line before"),
-                    (row["hash"] != _hash(dict(row)), "its content is not what was written"),
-                ):
-                    if broken:
-                        return count, head, Break(row["seq"], reason)
-                count, head = count + 1, row["hash"]
-        return count, head, None
+            for row in _streamed(connection, select(table).order_by(table.c.seq)):
+                if reason := _why_broken(dict(row), count + 1, head):
+                    return Verified(count, head, at, Break(count + 1, reason), found)
+                count, head, at = count + 1, row["hash"], rows.moment(row["at"])
+                if head == noted:
+                    found = count
+        return Verified(count, head, at, None, found)
+
+
+def _streamed(connection: Connection, statement: Select[Any]) -> Iterable[RowMapping]:
+    """A log of years is read in parts, not held in memory."""
+    return connection.execute(statement.execution_options(yield_per=_AT_ONCE)).mappings()
+
+
+def _why_broken(row: Mapping[str, Any], seq: int, previous: str) -> str:
+    """Why a line is not number `seq` of the chain after `previous`; "" if it is."""
+    for broken, reason in (
+        (row["seq"] > seq, "it is missing"),
+        (row["seq"] < seq, f"a line numbered {row['seq']} stands in its place"),
+        (row["previous"] != previous, "it does not follow the line before"),
+        (row["hash"] != _hash(row), "its content is not what was written"),
+    ):
+        if broken:
+            return reason
+    return ""
 
 
 def _hash(row: Mapping[str, Any]) -> str:
