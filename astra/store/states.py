@@ -132,8 +132,8 @@ class States:
                 "accepted": json.dumps(dict(accepted), sort_keys=True),
             }
             self._write(connection, before, changed)
-            told = {"from": before.state, "to": TradingState.ACTIVE, "by": changed_by}
-            told = {**told, "accepted": dict(accepted)}
+            told: dict[str, Any] = {"from": before.state, "to": TradingState.ACTIVE}
+            told |= {"by": changed_by, "accepted": dict(accepted)}
             audit.append(connection, at, account, "state", account, told)
         return before
 
