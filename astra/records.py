@@ -160,6 +160,23 @@ class MarketClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Trade:
+    """A trade that the data feed has seen: USD a share."""
+
+    price: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The best bid and ask that the data feed has seen, USD a share; 0 where a side is empty."""
+
+    bid: float
+    ask: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     symbol: str
     name: str

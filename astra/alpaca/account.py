@@ -13,14 +13,19 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from astra.alpaca.bodies import (
+    Body,
     EquityPoint,
     read_account,
     read_activity,
     read_asset,
     read_clock,
     read_history,
+    read_list,
+    read_object,
     read_order,
     read_position,
+    read_quote,
+    read_trade,
 )
 from astra.alpaca.transport import (
     SYMBOLS_A_REQUEST,
@@ -29,8 +34,8 @@ from astra.alpaca.transport import (
     data_api,
     trading_api,
 )
-from astra.errors import ConfigError
-from astra.records import Account, Activity, Asset, MarketClock, Order, Position
+from astra.errors import ConfigError, DataError
+from astra.records import Account, Activity, Asset, MarketClock, Order, Position, Quote, Trade
 from astra.settings import Settings
 
 log = logging.getLogger("astra.alpaca")
@@ -67,7 +72,7 @@ class Alpaca:
         Raises:
             ConfigError: real money, and the account is not the one named by ASTRA_LIVE_TRADING.
         """
-        account = read_account(self._get("/account"))
+        account = read_account(read_object(self._get("/account"), "account"))
         if self.live_number is not None and account.number != self.live_number:
             raise ConfigError(
                 f"live trading is allowed for account {self.live_number} only, these keys open "
@@ -76,56 +81,78 @@ class Alpaca:
         return account
 
     def positions(self) -> tuple[Position, ...]:
-        return tuple(read_position(body) for body in self._get("/positions"))
+        """All positions.
+
+        Raises:
+            DataError: one of them cannot be read: a holding is never taken for flat.
+        """
+        return tuple(map(read_position, read_list(self._get("/positions"), "positions")))
 
     def clock(self) -> MarketClock:
-        return read_clock(self._get("/clock"))
+        return read_clock(read_object(self._get("/clock"), "clock"))
 
     def asset(self, symbol: str) -> Asset | None:
         """None if Alpaca does not know the symbol."""
         if self._assets is not None and symbol in self._assets:
             return self._assets[symbol]
         body = self._find(f"/assets/{quote(symbol, safe='')}")
-        return None if body is None else read_asset(body)
+        return None if body is None else read_asset(read_object(body, "asset"))
 
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
-        """Those of `symbols` that Alpaca lists as active; asked once, then remembered."""
+        """Those of `symbols` that Alpaca lists as active; asked once, then remembered.
+
+        An asset that cannot be read is left out: what is not listed is not traded.
+        """
         if self._assets is None:
             query = {"status": "active", "asset_class": "us_equity"}
-            found = (read_asset(body) for body in self._get("/assets", query))
-            self._assets = {asset.symbol: asset for asset in found}
+            self._assets = _readable(read_list(self._get("/assets", query), "assets"))
         return {s: self._assets[s] for s in symbols if s in self._assets}
 
     def latest_prices(self, symbols: Iterable[str]) -> dict[str, float]:
         """Price of each symbol's latest trade, USD; symbols without one are absent."""
-        wanted = sorted(set(symbols))
-        prices: dict[str, float] = {}
-        for i in range(0, len(wanted), SYMBOLS_A_REQUEST):
-            query = {"symbols": ",".join(wanted[i : i + SYMBOLS_A_REQUEST])}
-            body = self._data.get("/stocks/trades/latest", query)
-            for symbol, trade in (body.get("trades") or {}).items():
-                price = (trade or {}).get("p")
-                if price is not None and float(price) > 0:
-                    prices[symbol] = float(price)
-        return prices
+        return {symbol: trade.price for symbol, trade in self.last_trades(symbols).items()}
+
+    def last_trades(self, symbols: Iterable[str]) -> dict[str, Trade]:
+        """Each symbol's latest trade; symbols without one are absent."""
+        bodies = self._latest("trades", symbols)
+        return {symbol: trade for symbol, body in bodies if (trade := read_trade(body))}
+
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
+        """Each symbol's latest quote, however old; symbols without one are absent."""
+        bodies = self._latest("quotes", symbols)
+        return {symbol: found for symbol, body in bodies if (found := read_quote(body))}
 
     def order(self, client_order_id: str) -> Order | None:
         """The order with our id, or None if the broker has never seen it."""
         body = self._find("/orders:by_client_order_id", {"client_order_id": client_order_id})
-        return None if body is None else read_order(body)
+        return None if body is None else read_order(read_object(body, "order"))
 
     def orders(self, status: str = "open", after: datetime | None = None) -> tuple[Order, ...]:
-        """Orders submitted after `after`, oldest first; `status` is open, closed or all."""
+        """Orders submitted after `after`, oldest first; `status` is open, closed or all.
+
+        Alpaca goes on strictly after a time, and several orders may share one: so each page is
+        asked for with a microsecond of overlap.
+
+        Raises:
+            DataError: an order cannot be read, or a whole page of them came within a microsecond:
+                those after them could not be asked for.
+        """
         query: dict[str, object] = {"status": status, "direction": "asc", "limit": _ORDER_PAGE}
-        since = None if after is None else after.isoformat()
-        found: dict[str, Order] = {}
+        since, found = after, dict[str, Order]()
         while True:
-            page = self._get("/orders", query if since is None else {**query, "after": since})
-            fresh = [order for order in map(read_order, page) if order.id not in found]
+            asked = query if since is None else {**query, "after": since.isoformat()}
+            page = [read_order(row) for row in read_list(self._get("/orders", asked), "orders")]
+            fresh = [order for order in page if order.id not in found]
             found.update((order.id, order) for order in fresh)
-            if len(page) < _ORDER_PAGE or not fresh:
+            if len(page) < _ORDER_PAGE:
                 return tuple(found.values())
-            since = page[-1].get("submitted_at")
+            last = page[-1].submitted_at
+            if not fresh or last is None:
+                raise DataError(
+                    f"fewer than {_ORDER_PAGE} orders within a microsecond are required to list "
+                    f"them all, found more at {last}: ask for those after it"
+                )
+            since = last - timedelta(microseconds=1)
 
     def activities(
         self, after: datetime | None = None, kinds: Iterable[str] = ()
@@ -142,7 +169,7 @@ class Alpaca:
         if after is not None:
             query["after"] = (after - timedelta(milliseconds=1)).isoformat()
         while True:
-            page = self._get("/account/activities", query)
+            page = read_list(self._get("/account/activities", query), "activities")
             yield from map(read_activity, page)
             query["page_token"] = page[-1].get("id") if page else None
             if len(page) < _ACTIVITY_PAGE or query["page_token"] is None:
@@ -154,9 +181,20 @@ class Alpaca:
         """The account's value over `period` (1D, 1W, 1M, 1A, all), at the end of each window of
         `timeframe` that is over."""
         query = {"period": period, "timeframe": timeframe}
-        points = read_history(self._get("/account/portfolio/history", query), _WINDOWS[timeframe])
+        body = read_object(self._get("/account/portfolio/history", query), "portfolio history")
+        points = read_history(body, _WINDOWS[timeframe])
         now = self.clock().now
         return tuple(point for point in points if point.at <= now)
+
+    def _latest(self, kind: str, symbols: Iterable[str]) -> Iterator[tuple[str, Body]]:
+        """What the data API has of each symbol; one that it leaves out has none."""
+        wanted = sorted(set(symbols))
+        for i in range(0, len(wanted), SYMBOLS_A_REQUEST):
+            query = {"symbols": ",".join(wanted[i : i + SYMBOLS_A_REQUEST])}
+            found = read_object(self._data.get(f"/stocks/{kind}/latest", query), kind).get(kind)
+            for symbol, body in read_object(found or {}, kind).items():
+                if isinstance(body, Mapping):
+                    yield symbol, body
 
     def _get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         return self.trading.get(path, query)
@@ -169,3 +207,15 @@ class Alpaca:
             if refusal.http_status == 404:
                 return None
             raise
+
+
+def _readable(rows: Iterable[Body]) -> dict[str, Asset]:
+    found = {}
+    for row in rows:
+        try:
+            asset = read_asset(row)
+        except DataError as error:
+            log.warning("asset left out: %s", error)
+            continue
+        found[asset.symbol] = asset
+    return found

@@ -86,7 +86,8 @@ class MarketData:
         Raises:
             ConfigError: key or secret are missing.
         """
-        return cls(data_api(settings))
+        # One try: whoever loads bars has a budget and a breaker of its own.
+        return cls(data_api(settings, patience=0.0))
 
     def entitled(self) -> MarketFeed:
         """The best feed of the present that the account may read: `sip`, all exchanges, or `iex`,

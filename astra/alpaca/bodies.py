@@ -1,14 +1,14 @@
-"""Alpaca's JSON bodies as our nouns: pure, and tolerant of fields that vanish or appear.
+"""Alpaca's JSON bodies as our nouns: pure, and tolerant of fields that vanish or change type.
 
 Alpaca removes account fields and adds states without notice, so only what no decision can do
-without is required; everything else has a fallback. Which requests bring the bodies is
-`astra.alpaca.account`'s business.
+without is required, a DataError where it is missing or unreadable; everything else has a fallback.
+Which requests bring the bodies is `astra.alpaca.account`'s business.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -24,7 +24,9 @@ from astra.records import (
     Order,
     OrderStatus,
     Position,
+    Quote,
     Side,
+    Trade,
 )
 from astra.sessions import NEW_YORK, session_at
 
@@ -40,6 +42,10 @@ _FINAL = {
     "rejected": OrderStatus.REJECTED,
 }
 
+_UNTOUCHED = frozenset({"", "new", "accepted", "pending_new", "rejected"})
+_LAST_SECOND = 4_102_444_800  # the year 2100; a time beyond it is in another unit
+_TOO_LONG = 30  # decimal places before or after the point that no number of a broker has
+
 
 @dataclass(frozen=True, slots=True)
 class EquityPoint:
@@ -50,24 +56,54 @@ class EquityPoint:
     profit_loss: float | None
 
 
+def read_object(body: object, noun: str) -> Body:
+    """A JSON object.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(body, Mapping):
+        raise DataError(f"Alpaca's {noun} needs a JSON object, found {type(body).__name__}")
+    return body
+
+
+def read_list(body: object, noun: str) -> Sequence[Body]:
+    """A JSON list of objects: an answer that is none must not pass for an empty one.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(body, list):
+        raise DataError(f"Alpaca's {noun} need a JSON list, found {type(body).__name__}")
+    return [read_object(row, noun) for row in body]
+
+
 def read_account(body: Body) -> Account:
+    """`settled_cash` is read where `multiplier` says that the account may not borrow."""
     cash = _required(body, "cash", "account")
     equity = _first(body, "equity", "portfolio_value")
     if equity is None:
         equity = cash + (_decimal(body.get("long_market_value")) or Decimal(0))
     power = _first(body, "buying_power", "regt_buying_power", "non_marginable_buying_power")
     return Account(
-        number=str(body.get("account_number") or body.get("id") or ""),
+        number=_text(body.get("account_number")) or _text(body.get("id")),
         cash=cash,
         equity=equity,
         buying_power=max(cash, Decimal(0)) if power is None else power,
-        status=str(body.get("status") or "UNKNOWN"),
+        status=_text(body.get("status")) or "UNKNOWN",
         last_equity=_decimal(body.get("last_equity")),
         trading_blocked=any(
-            bool(body.get(name))
+            body.get(name) is not None and not _is(False, body[name])
             for name in ("trading_blocked", "account_blocked", "trade_suspended_by_user")
         ),
+        settled_cash=_settled(body, cash) if _decimal(body.get("multiplier")) == 1 else None,
     )
+
+
+def _settled(body: Body, cash: Decimal) -> Decimal:
+    """What a cash account may spend; the buying power of one is settled cash too."""
+    found = _first(body, "non_marginable_buying_power", "cash_withdrawable", "buying_power")
+    return cash if found is None else found
 
 
 def read_position(body: Body) -> Position:
@@ -86,34 +122,51 @@ def read_position(body: Body) -> Position:
         market_price=math.nan if price is None else float(price),
         average_entry_price=math.nan if entry is None else float(entry),
         qty_available=_decimal(body.get("qty_available")),
+        asset_id=_text(body.get("asset_id")),
     )
 
 
 def read_order(body: Body) -> Order:
     """The order in the words of our journal; a notional order's `qty` is what was filled of it."""
-    filled = _decimal(body.get("filled_qty")) or Decimal(0)
-    qty = _decimal(body.get("qty"))
-    average = _decimal(body.get("filled_avg_price"))
-    word = str(body.get("status") or "")
+    qty, word = _decimal(body.get("qty")), _text(body.get("status"))
+    filled = _filled(body, qty, word)
+    average, limit = _decimal(body.get("filled_avg_price")), _decimal(body.get("limit_price"))
     open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
     return Order(
-        id=str(body.get("id") or ""),
-        client_order_id=str(body.get("client_order_id") or ""),
+        id=_text(body.get("id")),
+        client_order_id=_text(body.get("client_order_id")),
         symbol=_symbol(body, "order"),
         side=_side(body),
         status=_FINAL.get(word, open_status),
         qty=filled if qty is None else qty,
         filled_qty=filled,
         filled_average_price=float(average) if average else None,
-        submitted_at=read_time(body.get("submitted_at") or body.get("created_at")),
-        filled_at=read_time(body.get("filled_at")),
-        message=str(body.get("reject_reason") or ("" if word in _FINAL else word)),
+        submitted_at=_time(body.get("submitted_at")) or _time(body.get("created_at")),
+        filled_at=_time(body.get("filled_at")),
+        message=_text(body.get("reject_reason")) or ("" if word in _FINAL else word),
+        type=_text(body.get("type")) or _text(body.get("order_type")) or "market",
+        limit_price=None if limit is None else float(limit),
     )
+
+
+def _filled(body: Body, qty: Decimal | None, word: str) -> Decimal:
+    """Shares filled so far. Where the body does not say: all of a filled order, none of one that
+    has just come or was refused, and of any other nobody knows."""
+    filled = _decimal(body.get("filled_qty"))
+    if filled is not None:
+        return filled
+    if word == "filled" and qty is not None:
+        return qty
+    if word in _UNTOUCHED:
+        return Decimal(0)
+    raise DataError(f"Alpaca's order needs filled_qty once it is {word}; it is missing")
 
 
 def read_activity(body: Body) -> Activity:
     """A fill's cash is quantity times price, paid on a buy; other lines carry their amount."""
-    kind = str(body.get("activity_type") or "")
+    kind, key = _text(body.get("activity_type")), _text(body.get("id"))
+    if not kind or not key:
+        raise DataError(f"an activity needs activity_type and id, Alpaca's {key or kind} lacks one")
     qty, price = _decimal(body.get("qty")), _decimal(body.get("price"))
     side, amount, change = None, _decimal(body.get("net_amount")) or Decimal(0), None
     if kind == "FILL":
@@ -124,17 +177,16 @@ def read_activity(body: Body) -> Activity:
         amount = -change * price
     elif kind == "SPLIT":
         change = qty
-    symbol = body.get("symbol")
     return Activity(
-        id=str(body.get("id") or ""),
+        id=key,
         type=kind,
         at=_activity_time(body),
         net_amount=amount,
-        symbol=None if symbol is None else str(symbol),
+        symbol=_text(body.get("symbol")) or None,
         qty=change,
         price=price,
         side=side,
-        order_id=None if body.get("order_id") is None else str(body["order_id"]),
+        order_id=_text(body.get("order_id")) or None,
     )
 
 
@@ -144,18 +196,31 @@ def read_clock(body: Body) -> MarketClock:
     )
     if now is None or opens is None or closes is None:
         raise DataError("Alpaca's clock needs timestamp, next_open and next_close; one is missing")
-    return MarketClock(now, bool(body.get("is_open")), opens, closes)
+    return MarketClock(now, _is(True, body.get("is_open")), opens, closes)
 
 
 def read_asset(body: Body) -> Asset:
     """An asset that does not say that it can be traded or split cannot."""
-    active = body.get("status", "active") == "active"
+    active = (_text(body.get("status")) or "active") == "active"
     return Asset(
         symbol=_symbol(body, "asset"),
-        name=str(body.get("name") or ""),
-        tradable=bool(body.get("tradable", False)) and active,
-        fractionable=bool(body.get("fractionable", False)),
+        name=_text(body.get("name")),
+        tradable=_is(True, body.get("tradable")) and active,
+        fractionable=_is(True, body.get("fractionable")),
+        id=_text(body.get("id")),
     )
+
+
+def read_trade(body: Body) -> Trade | None:
+    """None without a price or a time: such a trade is as good as none."""
+    price, at = _decimal(body.get("p")), _time(body.get("t"))
+    return None if price is None or price <= 0 or at is None else Trade(float(price), at)
+
+
+def read_quote(body: Body) -> Quote | None:
+    """None without a time; a side that is missing is empty."""
+    bid, ask, at = _decimal(body.get("bp")), _decimal(body.get("ap")), _time(body.get("t"))
+    return None if at is None else Quote(float(bid or 0), float(ask or 0), at)
 
 
 def read_history(body: Body, window: timedelta) -> tuple[EquityPoint, ...]:
@@ -164,8 +229,10 @@ def read_history(body: Body, window: timedelta) -> tuple[EquityPoint, ...]:
     Alpaca names a window by its start and gives the value at its end; here a point is named by the
     time at which its value was true: the window's end, the session's close at the latest.
     """
-    times, values = body.get("timestamp") or [], body.get("equity") or []
-    gains = body.get("profit_loss") or []
+    times, values, gains = (
+        [_decimal(value) for value in found] if isinstance(found := body.get(name), list) else []
+        for name in ("timestamp", "equity", "profit_loss")
+    )
     return tuple(
         EquityPoint(
             _window_end(datetime.fromtimestamp(int(at), UTC), window),
@@ -173,7 +240,7 @@ def read_history(body: Body, window: timedelta) -> tuple[EquityPoint, ...]:
             None if gain is None else float(gain),
         )
         for at, value, gain in zip_longest(times, values, gains)
-        if at is not None and value is not None
+        if at is not None and value is not None and 0 <= at < _LAST_SECOND
     )
 
 
@@ -193,27 +260,36 @@ def read_time(text: object) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
+def _time(text: object) -> datetime | None:
+    """As `read_time`; None where it cannot be read."""
+    try:
+        return read_time(text)
+    except DataError:
+        return None
+
+
 def _activity_time(body: Body) -> datetime:
     """A fill's transaction time; other lines carry it, in New York time, before their id's "::".
 
     Example: `20190524113406977::8efc7b9a` is 11:34:06.977 in New York. Some ids hold only the day.
     """
-    at = read_time(body.get("transaction_time"))
-    if at is not None:
+    if (at := _time(body.get("transaction_time"))) is not None:
         return at
-    digits = str(body.get("id") or "").partition("::")[0]
-    if len(digits) == 17 and digits.isdigit():
-        whole = datetime.strptime(digits[:14], "%Y%m%d%H%M%S").replace(tzinfo=NEW_YORK)
-        return whole.replace(microsecond=1000 * int(digits[14:])).astimezone(UTC)
-    day = body.get("date")
-    if day is None:
-        raise DataError(f"an activity needs a time, Alpaca's {body.get('id')} has none")
-    return datetime.combine(date.fromisoformat(str(day)[:10]), time(), NEW_YORK).astimezone(UTC)
+    key = _text(body.get("id"))
+    digits = key.partition("::")[0]
+    try:
+        if len(digits) == 17 and digits.isdigit():
+            whole = datetime.strptime(digits[:14], "%Y%m%d%H%M%S").replace(tzinfo=NEW_YORK)
+            return whole.replace(microsecond=1000 * int(digits[14:])).astimezone(UTC)
+        day = date.fromisoformat(_text(body.get("date"))[:10])
+    except ValueError as error:
+        raise DataError(f"an activity needs a time, Alpaca's {key} has none") from error
+    return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
 
 
 def _side(body: Body) -> Side:
     """`sell_short` (fills only) is a sell."""
-    word = str(body.get("side") or "")
+    word = _text(body.get("side"))
     if word == "buy":
         return Side.BUY
     if word.startswith("sell"):
@@ -222,10 +298,10 @@ def _side(body: Body) -> Side:
 
 
 def _symbol(body: Body, noun: str) -> str:
-    symbol = body.get("symbol")
+    symbol = _text(body.get("symbol"))
     if not symbol:
         raise DataError(f"Alpaca's {noun} needs a symbol; it is missing")
-    return str(symbol)
+    return symbol
 
 
 def _required(body: Body, name: str, noun: str) -> Decimal:
@@ -245,10 +321,21 @@ def _first(body: Body, *names: str) -> Decimal | None:
 
 def _decimal(value: object) -> Decimal | None:
     """A number or its text, exactly; None when missing or unreadable."""
-    if value is None or value == "" or isinstance(value, bool):
+    if not isinstance(value, str | int | float) or value == "" or isinstance(value, bool):
         return None
     try:
         found = Decimal(str(value))
     except InvalidOperation:
         return None
-    return found if found.is_finite() else None
+    return found if found.is_finite() and abs(found.adjusted()) < _TOO_LONG else None
+
+
+def _text(value: object) -> str:
+    """A text, or a number as text; empty when it is neither."""
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return str(value) if is_plain else ""
+
+
+def _is(wanted: bool, value: object) -> bool:
+    """Whether a flag says so clearly, as JSON or as text; one that cannot be read says nothing."""
+    return value is wanted or (isinstance(value, str) and value.lower() == str(wanted).lower())

@@ -7,9 +7,9 @@ from decimal import Decimal
 from urllib.parse import quote
 
 from astra.alpaca.account import Alpaca
-from astra.alpaca.bodies import read_order
+from astra.alpaca.bodies import read_object, read_order
 from astra.alpaca.transport import RateLimitError, RefusedError
-from astra.errors import AstraError, OrderError, TemporaryError
+from astra.errors import AstraError, DataError, OrderError, TemporaryError
 from astra.records import Order, Side
 
 log = logging.getLogger("astra.alpaca")
@@ -23,11 +23,20 @@ class Orders:
         self._trading = account.trading
         self._is_admitted = False
 
-    def submit(self, symbol: str, side: Side, qty: Decimal, client_order_id: str) -> Order:
-        """Send a market order for the day, at most once for one `client_order_id`.
+    def submit(
+        self,
+        symbol: str,
+        side: Side,
+        qty: Decimal,
+        client_order_id: str,
+        limit_price: Decimal | None = None,
+    ) -> Order:
+        """Send an order for the day, at most once for one `client_order_id`: a limit order where
+        `limit_price` (USD a share, at most two decimals from 1 USD on, else four) is given.
 
-        Whenever the answer leaves a doubt (timeout, broken connection, 5xx, "id must be unique"),
-        the order is looked up by its id: it either is at the broker, or may be sent again.
+        Whenever the answer leaves a doubt (timeout, broken connection, 5xx, "id must be unique",
+        one that cannot be read), the order is looked up by its id: it either is at the broker, or
+        may be sent again.
 
         Raises:
             TemporaryError: not at the broker as far as can be known: send again with the same id.
@@ -42,8 +51,11 @@ class Orders:
             "time_in_force": "day",
             "client_order_id": client_order_id,
         }
+        if limit_price is not None:
+            ticket |= {"type": "limit", "limit_price": format(limit_price, "f")}
         try:
-            return read_order({**ticket, **self._trading.call("POST", "/orders", ticket).body})
+            body = self._trading.call("POST", "/orders", ticket).body
+            return read_order({**read_object(body, "order"), **ticket})
         except RefusedError as refusal:
             if not refusal.is_duplicate_id:
                 raise OrderError(
@@ -53,6 +65,8 @@ class Orders:
         except TemporaryError as error:
             if isinstance(error, RateLimitError):
                 raise
+            doubt = error
+        except DataError as error:
             doubt = error
         log.warning("order=%s outcome=unknown reason=%s", client_order_id, doubt)
         found = self._account.order(client_order_id)
@@ -64,7 +78,13 @@ class Orders:
         return found
 
     def cancel(self, order_id: str) -> None:
-        """Ask to cancel by the broker's id; an order that is final already stays as it is."""
+        """Ask to cancel by the broker's id; an order that is final already stays as it is.
+
+        Raises:
+            DataError: there is no id; without one Alpaca would cancel every order.
+        """
+        if not order_id:
+            raise DataError("the broker's id is required to cancel an order, found none")
         self._admit()
         try:
             self._trading.call("DELETE", f"/orders/{quote(order_id, safe='')}")

@@ -2,13 +2,16 @@
 
 What the answers mean is the other modules' business. Written against alpaca-py 0.44.0, which sets
 no timeout, retries POST on 429 and 504 by itself and answers in models that reject unknown words:
-so requests carry a timeout, its retries are off, and bodies stay raw.
+so requests carry a timeout, its retries are off, and bodies stay raw. What may be repeated is
+repeated here, in one loop with one deadline: urllib3's own `Retry` knows neither the vendor's
+counters nor an end in time.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from urllib.parse import urlencode
 import requests
 from requests.adapters import HTTPAdapter
 
+from astra.alpaca.limiter import Limiter
 from astra.errors import AstraError, ConfigError, DataError, TemporaryError
 from astra.settings import Settings
 
@@ -32,6 +36,15 @@ with warnings.catch_warnings():
     from alpaca.trading.client import TradingClient
 
 SYMBOLS_A_REQUEST = 250  # keeps the URL under 2 KB
+CONNECT_SECONDS = 5.0  # at most, and never longer than a request may last
+PATIENCE = 30.0  # seconds from which on a request is not tried again; half a lease
+# Whoever sends an order has just looked at its lease and at the account's state.
+POST_PATIENCE = 2.0
+RESERVE = 0.1  # of the trading API's budget, kept for orders and cancels
+_PAUSES = (0.1, 0.5)  # seconds before a read is tried again that failed in passing
+_LIMITED_PAUSE = 1.0  # after a 429 that does not say how long
+_LIMITED_TRIES = 5
+_LONGEST_WAIT = 3600.0
 
 
 class RefusedError(DataError):
@@ -67,6 +80,10 @@ class UnreachableError(TemporaryError):
     """There was no answer at all."""
 
 
+class TimedOutError(UnreachableError):
+    """There was no answer in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one request brought.
@@ -85,9 +102,19 @@ class Answer:
 class Api:
     """One of Alpaca's two APIs. Safe to share between threads."""
 
-    def __init__(self, client: RESTClient, timeout: float) -> None:
-        """Takes `client` over; alpaca-py 0.44.0 lets only its private names be set."""
+    def __init__(
+        self, client: RESTClient, timeout: float, *, patience: float, reserve: float = 0.0
+    ) -> None:
+        """Takes `client` over; alpaca-py 0.44.0 lets only its private names be set.
+
+        Args:
+            timeout: seconds for one request.
+            patience: seconds from which on it is not tried again; 0 = one try.
+            reserve: share of the budget of requests that reads leave alone.
+        """
         self._client = client
+        self._patience = patience
+        self._limiter = Limiter(reserve)
         self._heard = threading.local()
         client._retry = 0  # else 3 times 3 s, POST included
         client._session.hooks["response"].append(self._hear)
@@ -97,11 +124,35 @@ class Api:
     def call(self, method: str, path: str, content: Mapping[str, object] | None = None) -> Answer:
         """One request; `content` is its query, or its JSON body where it is a POST.
 
+        It is tried again after 429, which is certainly not done, and a GET also after 5xx and a
+        broken connection; nothing else is, least of all a POST.
+
         Raises:
             TemporaryError: no answer (UnreachableError), 429 (RateLimitError) or 5xx.
             ConfigError: the keys are wrong.
             RefusedError: anything else.
         """
+        patience = min(self._patience, POST_PATIENCE) if method == "POST" else self._patience
+        deadline, tries = time.monotonic() + patience, 0
+        while True:
+            self._await_turn(method, deadline)
+            try:
+                return self._once(method, path, content)
+            except TemporaryError as error:
+                pause = _pause(method, tries, error)
+                if pause is None or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            tries += 1
+
+    def _await_turn(self, method: str, deadline: float) -> None:
+        """A turn that would come after the deadline is taken now: the vendor has the last word."""
+        while pause := self._limiter.pause(is_read=method == "GET"):
+            if time.monotonic() + pause > deadline:
+                return
+            time.sleep(pause)
+
+    def _once(self, method: str, path: str, content: Mapping[str, object] | None) -> Answer:
         asked = f"Alpaca {method} {path}"
         sent: Any = dict(content) if content else None
         if sent and method != "POST":  # commas as they are: three bytes each would be too many
@@ -111,8 +162,7 @@ class Api:
         except APIError as error:
             raise _translated(asked, error) from error
         except requests.RequestException as error:
-            is_silent = isinstance(error, requests.ConnectionError | requests.Timeout)
-            raise (UnreachableError if is_silent else TemporaryError)(
+            raise _silent(error)(
                 f"{asked} got no usable answer ({type(error).__name__}): try again"
             ) from error
         return Answer({} if body is None else body, self._heard.now, self._heard.market)
@@ -123,7 +173,8 @@ class Api:
 
     def _hear(self, response: requests.Response, **_: object) -> None:
         """Keep what the headers say: alpaca-py hands out the body only."""
-        self._heard.now = _dated(response)
+        self._heard.now = now = _dated(response)
+        self._limiter.hear(response.headers, None if now is None else now.timestamp())
         self._heard.market = response.headers.get("X-Astra-Market") or "real"
 
 
@@ -135,18 +186,18 @@ def trading_api(settings: Settings) -> Api:
     """
     url = settings.trading_url.rstrip("/")
     client = TradingClient(*_keys(settings), raw_data=True, url_override=url)
-    return Api(client, settings.vendor_timeout)
+    return Api(client, settings.vendor_timeout, patience=PATIENCE, reserve=RESERVE)
 
 
-def data_api(settings: Settings) -> Api:
-    """Bars and trades. Connects nothing yet.
+def data_api(settings: Settings, *, patience: float = PATIENCE) -> Api:
+    """Bars, trades and quotes; `patience` as `Api`. Connects nothing yet.
 
     Raises:
         ConfigError: key or secret are missing.
     """
     url = settings.alpaca_data_url.rstrip("/") or None
     client = StockHistoricalDataClient(*_keys(settings), raw_data=True, url_override=url)
-    return Api(client, settings.vendor_timeout)
+    return Api(client, settings.vendor_timeout, patience=patience)
 
 
 def _keys(settings: Settings) -> tuple[str, str]:
@@ -155,15 +206,31 @@ def _keys(settings: Settings) -> tuple[str, str]:
 
 
 class _Timeout(HTTPAdapter):
-    """Gives every request a timeout, which alpaca-py 0.44 leaves out."""
+    """Gives every request a timeout, which alpaca-py 0.44 leaves out: to connect and to read."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds = (min(CONNECT_SECONDS, seconds), seconds)
         super().__init__()
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs["timeout"] = self._seconds
         return super().send(*args, **kwargs)
+
+
+def _pause(method: str, tries: int, error: TemporaryError) -> float | None:
+    """Seconds until a failed request may be tried again; None = not at all."""
+    if isinstance(error, RateLimitError):
+        wait = _LIMITED_PAUSE if error.retry_after is None else error.retry_after
+        return wait if tries < _LIMITED_TRIES else None
+    if method != "GET" or isinstance(error, TimedOutError) or tries >= len(_PAUSES):
+        return None
+    return max(_PAUSES[tries], error.retry_after or 0.0)
+
+
+def _silent(error: requests.RequestException) -> type[TemporaryError]:
+    if isinstance(error, requests.Timeout):
+        return TimedOutError
+    return UnreachableError if isinstance(error, requests.ConnectionError) else TemporaryError
 
 
 def _translated(asked: str, error: APIError) -> AstraError:
@@ -206,9 +273,10 @@ def _wait(error: APIError) -> float | None:
     headers, now = response.headers, _dated(response)
     try:
         if "Retry-After" in headers:
-            return max(0.0, float(headers["Retry-After"]))
+            return min(_LONGEST_WAIT, max(0.0, float(headers["Retry-After"])))
         if now and "X-RateLimit-Reset" in headers:
-            return max(0.0, float(headers["X-RateLimit-Reset"]) - now.timestamp())
+            left = float(headers["X-RateLimit-Reset"]) - now.timestamp()
+            return min(_LONGEST_WAIT, max(0.0, left))
     except ValueError:
         return None
     return None
