@@ -48,6 +48,9 @@ class Allocation:
     policy: str = MANUAL
     model_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    keep: frozenset[str] = frozenset()
+    coverage: float | None = None
+    trained_until: dt.datetime | None = None
 
 
 def tag(as_of: dt.datetime, model_id: str, choices: Mapping[str, object]) -> str:

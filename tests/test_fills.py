@@ -74,18 +74,18 @@ def test_a_book_by_hand() -> None:
     first = move(Book(D(1000), {}), {"A": 0.6, "B": 0.3}, tape.opens(T1), tape.marks(T1), ANY_SIZE)
     assert first.book == Book(D("98.2"), {"A": D(6), "B": D(6)})
     assert (first.traded, first.cost) == pytest.approx((900.0, 1.8))
-    # Worth 98.20 + 660 + 240 = 998.20, of which A gets a fifth: 1.814909 shares. 4.185091 are sold
+    # Worth 98.20 + 660 + 240 = 998.20, of which A gets a fifth: 4.185090909 shares are sold
     # at 109.78 for 459.44 less a fee of 0.45944, a cent begun counts: 0.46.
     second = move(first.book, {"A": 0.2, "B": 0.5}, tape.opens(T2), tape.marks(T2), ANY_SIZE)
     sale, purchase = second.fills
-    assert (sale.qty, sale.price, sale.fee) == (D("4.185091"), D("109.78"), D("0.46"))
-    cash = D("98.2") + D("4.185091") * D("109.78") - D("0.46")
+    assert (sale.qty, sale.price, sale.fee) == (D("4.185090909"), D("109.78"), D("0.46"))
+    cash = D("98.2") + D("4.185090909") * D("109.78") - D("0.46")
     # Half of what the account is worth after the sale, to the cent: 12.46559 shares at 40.
-    worth = (cash + D("1.814909") * 110 + 6 * 40).quantize(D("0.01"))
-    want = (worth / 2 / 40).quantize(D("0.000001"), "ROUND_DOWN")
+    worth = (cash + D("1.814909091") * 110 + 6 * 40).quantize(D("0.01"))
+    want = (worth / 2 / 40).quantize(D("0.000000001"), "ROUND_DOWN")
     assert (purchase.symbol, purchase.qty, purchase.price) == ("B", want - 6, D("40.08"))
     assert second.book.cash == cash - purchase.qty * D("40.08")
-    assert second.book.shares == {"A": D("1.814909"), "B": want}
+    assert second.book.shares == {"A": D("1.814909091"), "B": want}
 
 
 def test_sales_pay_for_purchases_of_the_same_decision() -> None:

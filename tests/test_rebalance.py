@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astra.rebalance import (
-    CASH_RESERVE,
     Holdings,
     Plan,
     Rules,
@@ -96,7 +95,7 @@ def test_a_plan_never_spends_more_than_the_cash_and_replanning_after_its_fills_i
     start = holdings(cash, positions, prices, fractionable=frac)
     plan = plan_orders(targets, start, RULES)
     spent = sum(float(o.qty) * o.reference_price for o in plan.buys)
-    assert spent <= max(0.0, cash - CASH_RESERVE * start.equity) + 1e-6
+    assert spent <= max(0.0, cash - RULES.cash_buffer * start.equity) + 1e-6
     for order in plan.sells:
         assert order.qty <= Decimal(held[order.symbol])
 

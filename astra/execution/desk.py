@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
 from astra.owned import Fill, managed, own_shares
-from astra.rebalance import Holdings, Plan, Rules, plan_orders
+from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
 from astra.records import Account, Position, Side
 from astra.risk import Limits
 from astra.settings import Settings
 from astra.store import Store, open_store
+from astra.store.journal import AllocationRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,11 @@ class Desk:
             broker=Alpaca.from_settings(settings),
             store=open_store(settings.database_url),
             rules=Rules(
-                settings.drift_band, settings.min_order_usd, hold=frozenset(settings.on_hold)
+                drift_band=settings.drift_band,
+                min_order_usd=settings.min_order_usd,
+                hold=frozenset(settings.on_hold),
+                cash_buffer=settings.cash_buffer,
+                max_turnover=settings.max_turnover,
             ),
             limits=Limits(max_order_weight=settings.max_order_weight),
             max_names=settings.k,
@@ -71,9 +76,22 @@ class Desk:
             max_books_difference=settings.max_books_difference,
         )
 
-    def plan(self, weights: Mapping[str, float]) -> Plan:
-        """The plan from the broker's account as it is now."""
-        return plan_orders(weights, self.holdings(weights), self.rules)
+    def plan(self, row: AllocationRow, *, sold: float = 0.0) -> Plan:
+        """The plan of an allocation from the broker's account as it is now.
+
+        Args:
+            sold: USD sold under this allocation already.
+        """
+        holdings = replace(self.holdings(row.weights), sold=sold)
+        return plan_orders(row.weights, holdings, self.rules_of(row))
+
+    def preview(self, row: AllocationRow) -> Plan:
+        """Both phases of an allocation's plan, its sells taken as filled at the last prices."""
+        return plan_both(row.weights, self.holdings(row.weights), self.rules_of(row))
+
+    def rules_of(self, row: AllocationRow) -> Rules:
+        """The rules, which leave alone what the allocation keeps."""
+        return replace(self.rules, hold=self.rules.hold | row.keep)
 
     def holdings(self, weights: Mapping[str, float]) -> Holdings:
         """Account, our positions, prices and assets as the broker has them now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from astra.allocation import Allocation, allocation_id, parse
+from astra.allocation import allocation_id, parse
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.worker import LEASE_SECONDS, Worker
@@ -63,21 +63,28 @@ class Executor:
             self._journal.release(row.id, fence)
         return self._journal.allocation(row.id) or row
 
-    def preview(self, delivered: Delivered) -> tuple[Plan, Allocation]:
-        """What would be traded now; nothing is written or sent.
+    def preview(self, delivered: Delivered) -> tuple[Plan, AllocationRow]:
+        """What would be traded now, both phases; nothing is written or sent.
 
         Raises:
             DataError: the file is malformed.
         """
-        found = parse(delivered.name, delivered.content, delivered.metadata, self._desk.max_names)
-        return self._desk.plan(found.weights), found
+        row = _read(self._blank(delivered), delivered, self._desk.max_names)
+        return self._desk.preview(row), row
 
     def _receive(self, delivered: Delivered) -> AllocationRow:
+        blank = self._blank(delivered)
+        try:
+            row = _read(blank, delivered, self._desk.max_names)
+        except DataError as error:
+            row = replace(blank, reason=str(error))
+        return self._journal.receive(row)
+
+    def _blank(self, delivered: Delivered) -> AllocationRow:
         broker = self._desk.broker
-        account, now = broker.account().number, broker.clock().now
-        row = AllocationRow(
+        return AllocationRow(
             id=delivered.id,
-            account=account,
+            account=broker.account().number,
             bucket=delivered.bucket,
             object=delivered.name,
             generation=delivered.generation,
@@ -86,21 +93,21 @@ class Executor:
             policy="",
             model_id="",
             weights={},
-            received_at=now,
+            received_at=broker.clock().now,
         )
-        try:
-            found = parse(
-                delivered.name, delivered.content, delivered.metadata, self._desk.max_names
-            )
-        except DataError as error:
-            return self._journal.receive(replace(row, reason=str(error)))
-        return self._journal.receive(
-            replace(
-                row,
-                as_of=found.as_of,
-                expires_at=found.expires_at,
-                policy=found.policy,
-                model_id=found.model_id,
-                weights=found.weights,
-            )
-        )
+
+
+def _read(blank: AllocationRow, delivered: Delivered, max_names: int) -> AllocationRow:
+    """The row with what the file says. Raises DataError if it is malformed."""
+    found = parse(delivered.name, delivered.content, delivered.metadata, max_names)
+    return replace(
+        blank,
+        as_of=found.as_of,
+        expires_at=found.expires_at,
+        policy=found.policy,
+        model_id=found.model_id,
+        weights=found.weights,
+        keep=found.keep,
+        coverage=found.coverage,
+        trained_until=found.trained_until,
+    )

@@ -48,7 +48,7 @@ class Worker:
             if ended := self._refuse(clock):
                 return ended
             self._take_over(clock)
-            plan = self._desk.plan(self._row.weights)
+            plan = self._desk.plan(self._row)
             self._write(plan.sells, "selling", clock.now)
             _log_skipped(self._row, plan)
         elif self._is_expired(clock):
@@ -58,7 +58,7 @@ class Worker:
             clock = self._broker.clock()
             if self._is_expired(clock):
                 return self._abandon(clock)
-            plan = self._desk.plan(self._row.weights)
+            plan = self._desk.plan(self._row)
             self._write(plan.buys, "buying", clock.now)
         self._complete(Side.BUY)
         return self._done()

@@ -41,6 +41,7 @@ class Costs:
         drift_band: fraction of equity; smaller differences are left alone.
         max_order_weight: of equity in one order.
         hold: symbols whose shares stay as they are.
+        max_turnover: of equity, sales and purchases of one decision together.
     """
 
     half_spread_bp: float
@@ -50,6 +51,7 @@ class Costs:
     max_order_weight: float = 0.25
     whole_shares: bool = False
     hold: frozenset[str] = frozenset()
+    max_turnover: float = 2.0
 
     def times(self, multiple: float) -> Costs:
         """A multiple of what a fill costs."""
@@ -59,7 +61,9 @@ class Costs:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.drift_band, self.min_order_usd, hold=self.hold)
+        return Rules(
+            self.drift_band, self.min_order_usd, hold=self.hold, max_turnover=self.max_turnover
+        )
 
     @property
     def limits(self) -> Limits:
@@ -200,10 +204,10 @@ def move(
     wanted = {s: round(w, WRITTEN_DECIMALS) for s, w in weights.items()}
     wanted = {s: w for s, w in wanted.items() if w > 0}
     fills: list[Filled] = []
-    traded = lost = 0.0
+    traded = lost = sold = 0.0
     for side in (Side.SELL, Side.BUY):
         waits = False
-        for order in _orders(book, wanted, marks, costs, side):
+        for order in _orders(book, wanted, marks, costs, side, sold):
             at = opens.get(order.symbol)
             if at is None:
                 waits = True
@@ -216,6 +220,7 @@ def move(
             lost += qty * abs(float(filled.price) - at) + float(filled.fee)
         if waits:
             break
+        sold = sum(float(f.qty * f.price) for f in fills)
         if fills and after is not None:
             opens = after([f.symbol for f in fills])
     return Moved(book, traded, lost, tuple(fills))
@@ -236,7 +241,12 @@ def booked(book: Book, filled: Filled) -> Book:
 
 
 def _orders(
-    book: Book, wanted: Mapping[str, float], marks: Mapping[str, float], costs: Costs, side: Side
+    book: Book,
+    wanted: Mapping[str, float],
+    marks: Mapping[str, float],
+    costs: Costs,
+    side: Side,
+    sold: float,
 ) -> Iterator[PlannedOrder]:
     """The plan's orders of one side that pass the risk gate, which counts those before as filled.
 
@@ -253,6 +263,7 @@ def _orders(
         equity=float(_cents(book.cash + invested)),
         cash=float(_cents(book.cash)),
         buying_power=float(_cents(max(Decimal(0), 2 * book.cash + invested))),
+        sold=sold,
     )
     plan = plan_orders(wanted, holdings, costs.rules)
     gross = sum(float(p.qty) * p.market_price for p in positions)
