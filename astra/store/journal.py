@@ -1,54 +1,46 @@
 """The journal of allocations and orders: what makes an allocation trade at most once.
 
-An allocation is worked on under a lease with a fencing token. Every write carries the token and is
-checked in its own transaction, so a worker that was overtaken can change nothing any more.
-Quantities are written once, before anything is sent. Each change is a line of the audit log too,
-in the same transaction.
+Every write carries the fencing token of the worker's lease (`astra.store.leases`), which is checked
+in its own transaction. Quantities are written once, before anything is sent. Each change is a line
+of the audit log too, in the same transaction.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update
+from sqlalchemy import ColumnElement, Connection, true
 
-from astra.errors import DataError, TemporaryError
+from astra.errors import DataError
 from astra.records import OrderStatus, PlanLine, TradingState
 from astra.store import audit, rows, schema, states
-from astra.store.dialect import Dialect
 from astra.store.journal_rows import (
     FINAL_STATUSES,
     STATUSES,
     AllocationRow,
+    Mark,
     OrderRow,
     allocation_values,
     line_values,
+    mark_values,
     order_values,
     select_allocations,
     select_lines,
     select_orders,
 )
+from astra.store.leases import Leases, check, find, known, one
 from astra.store.versions import writing_books
 
-__all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "Journal", "OrderRow"]
+__all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "Journal", "Mark", "OrderRow"]
 
 _allocations, _orders = schema.allocations, schema.orders
 
 
-class Journal:
-    """Tables `allocations`, `orders` and `plan_lines`.
-
-    Args:
-        wall: seconds of the machine's clock, for leases only.
-    """
-
-    def __init__(self, dialect: Dialect, wall: Callable[[], float] = time.time) -> None:
-        self._dialect = dialect
-        self._wall = wall
+class Journal(Leases):
+    """Tables `allocations`, `orders` and `plan_lines`."""
 
     def receive(self, row: AllocationRow) -> AllocationRow:
         """Write a delivered allocation down; if it is known, the row as it stands comes back."""
@@ -56,39 +48,12 @@ class Journal:
             if self._dialect.insert_new(connection, _allocations, [allocation_values(row)]):
                 told = {"object": row.object, "generation": row.generation, "policy": row.policy}
                 _audit(connection, row, "received", row.received_at, told)
-            return _known(connection, row.id)
+            return known(connection, row.id)
 
     def allocation(self, allocation_id: str) -> AllocationRow | None:
         """The allocation of this id, or None."""
         with self._dialect.reading() as connection:
-            return _find(connection, allocation_id)
-
-    def take_lease(self, allocation_id: str, seconds: float) -> int | None:
-        """A new fencing token; None if a live worker holds the lease or the work is finished.
-
-        Raises:
-            DataError: the allocation is not known.
-        """
-        now = self._wall()
-        with writing_books(self._dialect) as connection:
-            row = _known(connection, allocation_id)
-            if row.is_final or row.leased_until > now:
-                return None
-            lease = {"fence": row.fence + 1, "leased_until": now + seconds}
-            connection.execute(_one(allocation_id).values(lease))
-        return row.fence + 1
-
-    def renew(self, allocation_id: str, fence: int, seconds: float) -> None:
-        """Hold the lease for `seconds` from now on. Raises TemporaryError if it was lost."""
-        with writing_books(self._dialect) as connection:
-            _check(connection, allocation_id, fence)
-            connection.execute(_one(allocation_id).values(leased_until=self._wall() + seconds))
-
-    def release(self, allocation_id: str, fence: int) -> None:
-        """Give the lease back; nothing happens if another worker has taken over."""
-        mine = _one(allocation_id).where(_allocations.c.fence == fence)
-        with writing_books(self._dialect) as connection:
-            connection.execute(mine.values(leased_until=0.0))
+            return find(connection, allocation_id)
 
     def set_status(
         self,
@@ -115,12 +80,12 @@ class Journal:
             "finished_at": rows.seconds_or_none(finished_at),
         }
         with writing_books(self._dialect) as connection:
-            before = _check(connection, allocation_id, fence)
+            before = check(connection, allocation_id, fence)
             if not before.is_final:
-                connection.execute(_one(allocation_id).values(values))
+                connection.execute(one(allocation_id).values(values))
                 told = {"status": status, "reason": reason}
                 _audit(connection, before, "status", finished_at or before.received_at, told)
-            return _known(connection, allocation_id)
+            return known(connection, allocation_id)
 
     def plan_orders(
         self,
@@ -148,7 +113,7 @@ class Journal:
         if status not in (None, "selling", "buying"):
             raise DataError(f"a phase is selling or buying, found {status!r}")
         with writing_books(self._dialect) as connection:
-            row = _check(connection, allocation_id, fence)
+            row = check(connection, allocation_id, fence)
             when = at or row.received_at
             known = {o.id for o in select_orders(connection, _of(allocation_id))}
             fresh = [order for order in planned if order.id not in known]
@@ -156,7 +121,7 @@ class Journal:
             found = [line_values(row, line, when) for line in lines]
             self._dialect.upsert(connection, schema.plan_lines, found)
             if status is not None:
-                connection.execute(_one(allocation_id).values(status=status))
+                connection.execute(one(allocation_id).values(status=status))
             told = {o.id: {"qty": format(o.qty, "f"), "price": o.reference_price} for o in fresh}
             _audit(connection, row, "planned", when, {"status": status, "orders": told})
             return select_orders(connection, _of(allocation_id))
@@ -165,7 +130,7 @@ class Journal:
         """Note that an order is about to leave, if the account's state lets it.
 
         State and fencing token are read in the transaction that marks the order, so nothing leaves
-        after a halt, nor by a worker that was overtaken.
+        after a halt, nor by a worker that was overtaken; the lease is renewed with it.
 
         Returns: the account's state; only where it allows the order's side is it marked `sending`.
 
@@ -175,7 +140,7 @@ class Journal:
         """
         with writing_books(self._dialect) as connection:
             order = _order(connection, order_id)
-            row = _check(connection, order.allocation_id, fence)
+            row = self.hold(connection, order.allocation_id, fence)
             if order.status.is_final:
                 raise DataError(f"an open order is required, {order_id} is {order.status.value}")
             state = states.find(connection, order.account).state
@@ -203,29 +168,19 @@ class Journal:
         filled_average_price: float | None = None,
         reason: str | None = None,
     ) -> OrderRow:
-        """Note what happened to an order, None leaving a value as it is; final orders stay.
+        """As `mark_all`, for one order."""
+        mark = Mark(order_id, status, at, broker_id, filled_qty, filled_average_price, reason)
+        return self.mark_all(fence, [mark])[0]
+
+    def mark_all(self, fence: int, marks: Sequence[Mark]) -> list[OrderRow]:
+        """Note what happened to orders of one allocation, in one transaction; final orders stay.
 
         Raises:
             TemporaryError: another worker has taken over the allocation.
-            DataError: the order is not in the journal.
+            DataError: an order is not in the journal.
         """
-        values = {
-            "status": status.value,
-            "updated_at": rows.seconds(at),
-            "broker_id": broker_id,
-            "filled_qty": rows.decimal_or_none(filled_qty),
-            "filled_average_price": filled_average_price,
-            "reason": reason,
-        }
-        known = {name: value for name, value in values.items() if value is not None}
         with writing_books(self._dialect) as connection:
-            order = _order(connection, order_id)
-            row = _check(connection, order.allocation_id, fence)
-            if not order.status.is_final:
-                connection.execute(_orders.update().where(_orders.c.id == order_id).values(known))
-                if _news(order, known):
-                    _audit(connection, row, "order", at, _told(known), order_id)
-            return _order(connection, order_id)
+            return [_mark(connection, fence, mark) for mark in marks]
 
     def correct(
         self,
@@ -253,7 +208,7 @@ class Journal:
         with writing_books(self._dialect) as connection:
             order = _order(connection, order_id)
             connection.execute(_orders.update().where(_orders.c.id == order_id).values(values))
-            row = _known(connection, order.allocation_id)
+            row = known(connection, order.allocation_id)
             _audit(connection, row, "corrected", at, _told(values), order_id)
             return _order(connection, order_id)
 
@@ -262,7 +217,7 @@ class Journal:
     ) -> None:
         """A line of the audit log about an allocation that changes nothing in the journal."""
         with writing_books(self._dialect) as connection:
-            _audit(connection, _known(connection, allocation_id), kind, at, content)
+            _audit(connection, known(connection, allocation_id), kind, at, content)
 
     def lines(self, allocation_id: str) -> tuple[PlanLine, ...]:
         """The plan lines of an allocation, by symbol."""
@@ -279,11 +234,13 @@ class Journal:
         with self._dialect.reading() as connection:
             return select_orders(connection, _orders.c.account == account)
 
-    def open_allocations(self, account: str) -> tuple[AllocationRow, ...]:
-        """Allocations that are not finished, oldest first by (as_of, generation)."""
+    def open_allocations(self, account: str | None = None) -> tuple[AllocationRow, ...]:
+        """Allocations that are not finished, of one account or of all, oldest first by (as_of,
+        generation)."""
+        of_account = true() if account is None else _allocations.c.account == account
         with self._dialect.reading() as connection:
             unfinished = _allocations.c.status.not_in(FINAL_STATUSES)
-            return select_allocations(connection, (_allocations.c.account == account) & unfinished)
+            return select_allocations(connection, of_account & unfinished)
 
     def newest_done(self, account: str) -> AllocationRow | None:
         """The last allocation by (as_of, generation) that was traded to its end, or None."""
@@ -291,10 +248,6 @@ class Journal:
             done = _allocations.c.status == "done"
             found = select_allocations(connection, (_allocations.c.account == account) & done)
         return found[-1] if found else None
-
-
-def _one(allocation_id: str) -> Update:
-    return _allocations.update().where(_allocations.c.id == allocation_id)
 
 
 def _of(allocation_id: str) -> ColumnElement[bool]:
@@ -327,26 +280,16 @@ def _told(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "updated_at"}
 
 
-def _check(connection: Connection, allocation_id: str, fence: int) -> AllocationRow:
-    row = _known(connection, allocation_id)
-    if row.fence != fence:
-        raise TemporaryError(
-            f"allocation {allocation_id} has been taken over by another worker "
-            f"(lease {row.fence}, ours was {fence}): stop, it goes on there"
-        )
-    return row
-
-
-def _known(connection: Connection, allocation_id: str) -> AllocationRow:
-    row = _find(connection, allocation_id)
-    if row is None:
-        raise DataError(f"an allocation in the journal is required, found none {allocation_id!r}")
-    return row
-
-
-def _find(connection: Connection, allocation_id: str) -> AllocationRow | None:
-    found = select_allocations(connection, _allocations.c.id == allocation_id)
-    return found[0] if found else None
+def _mark(connection: Connection, fence: int, mark: Mark) -> OrderRow:
+    order = _order(connection, mark.order_id)
+    row = check(connection, order.allocation_id, fence)
+    if order.status.is_final:
+        return order
+    values = mark_values(mark)
+    connection.execute(_orders.update().where(_orders.c.id == order.id).values(values))
+    if _news(order, values):
+        _audit(connection, row, "order", mark.at, _told(values), order.id)
+    return _order(connection, order.id)
 
 
 def _order(connection: Connection, order_id: str) -> OrderRow:

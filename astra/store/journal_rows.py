@@ -76,6 +76,19 @@ class OrderRow:
     sent_at: dt.datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What happened to an order at `at`; None leaves a value as it is."""
+
+    order_id: str
+    status: OrderStatus
+    at: dt.datetime
+    broker_id: str | None = None
+    filled_qty: Decimal | None = None
+    filled_average_price: float | None = None
+    reason: str | None = None
+
+
 def select_allocations(
     connection: Connection, condition: ColumnElement[bool]
 ) -> tuple[AllocationRow, ...]:
@@ -135,6 +148,19 @@ def order_values(order: OrderRow) -> dict[str, Any]:
         "due_at": rows.seconds_or_none(order.due_at),
         "sent_at": rows.seconds_or_none(order.sent_at),
     }
+
+
+def mark_values(mark: Mark) -> dict[str, Any]:
+    """The columns of an order that a mark changes."""
+    values = {
+        "status": mark.status.value,
+        "updated_at": rows.seconds(mark.at),
+        "broker_id": mark.broker_id,
+        "filled_qty": rows.decimal_or_none(mark.filled_qty),
+        "filled_average_price": mark.filled_average_price,
+        "reason": mark.reason,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def allocation_values(row: AllocationRow) -> dict[str, Any]:
