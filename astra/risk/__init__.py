@@ -1,0 +1,25 @@
+"""The risk gate's rules: why an order may not leave. Pure; each refusal has a code.
+
+What an order is held against is gathered by `astra.execution.door`, the only way to the broker; a
+backtest asks the same rules with what it knows. `python -m astra.risk` writes `docs/risk.md`.
+"""
+
+from astra.risk.losses import FLOWS, drawdown, growth
+from astra.risk.mark import Mark, mark_of
+from astra.risk.rules import RULES, Rule, denied_by_state, deny
+from astra.risk.situation import Denial, Limits, Situation
+
+__all__ = [
+    "FLOWS",
+    "RULES",
+    "Denial",
+    "Limits",
+    "Mark",
+    "Rule",
+    "Situation",
+    "denied_by_state",
+    "deny",
+    "drawdown",
+    "growth",
+    "mark_of",
+]

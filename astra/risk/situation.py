@@ -1,0 +1,103 @@
+"""What an order is held against: the owner's limits, and what is known as it is about to leave."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+
+from astra.records import TradingState
+from astra.risk.mark import Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the account's owner allows; each field is the setting of its name.
+
+    Attributes:
+        max_order_weight, max_order_usd: of equity, and USD, in one purchase; 0 USD = any.
+        max_position_weight: of equity in one position after a purchase.
+        max_gross: value of all positions after a purchase, of equity.
+        max_orders_per_rebalance, max_orders_per_day: orders of one allocation, of one session.
+        price_collar_sigmas: deviations between an order's price and the last close.
+        closing_minutes: before the close nothing is sent any more; 0 = up to the close.
+        max_daily_loss, max_drawdown: share of equity; purchases stop beyond it.
+        max_reject_rate: share of the day's orders that the broker rejected; all stops beyond it.
+        min_coverage: share of the candidates that the forecast covered.
+        model_max_age_days: since the end of the model's training; 0 = any.
+    """
+
+    max_order_weight: float = 0.25
+    max_order_usd: float = 0.0
+    max_position_weight: float = 1.0
+    max_gross: float = 1.0
+    max_orders_per_rebalance: int = 200
+    max_orders_per_day: int = 1000
+    price_collar_sigmas: float = 8.0
+    closing_minutes: int = 5
+    max_daily_loss: float = 0.05
+    max_drawdown: float = 0.2
+    max_reject_rate: float = 0.5
+    min_coverage: float = 0.5
+    model_max_age_days: int = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known when an order is about to leave.
+
+    None = whoever asks does not hold the order against it: a backtest, or something that nobody
+    can know yet, as the day's return of an account of today. NaN = it should be known and is not:
+    that denies a purchase. Equity has no None, nor has the order's own price: without them nothing
+    leaves.
+
+    Attributes:
+        equity: USD of the account now.
+        gross: USD value of all positions once the orders already let through are filled.
+        is_open: the exchange is.
+        state: what the account may do.
+        is_blocked: the broker lets the account trade nothing.
+        now, closes_at: the market's time, and the end of its session.
+        expires_at: from then on the allocation trades nothing.
+        trained_until: the end of the model's training; None for a file dropped by hand, and for a
+            policy without a model.
+        coverage: share of the candidates that the forecast covered; None as above.
+        position: USD value of the order's symbol once the orders let through are filled.
+        held: its shares that may be sold.
+        cash: USD that purchases may use, those let through already taken off.
+        mark: the last close that is believed.
+        orders: of this allocation, sent before this one.
+        orders_today: of this session, sent before this one.
+        day_return: since the last session's close, deposits and withdrawals taken out; None for an
+            account that had no value then.
+        drawdown: share of equity below its peak, in [0, 1]; None while nothing was recorded.
+        reject_rate: share of the day's orders that the broker rejected; None of fewer than five.
+    """
+
+    equity: float
+    gross: float
+    is_open: bool = True
+    state: TradingState = TradingState.ACTIVE
+    is_blocked: bool = False
+    now: dt.datetime | None = None
+    closes_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+    trained_until: dt.datetime | None = None
+    coverage: float | None = None
+    position: float | None = None
+    held: Decimal | None = None
+    cash: float | None = None
+    mark: Mark | None = None
+    orders: int | None = None
+    orders_today: int | None = None
+    day_return: float | None = None
+    drawdown: float | None = None
+    reject_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """The gate's refusal of one order."""
+
+    code: str
+    reason: str
