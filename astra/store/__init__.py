@@ -29,6 +29,7 @@ from astra.store.dump import Query
 from astra.store.journal import Journal
 from astra.store.loads import Loads
 from astra.store.prices import Prices
+from astra.store.reconciliations import Reconciliations
 from astra.store.retention import Pruned, prune
 from astra.store.states import States
 
@@ -92,7 +93,8 @@ def _dialect(url: URL) -> Dialect:
 
 
 class Store:
-    """One database: `prices`, `loads`, `books`, `journal`, `states`, `audit`, `backtests`."""
+    """One database: `prices`, `loads`, `books`, `journal`, `states`, `audit`,
+    `reconciliations`, `backtests`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -102,6 +104,7 @@ class Store:
         self.journal = Journal(dialect)
         self.states = States(dialect)
         self.audit = Audit(dialect)
+        self.reconciliations = Reconciliations(dialect)
         self.backtests = Backtests(dialect)
 
     def migrate(self) -> None:

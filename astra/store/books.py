@@ -16,8 +16,9 @@ import pyarrow as pa
 from sqlalchemy import Table, select
 
 from astra.errors import DataError
-from astra.records import Account, Activity, Position, Side
-from astra.store import rows, schema, universe
+from astra.ledger import Book
+from astra.records import Account, Activity, Position
+from astra.store import account_record, rows, schema, universe
 from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
 from astra.store.universe import Member
@@ -43,6 +44,7 @@ class Books:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
+        self._replayed = account_record.Replayed(dialect)
 
     def record_universe(self, members: Sequence[Member], at: dt.datetime) -> int:
         """Make `members` the universe from `at` on; the number of entries opened or closed.
@@ -83,29 +85,19 @@ class Books:
 
     def record_activities(self, account: str, activities: Iterable[Activity]) -> int:
         """Add the broker's activities; the number that was new."""
-        found = [
-            {
-                "account": account,
-                "id": a.id,
-                "type": a.type,
-                "at": rows.seconds(a.at),
-                "symbol": a.symbol,
-                "side": None if a.side is None else a.side.value,
-                "qty": rows.decimal_or_none(a.qty),
-                "price": rows.decimal_or_none(a.price),
-                "net_amount": rows.decimal(a.net_amount),
-                "order_id": a.order_id,
-            }
-            for a in activities
-        ]
-        return self._insert_new(schema.activities, found)
+        return account_record.record(self._dialect, account, activities)
 
-    def activities(self, account: str) -> tuple[Activity, ...]:
-        """All activities of an account that were recorded, by id."""
-        table = schema.activities
-        statement = select(table).where(table.c.account == account).order_by(table.c.id)
-        with self._dialect.reading() as connection:
-            return tuple(map(_activity, connection.execute(statement).mappings()))
+    def activities(self, account: str, since: dt.datetime | None = None) -> tuple[Activity, ...]:
+        """The recorded activities of an account from `since` on (None: all), by id."""
+        return account_record.read(self._dialect, account, since)
+
+    def last_activity(self, account: str) -> dt.datetime | None:
+        """The time of the latest activity recorded; None if there is none."""
+        return account_record.last_at(self._dialect, account)
+
+    def replayed(self, account: str) -> Book:
+        """Cash and shares after all recorded activities."""
+        return self._replayed.book(account)
 
     def record_history(self, account: str, points: Iterable[EquityPoint]) -> None:
         """The broker's portfolio history; its last point still moves, so points are overwritten."""
@@ -247,20 +239,6 @@ class Books:
     def _upsert(self, table: Table, found: Sequence[Row]) -> None:
         with writing_books(self._dialect) as connection:
             self._dialect.upsert(connection, table, found)
-
-
-def _activity(row: Any) -> Activity:
-    return Activity(
-        id=row["id"],
-        type=row["type"],
-        at=rows.moment(row["at"]),
-        net_amount=Decimal(row["net_amount"]),
-        symbol=row["symbol"],
-        qty=None if row["qty"] is None else Decimal(row["qty"]),
-        price=None if row["price"] is None else Decimal(row["price"]),
-        side=None if row["side"] is None else Side(row["side"]),
-        order_id=row["order_id"],
-    )
 
 
 def _position(p: Position, own: Mapping[str, Decimal] | None) -> dict[str, Any]:

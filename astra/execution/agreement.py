@@ -1,0 +1,86 @@
+"""Whether the journal's orders are what the broker says they are. Pure.
+
+The broker's word wins: here is said what it makes of each order, `reconcile.py` writes it down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from astra.records import Activity, Order
+from astra.store.journal import OrderRow
+
+_OURS = re.compile(r"[0-9a-f]{16}-.+-(buy|sell)-\d+")  # how our order ids are built
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """How the journal's orders stand against the broker's.
+
+    Attributes:
+        corrected: the broker's version of orders that nobody works on and that the journal has
+            otherwise.
+        absent: orders that were noted as known to the broker, which does not know them.
+        strange: orders at the broker that bear an id of ours and are in no journal.
+        unfilled: a sentence for each order whose fills in the record are not what it says itself.
+    """
+
+    corrected: tuple[Order, ...]
+    absent: tuple[OrderRow, ...]
+    strange: tuple[Order, ...]
+    unfilled: Mapping[str, str]
+
+
+def compare_orders(
+    journaled: Sequence[OrderRow],
+    theirs: Iterable[Order],
+    lines: Iterable[Activity],
+    unfinished: Collection[str],
+) -> Orders:
+    """Hold the journal's orders against the broker's, and those against the fills on record.
+
+    Args:
+        theirs: for each order of `journaled` that the broker knows, and maybe others.
+        lines: the record, of which the fills of `theirs` are wanted; some may come twice.
+        unfinished: ids of allocations that are not final; their open orders are under way, which
+            is no difference.
+    """
+    known = {order.client_order_id: order for order in theirs}
+    ours = {order.id for order in journaled}
+    filled = filled_by_order(lines)
+    return Orders(
+        corrected=tuple(
+            found
+            for order in journaled
+            if not is_under_way(order, unfinished)
+            and (found := known.get(order.id)) is not None
+            and (found.status, found.filled_qty) != (order.status, order.filled_qty)
+        ),
+        absent=tuple(o for o in journaled if o.broker_id and o.id not in known),
+        strange=tuple(o for i, o in known.items() if _OURS.fullmatch(i) and i not in ours),
+        unfilled={
+            order.client_order_id or order.id: (
+                f"{order.filled_qty:f} {order.symbol} are filled, by the record "
+                f"{filled.get(order.id, Decimal(0)):f}"
+            )
+            for order in known.values()
+            if order.filled_qty != filled.get(order.id, Decimal(0))
+        },
+    )
+
+
+def is_under_way(order: OrderRow, unfinished: Collection[str]) -> bool:
+    """Whether an order waits to be sent or filled and a worker will see to it."""
+    return not order.status.is_final and order.allocation_id in unfinished
+
+
+def filled_by_order(lines: Iterable[Activity]) -> dict[str, Decimal]:
+    """Shares that the record's fills moved for each of the broker's order ids."""
+    filled = dict[str, Decimal]()
+    for line in {line.id: line for line in lines}.values():
+        if line.order_id is not None and line.qty is not None:
+            filled[line.order_id] = filled.get(line.order_id, Decimal(0)) + abs(line.qty)
+    return filled

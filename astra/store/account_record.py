@@ -1,0 +1,142 @@
+"""The broker's record of an account: every line once, and what they come to.
+
+Lines are added and never changed, so what the older ones come to is counted once and remembered;
+each time only their number is checked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from astra.ledger import Book
+from astra.records import Activity, Side
+from astra.store import rows, schema
+from astra.store.dialect import Dialect
+from astra.store.versions import bump
+
+_table = schema.activities
+_RECENT = 2 * 86_400  # seconds before the last line in which lines may still be booked later
+
+
+def record(dialect: Dialect, account: str, activities: Iterable[Activity]) -> int:
+    """Add the broker's activities; the number that was new."""
+    found = [_values(account, a) for a in activities]
+    if not found:
+        return 0
+    with dialect.writing("books") as connection:
+        new = dialect.insert_new(connection, _table, found)
+        if new:
+            bump(connection, "books")
+    return new
+
+
+def read(dialect: Dialect, account: str, since: dt.datetime | None = None) -> tuple[Activity, ...]:
+    """The activities of an account from `since` on, by id; all of them if it is left out."""
+    wanted = _table.c.account == account
+    if since is not None:
+        wanted &= _table.c.at >= rows.seconds(since)
+    with dialect.reading() as connection:
+        statement = select(_table).where(wanted).order_by(_table.c.id)
+        return tuple(map(_activity, connection.execute(statement).mappings()))
+
+
+def last_at(dialect: Dialect, account: str) -> dt.datetime | None:
+    """The time of the latest activity that is known; None if there is none."""
+    with dialect.reading() as connection:
+        return rows.moment_or_none(_last(connection, account))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """What the `count` lines before `until`, epoch seconds, come to."""
+
+    until: int = 0
+    count: int = 0
+    cash: Decimal = Decimal(0)
+    shares: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def plus(self, lines: Sequence[Any], until: int) -> _Sum:
+        cash, shares = self.cash, dict(self.shares)
+        for line in lines:
+            cash += Decimal(line.net_amount)
+            if line.symbol is not None and line.qty is not None:
+                shares[line.symbol] = shares.get(line.symbol, Decimal(0)) + Decimal(line.qty)
+        return _Sum(until, self.count + len(lines), cash, shares)
+
+
+class Replayed:
+    """The book of an account after all its activities, as `astra.ledger.replay` counts it."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._older: dict[str, _Sum] = {}
+
+    def book(self, account: str) -> Book:
+        """Cash and shares; both empty for an account without activities."""
+        older = self._older.get(account, _Sum())
+        with self._dialect.reading() as connection:
+            if _count(connection, account, older.until) != older.count:
+                older = _Sum()  # a line of long ago was added
+            lines = _lines(connection, account, older.until)
+        until = max((line.at for line in lines), default=0) - _RECENT
+        if until > older.until:
+            older = older.plus([line for line in lines if line.at < until], until)
+            lines = [line for line in lines if line.at >= until]
+        self._older[account] = older
+        whole = older.plus(lines, until)
+        return Book(whole.cash, {s: q for s, q in sorted(whole.shares.items()) if q != 0})
+
+
+def _last(connection: Connection, account: str) -> int | None:
+    found: int | None = connection.scalar(
+        select(func.max(_table.c.at)).where(_table.c.account == account)
+    )
+    return found
+
+
+def _count(connection: Connection, account: str, until: int) -> int:
+    if not until:
+        return 0
+    older = (_table.c.account == account) & (_table.c.at < until)
+    return connection.scalar(select(func.count()).select_from(_table).where(older)) or 0
+
+
+def _lines(connection: Connection, account: str, since: int) -> Sequence[Any]:
+    columns = (_table.c.at, _table.c.symbol, _table.c.qty, _table.c.net_amount)
+    wanted = (_table.c.account == account) & (_table.c.at >= since)
+    return connection.execute(select(*columns).where(wanted)).all()
+
+
+def _values(account: str, a: Activity) -> dict[str, Any]:
+    return {
+        "account": account,
+        "id": a.id,
+        "type": a.type,
+        "at": rows.seconds(a.at),
+        "symbol": a.symbol,
+        "side": None if a.side is None else a.side.value,
+        "qty": rows.decimal_or_none(a.qty),
+        "price": rows.decimal_or_none(a.price),
+        "net_amount": rows.decimal(a.net_amount),
+        "order_id": a.order_id,
+    }
+
+
+def _activity(row: Any) -> Activity:
+    return Activity(
+        id=row["id"],
+        type=row["type"],
+        at=rows.moment(row["at"]),
+        net_amount=Decimal(row["net_amount"]),
+        symbol=row["symbol"],
+        qty=None if row["qty"] is None else Decimal(row["qty"]),
+        price=None if row["price"] is None else Decimal(row["price"]),
+        side=None if row["side"] is None else Side(row["side"]),
+        order_id=row["order_id"],
+    )
