@@ -38,6 +38,7 @@ class Desk:
         capital: USD managed at most, 0 = the whole account.
         fill_timeout: seconds to wait for the fills of a phase.
         doubt_seconds: how long an order that was sent may still be on its way.
+        confirm_seconds: how long positions and cash at the broker may lag its own fills.
         max_books_difference: between our books and the broker's, as a share of equity; more halts.
     """
 
@@ -49,6 +50,7 @@ class Desk:
     capital: float
     fill_timeout: float
     doubt_seconds: float = 20.0
+    confirm_seconds: float = 12.0
     max_books_difference: float = 0.001
 
     @classmethod
