@@ -1,8 +1,10 @@
 """The allocation file: its name, its content, its identity, and what makes it unusable.
 
 Object `target_<YYYYMMDD-HHMMSS>_<tag>.csv` with the columns `ticker,weight` first: weights are
-fractions of equity in [0, 1] that sum to at most 1, the rest is cash. The stamp is the UTC as-of
-time. Metadata may be missing: then a person dropped it by hand and it is recorded as `manual`.
+fractions of equity in [0, 1] that sum to at most 1, the rest is cash. A column `keep` may mark rows
+with 1: their shares stay as they are, and the weight only tells what they were worth. The stamp is
+the UTC as-of time. Metadata may be missing: then a person dropped it by hand and it is recorded as
+`manual`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from astra.errors import DataError
@@ -24,8 +26,11 @@ CLOCK_TOLERANCE = dt.timedelta(minutes=1)
 MANUAL = "manual"
 STAMP = "%Y%m%d-%H%M%S"
 TICKER = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,2})?")
-_NAME = re.compile(r"target_(\d{8}-\d{6})_([0-9a-f]{8}|[A-Za-z0-9-]{1,40})\.csv")
+_NAME = re.compile(r"target_([0-9]{8}-[0-9]{6})_([0-9a-f]{8}|[A-Za-z0-9-]{1,40})\.csv")
+_NUMBER = re.compile(r"[0-9.eE+-]{1,40}")
+_NAME_LENGTH, _POLICY_LENGTH, _MODEL_LENGTH = 200, 120, 64  # of the journal's columns
 _SUM_TOLERANCE = 1e-6
+_SHOWN = 60  # characters of what was found, in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,13 @@ class Allocation:
         name: the object's name.
         as_of: the time the decision was made for.
         expires_at: from here on it trades nothing.
-        weights: ticker to fraction of equity, without zero rows; empty = sell everything.
+        weights: ticker to fraction of equity, without zero rows; empty = sell everything that
+            isn't kept.
         policy, model_id: who decided; `manual` and "" for a file dropped by hand.
         metadata: the object's other metadata, as text.
+        keep: tickers whose shares stay as they are.
+        coverage: share of the candidates that the forecast covered, None where nothing is said.
+        trained_until: end of the model's training, None where nothing is said.
     """
 
     name: str
@@ -70,7 +79,8 @@ def allocation_id(bucket: str, name: str, generation: int) -> str:
 
 def is_allocation(name: str) -> bool:
     """Whether an object of this name is meant to be traded; anything else is ignored."""
-    return name.startswith("target_") and name.endswith(".csv")
+    is_plain = name.isascii() and name.isprintable() and len(name) <= _NAME_LENGTH
+    return is_plain and name.startswith("target_") and name.endswith(".csv")
 
 
 def build(
@@ -81,17 +91,22 @@ def build(
     policy: str,
     model_id: str,
     metadata: Mapping[str, str],
+    keep: Collection[str] = (),
 ) -> tuple[str, bytes, dict[str, str]]:
     """Name, content and metadata of the object for a decision.
 
     Zero weights are left out, unless all are zero: then the rows say that everything is sold.
+
+    Args:
+        keep: those of `weights` whose shares stay as they are; without any there is no such column.
     """
     shown = {t: w for t, w in weights.items() if w > 0} or weights
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["ticker", "weight"])
+    writer.writerow(["ticker", "weight", "keep"] if keep else ["ticker", "weight"])
     for ticker, weight in sorted(shown.items(), key=lambda item: (-item[1], item[0])):
-        writer.writerow([ticker, f"{weight:.9f}"])
+        row = [ticker, f"{weight:.9f}"]
+        writer.writerow([*row, int(ticker in keep)] if keep else row)
     content = text.getvalue().encode()
     described = {
         **metadata,
@@ -112,7 +127,9 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise DataError(f"the name target_<YYYYMMDD-HHMMSS>_<tag>.csv is required, found {name!r}")
+        raise DataError(
+            f"the name target_<YYYYMMDD-HHMMSS>_<tag>.csv is required, found {_cut(name)}"
+        )
     try:
         as_of = dt.datetime.strptime(match[1], STAMP).replace(tzinfo=dt.UTC)
         latest = as_of + LIFETIME
@@ -121,14 +138,18 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
     found = hashlib.sha256(content).hexdigest()
     if metadata.get("sha256", found) != found:
         raise DataError(f"{name}: its bytes don't match the sha256 in its metadata: drop it again")
+    weights, keep = _rows(name, content, max_names)
     return Allocation(
         name,
         as_of,
         _expiry(name, as_of, latest, metadata),
-        _weights(name, content, max_names),
-        metadata.get("policy", MANUAL),
-        metadata.get("model_id", ""),
+        weights,
+        _word(name, "policy", metadata, MANUAL, _POLICY_LENGTH),
+        _word(name, "model_id", metadata, "", _MODEL_LENGTH),
         dict(metadata),
+        keep,
+        _coverage(name, metadata),
+        _moment(name, "trained_until", metadata),
     )
 
 
@@ -136,61 +157,113 @@ def _expiry(
     name: str, as_of: dt.datetime, latest: dt.datetime, metadata: Mapping[str, str]
 ) -> dt.datetime:
     """What the metadata say, half an hour after the stamp at the latest."""
-    if "expires_at" not in metadata:
+    expires = _moment(name, "expires_at", metadata)
+    if expires is None:
         return latest
-    try:
-        expires = dt.datetime.fromisoformat(metadata["expires_at"])
-    except ValueError as error:
-        raise DataError(
-            f"{name}: expires_at must be an ISO time, found {metadata['expires_at']!r}"
-        ) from error
-    if expires.tzinfo is None:
-        raise DataError(f"{name}: expires_at needs a time zone, found {metadata['expires_at']!r}")
     if expires <= as_of:
         raise DataError(f"{name}: expires_at must be after its stamp, found {expires.isoformat()}")
     return min(expires, latest)
 
 
-def _weights(name: str, content: bytes, max_names: int) -> dict[str, float]:
+def _moment(name: str, key: str, metadata: Mapping[str, str]) -> dt.datetime | None:
+    """A time in the metadata, UTC; None where there is none."""
+    if key not in metadata:
+        return None
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+        moment = dt.datetime.fromisoformat(metadata[key])
+        if moment.tzinfo is not None:
+            return moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{name}: {key} must be an ISO time, found {_cut(metadata[key])}"
+        ) from error
+    raise DataError(f"{name}: {key} needs a time zone, found {_cut(metadata[key])}")
+
+
+def _word(name: str, key: str, metadata: Mapping[str, str], default: str, longest: int) -> str:
+    text = metadata.get(key, default)
+    if len(text) > longest or not text.isprintable():
+        raise DataError(
+            f"{name}: {key} must be printable, of {longest} characters at most, found {_cut(text)}"
+        )
+    return text
+
+
+def _coverage(name: str, metadata: Mapping[str, str]) -> float | None:
+    if "coverage" not in metadata:
+        return None
+    share = _number(metadata["coverage"])
+    if not 0 <= share <= 1:
+        raise DataError(f"{name}: coverage must be in [0, 1], found {_cut(metadata['coverage'])}")
+    return share
+
+
+def _rows(name: str, content: bytes, max_names: int) -> tuple[dict[str, float], frozenset[str]]:
+    """The weights above 0, and the tickers that are kept."""
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{name}: a CSV file in UTF-8 is required: {error}") from error
     rows = [row for row in rows if row]
-    if not rows or [c.strip() for c in rows[0][:2]] != ["ticker", "weight"]:
-        head = ",".join(rows[0])[:60] if rows else "an empty file"
-        raise DataError(f"{name}: the first columns must be ticker,weight, found {head}")
+    head = [column.strip() for column in rows[0]] if rows else []
+    if head[:2] != ["ticker", "weight"]:
+        found = _cut(",".join(rows[0])) if rows else "an empty file"
+        raise DataError(f"{name}: the first columns must be ticker,weight, found {found}")
+    marked = head.index("keep") if "keep" in head else None
     weights: dict[str, float] = {}
+    keep: set[str] = set()
     for line, row in enumerate(rows[1:], start=2):
         ticker, weight = _row(name, line, row)
         if ticker in weights:
             raise DataError(f"{name}, line {line}: {ticker} stands there twice")
         weights[ticker] = weight
+        if marked is not None and _is_kept(name, line, row, marked):
+            keep.add(ticker)
     is_empty = not weights
     weights = {ticker: weight for ticker, weight in weights.items() if weight > 0}
-    total = sum(weights.values())
+    total, names = sum(weights.values()), len(weights.keys() - keep)
     for broken, message in (
         (is_empty, "at least one row is required, found none (weight 0 sells a name)"),
         (total > 1 + _SUM_TOLERANCE, f"weights must sum to at most 1, found {total:.6f}"),
-        (len(weights) > max_names, f"at most {max_names} names are allowed, found {len(weights)}"),
+        (names > max_names, f"at most {max_names} names are allowed, found {names}"),
     ):
         if broken:
             raise DataError(f"{name}: {message}")
-    return weights
+    return weights, frozenset(keep)
 
 
 def _row(name: str, line: int, row: list[str]) -> tuple[str, float]:
     ticker = row[0].strip()
     if not TICKER.fullmatch(ticker):
-        raise DataError(f"{name}, line {line}: a ticker like AAPL or BRK.B is required: {ticker!r}")
+        raise DataError(
+            f"{name}, line {line}: a ticker like AAPL or BRK.B is required: {_cut(ticker)}"
+        )
     text = row[1].strip() if len(row) > 1 else ""
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
+    weight = _number(text)
     if not 0 <= weight <= 1:
-        raise DataError(f"{name}, line {line}: {ticker}'s weight must be in [0, 1], found {text!r}")
+        raise DataError(
+            f"{name}, line {line}: {ticker}'s weight must be in [0, 1], found {_cut(text)}"
+        )
     return ticker, weight
+
+
+def _is_kept(name: str, line: int, row: list[str], column: int) -> bool:
+    text = row[column].strip() if len(row) > column else ""
+    if text not in ("", "0", "1"):
+        raise DataError(f"{name}, line {line}: keep must be 1, 0 or empty, found {_cut(text)}")
+    return text == "1"
+
+
+def _number(text: str) -> float:
+    """NaN where it is none."""
+    try:
+        return float(text) if _NUMBER.fullmatch(text) else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def why_not_now(allocation: Allocation, now: dt.datetime) -> str | None:

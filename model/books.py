@@ -92,6 +92,7 @@ def costs_of(settings: Settings) -> Costs:
         min_order_usd=settings.min_order_usd,
         max_order_weight=settings.max_order_weight,
         hold=frozenset(settings.on_hold),
+        max_turnover=settings.max_turnover,
     )
 
 
@@ -126,7 +127,8 @@ def carried(document: Mapping[str, Any], panel: Panel, at: dt.datetime, costs: C
     for policy, book in before.books.items():
         shares = {s: _times(q, ratios[s]) for s, q in book.shares.items()}
         held = Book(book.cash, shares)
-        books[policy] = move(held, decided[policy], opens, marks, costs, after).book
+        keep = document["books"][policy].get("kept", ())
+        books[policy] = move(held, decided[policy], opens, marks, costs, after, keep).book
     now = {**noted, **tape.marks(at)}
     books = {
         policy: _closed_out(book, known, tape, at, now, costs) for policy, book in books.items()
@@ -149,6 +151,7 @@ def write(shelf: Shelf, settled: Mapping[str, Settled], panel: Panel) -> dict[st
                 "cash": str(book.cash),
                 "shares": {s: str(q) for s, q in sorted(book.shares.items())},
                 "weights": settled[policy].weights,
+                "kept": sorted(settled[policy].kept),
                 "tau": settled[policy].decision.trade.tau,
                 "reason": settled[policy].decision.trade.reason,
             }

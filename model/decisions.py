@@ -80,10 +80,12 @@ class Decisions:
             return
         skill = document["skill"]
         state = "on" if skill["on"] else "off"
+        weights = tradable(document)
         name, content, metadata = allocation.build(
             as_of,
             tag,
-            tradable(document),
+            weights,
+            keep=weights.keys() & document.get("kept", ()),
             policy=document["policy"],
             model_id=document["model_id"],
             metadata={

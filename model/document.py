@@ -7,12 +7,14 @@ from typing import Any
 
 from model.holdings import Settled, named
 from model.outlook import Outlook
+from model.why import reads, why
 
 
 def explain(
     outlook: Outlook,
     settled: Settled,
     books: Mapping[str, Settled],
+    held: Mapping[str, float],
     hold: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -20,6 +22,7 @@ def explain(
 
     Args:
         books: what each policy does in its own book.
+        held: weights held, by ticker.
         hold, exclude: names that the user holds as they are, or never wants.
     """  # fmt: skip
     inputs, made = settled.inputs, settled.decision
@@ -58,7 +61,10 @@ def explain(
         "targets": {
             name: named(b.inputs.tickers, b.decision.target.weights) for name, b in books.items()
         },
+        "why": why(settled, held),
+        "why_reads": reads(made.policy),
         "left_out": _left_out(outlook, settled, hold, exclude),
+        "kept": sorted(settled.kept),
         "coverage": round(sight.coverage.share, 4),
     }
 

@@ -3,7 +3,7 @@
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astra import allocation
@@ -67,6 +67,12 @@ def test_other_columns_and_a_byte_order_mark_are_allowed() -> None:
         (NAME, b"ticker,weight\nA,0.1\n", {"sha256": "00"}, "don't match the sha256"),
         (NAME, b"ticker,weight\nA,0.1\n", {"expires_at": "soon"}, "must be an ISO time"),
         (NAME, b"ticker,weight\nA,0.1\n", {"expires_at": "2026-06-15T15:00"}, "time zone"),
+        (NAME, b"ticker,weight\nA,0_1\n", {}, "found '0_1'"),
+        (NAME, b"ticker,weight,keep\nA,0.1,yes\n", {}, "keep must be 1, 0 or empty, found 'yes'"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"coverage": "most"}, r"coverage must be in \[0, 1\]"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"trained_until": "May"}, "trained_until must be an ISO"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"policy": "x" * 121}, "policy must be printable"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"model_id": "a\nb"}, "model_id must be printable"),
     ],
 )  # fmt: skip
 def test_a_malformed_file_gets_one_sentence(
@@ -87,6 +93,88 @@ def test_a_file_of_zeros_sells_everything() -> None:
     name, content, metadata = built({"AAPL": 0.0, "JPM": 0.0})
     assert allocation.parse(name, content, metadata, 20).weights == {}
     assert b"AAPL" in content
+
+
+def test_rows_marked_keep_stay_and_take_no_place() -> None:
+    content = b"ticker,weight,keep\nA,0.2,1\nB,0.3,0\nC,0.1,\nD,0,1\nE,0.1\n"
+    found = allocation.parse(NAME, content, {}, max_names=3)
+    assert found.weights == {"A": 0.2, "B": 0.3, "C": 0.1, "E": 0.1}
+    assert found.keep == {"A", "D"}
+    with pytest.raises(DataError, match="at most 2 names are allowed, found 3"):
+        allocation.parse(NAME, content, {}, max_names=2)
+
+
+def test_what_is_kept_is_built_and_parsed_back_and_else_there_is_no_such_column() -> None:
+    weights = {"AAPL": 0.1, "JPM": 0.2}
+    name, content, metadata = allocation.build(
+        AS_OF, "0a1b2c3d", weights, policy="p", model_id="m", metadata={}, keep={"JPM"}
+    )
+    assert content == b"ticker,weight,keep\nJPM,0.200000000,1\nAAPL,0.100000000,0\n"
+    found = allocation.parse(name, content, metadata, 1)
+    assert found.weights == weights and found.keep == {"JPM"}
+    assert built(weights)[1].startswith(b"ticker,weight\n")
+
+
+def test_a_file_says_what_its_forecast_covered_and_was_trained_on() -> None:
+    described = {"coverage": "0.9123", "trained_until": "2026-05-01T22:00:00+02:00"}
+    found = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", described, 20)
+    assert found.coverage == 0.9123
+    assert found.trained_until == dt.datetime(2026, 5, 1, 20, tzinfo=dt.UTC)
+    by_hand = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", {}, 20)
+    assert (by_hand.coverage, by_hand.trained_until) == (None, None)
+
+
+lines = st.lists(
+    st.one_of(
+        st.text(max_size=20),
+        st.from_regex(r"[A-C]{1,2},(0?\.[0-9]{1,3}|1|0|1e-3|inf|nan)(,[01x]?)?", fullmatch=True),
+    ),
+    max_size=6,
+)
+contents = st.one_of(
+    st.binary(max_size=200),
+    lines.map(lambda rows: "\n".join(["ticker,weight,keep", *rows]).encode("utf-8", "replace")),
+)
+keys = st.sampled_from(["expires_at", "policy", "model_id", "coverage", "trained_until", "x"])
+times = st.datetimes(timezones=st.sampled_from([None, dt.UTC])).map(dt.datetime.isoformat)
+described = st.dictionaries(
+    keys, st.one_of(st.text(max_size=200), times, st.floats().map(str)), max_size=4
+)
+names = st.one_of(
+    st.text(max_size=40), st.just(NAME), st.from_regex(r"target_[0-9]{8}-[0-9]{6}_m\.csv")
+)
+
+
+@settings(max_examples=500)
+@given(names, contents, described)
+def test_whatever_is_delivered_is_an_allocation_or_one_sentence(
+    name: str, content: bytes, metadata: dict[str, str]
+) -> None:
+    try:
+        found = allocation.parse(name, content, metadata, max_names=3)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1 and len(str(error)) < 400
+        return
+    assert sum(found.weights.values()) <= 1 + 1e-6
+    assert all(0 < weight <= 1 for weight in found.weights.values())
+    assert len(found.weights.keys() - found.keep) <= 3
+    assert found.as_of < found.expires_at <= found.as_of + allocation.LIFETIME
+    assert found.coverage is None or 0 <= found.coverage <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        (NAME, True),
+        ("target_soon.csv", True),
+        ("failure/target_x.csv", False),
+        ("target_" + "9" * 200 + ".csv", False),
+        ("target_\u0661.csv", False),
+        ("target_\n.csv", False),
+    ],
+)
+def test_only_plain_names_are_meant_to_be_traded(name: str, is_one: bool) -> None:
+    assert allocation.is_allocation(name) is is_one
 
 
 def test_nothing_lives_longer_than_half_an_hour() -> None:

@@ -98,6 +98,7 @@ def run_together(
                 one.max_order_weight,
                 one.whole_shares,
                 frozenset(one.terms.hold),
+                one.terms.max_turnover,
             ),
         )
         for one in specs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
@@ -38,10 +38,11 @@ class Account:
         t: dt.datetime,
         marks: Prices,
         opens: Prices,
+        keep: Collection[str] = (),
     ) -> None:
-        """Do what was decided at `marks`, at `opens`."""
+        """Do what was decided at `marks`, at `opens`; the shares of `keep` stay as they are."""
         after = partial(tape.opens, t)
-        moved = move(self.book, weights, opens, marks, self._costs, after)
+        moved = move(self.book, weights, opens, marks, self._costs, after, keep)
         equity = self.book.value(marks)
         sold, bought = (
             [f.symbol for f in moved.fills if f.side is side] for side in (Side.SELL, Side.BUY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -192,6 +192,7 @@ def move(
     marks: Mapping[str, float],
     costs: Costs,
     after: Callable[[Sequence[str]], Mapping[str, float]] | None = None,
+    keep: Collection[str] = (),
 ) -> Moved:
     """Trade to weights of equity: planned at `marks`, filled at `opens`.
 
@@ -200,7 +201,9 @@ def move(
 
     Args:
         after: the opens of purchases once the given symbols are sold; `opens` if left out.
+        keep: symbols whose shares stay as they are, whatever their weights.
     """
+    costs = replace(costs, hold=costs.hold.union(keep))
     wanted = {s: round(w, WRITTEN_DECIMALS) for s, w in weights.items()}
     wanted = {s: w for s, w in wanted.items() if w > 0}
     fills: list[Filled] = []

@@ -168,7 +168,8 @@ class Walker:
         settled = settle_all(outlook, inputs, held, terms, self.plan.policies)
         for name, books in self.books.items():
             for account, made in zip(books, settled[name], strict=True):
-                account.trade(made.weights, made.decision.trade, tape, t, marks, opens)
+                trade = made.decision.trade
+                account.trade(made.weights, trade, tape, t, marks, opens, made.kept.keys())
 
 
 class Record:
