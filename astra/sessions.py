@@ -106,6 +106,12 @@ def last_sessions(count: int, now: dt.datetime) -> tuple[Session, ...]:
     return sessions[max(0, end - count) : end]
 
 
+def session_before(now: dt.datetime) -> Session:
+    """The last session of a day before that of `now`, in New York: yesterday's close is its."""
+    found = last_sessions(2, now)
+    return found[-1] if found[-1].date < now.astimezone(NEW_YORK).date() else found[0]
+
+
 def closed_grid(now: dt.datetime, sessions: Sequence[Session]) -> NDArray[np.int64]:
     """Starts of the bars of `sessions` that have closed at `now`, epoch seconds, ascending."""
     if not sessions:

@@ -19,6 +19,7 @@ from astra.alpaca.bodies import (
     read_activity,
     read_asset,
     read_clock,
+    read_earlier,
     read_history,
     read_list,
     read_object,
@@ -122,6 +123,12 @@ class Alpaca:
         bodies = self._latest("quotes", symbols)
         return {symbol: found for symbol, body in bodies if (found := read_quote(body))}
 
+    def earlier_prices(self, symbols: Iterable[str]) -> dict[str, Trade]:
+        """Each symbol's close of the session before, its open of today where it is new; symbols
+        without either are absent."""
+        bodies = self._by_symbol("/stocks/snapshots", symbols)
+        return {symbol: found for symbol, body in bodies if (found := read_earlier(body))}
+
     def order(self, client_order_id: str) -> Order | None:
         """The order with our id, or None if the broker has never seen it."""
         body = self._find("/orders:by_client_order_id", {"client_order_id": client_order_id})
@@ -187,12 +194,20 @@ class Alpaca:
         return tuple(point for point in points if point.at <= now)
 
     def _latest(self, kind: str, symbols: Iterable[str]) -> Iterator[tuple[str, Body]]:
-        """What the data API has of each symbol; one that it leaves out has none."""
+        return self._by_symbol(f"/stocks/{kind}/latest", symbols, kind)
+
+    def _by_symbol(
+        self, path: str, symbols: Iterable[str], noun: str = ""
+    ) -> Iterator[tuple[str, Body]]:
+        """What the data API has of each symbol, under the field `noun` where one is named; a symbol
+        that it leaves out has none."""
         wanted = sorted(set(symbols))
         for i in range(0, len(wanted), SYMBOLS_A_REQUEST):
             query = {"symbols": ",".join(wanted[i : i + SYMBOLS_A_REQUEST])}
-            found = read_object(self._data.get(f"/stocks/{kind}/latest", query), kind).get(kind)
-            for symbol, body in read_object(found or {}, kind).items():
+            found: object = read_object(self._data.get(path, query), path)
+            if noun:
+                found = read_object(found, path).get(noun) or {}
+            for symbol, body in read_object(found, path).items():
                 if isinstance(body, Mapping):
                     yield symbol, body
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -28,7 +29,7 @@ from astra.records import (
     Side,
     Trade,
 )
-from astra.sessions import NEW_YORK, session_at
+from astra.sessions import NEW_YORK, next_session, session_at
 
 Body = Mapping[str, Any]
 
@@ -221,6 +222,21 @@ def read_quote(body: Body) -> Quote | None:
     """None without a time; a side that is missing is empty."""
     bid, ask, at = _decimal(body.get("bp")), _decimal(body.get("ap")), _time(body.get("t"))
     return None if at is None else Quote(float(bid or 0), float(ask or 0), at)
+
+
+def read_earlier(body: Body) -> Trade | None:
+    """A snapshot's close of the session before; its open of today where there was none."""
+    for name, field in (("prevDailyBar", "c"), ("dailyBar", "o")):
+        bar = body.get(name)
+        if not isinstance(bar, Mapping):
+            continue
+        price, day = _decimal(bar.get(field)), _time(bar.get("t"))
+        if price is None or price <= 0 or day is None:
+            continue
+        with suppress(DataError):  # a day that no calendar has
+            session = next_session(day)  # a day is named by its midnight
+            return Trade(float(price), session.closes_at if field == "c" else session.opens_at)
+    return None
 
 
 def read_history(body: Body, window: timedelta) -> tuple[EquityPoint, ...]:

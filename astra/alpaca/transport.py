@@ -171,6 +171,11 @@ class Api:
         """The body of a GET; errors as `call`."""
         return self.call("GET", path, query).body
 
+    @property
+    def now(self) -> datetime | None:
+        """The vendor's time of the last answer that this thread got; None before the first."""
+        return getattr(self._heard, "now", None)
+
     def _hear(self, response: requests.Response, **_: object) -> None:
         """Keep what the headers say: alpaca-py hands out the body only."""
         self._heard.now = now = _dated(response)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
@@ -70,7 +70,7 @@ class Desk:
                 cash_buffer=settings.cash_buffer,
                 max_turnover=settings.max_turnover,
             ),
-            limits=Limits(max_order_weight=settings.max_order_weight),
+            limits=Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)}),
             max_names=settings.k,
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,
