@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from astra.cli import audit, db, loops, models, steps, studies, trials
+from astra.cli import audit, control, db, loops, models, steps, studies, trials
 from astra.cli.options import err, out, read_settings
 from astra.errors import AstraError
 
@@ -39,6 +39,7 @@ _PANELS = {
     "One step of the hour": (
         steps.load, steps.allocate, steps.rebalance, steps.monitor, steps.replay,
     ),
+    "Stop and go": (control.halt, control.lift),
     "Study": (studies.backtest, studies.train, studies.evaluate),
     "Care": (doctor,),
 }  # fmt: skip

@@ -79,6 +79,18 @@ class Offer:
     code: str
     unfinished: tuple[str, ...]
 
+    @property
+    def message(self) -> str:
+        """What a person has to know before the second step."""
+        if not self.code:
+            return f"account {self.account} is {self.state.value}: there is nothing to lift"
+        since = f" since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
+        return (
+            f"account {self.account} is {self.state.value}{since} (by {self.by}: {self.reason}); "
+            f"lifted it may buy and sell again{_left(self.unfinished)}; to lift it: "
+            f"astra lift {self.code} within ten minutes"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
@@ -88,6 +100,11 @@ class Lifted:
     account: str
     was: TradingState
     unfinished: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"account {self.account} was {self.was.value} and is ACTIVE{_left(self.unfinished)}"
 
 
 def halt(
@@ -319,6 +336,13 @@ class _Switch:
                 if order.id in self._cancelling and order.status is OrderStatus.CANCELED
             )
         return ()
+
+
+def _left(unfinished: tuple[str, ...]) -> str:
+    """What lifting does not do by itself."""
+    if not unfinished:
+        return ", no allocation is half done"
+    return f", half done and left to the next resume: {', '.join(unfinished)}"
 
 
 def _unfinished(desk: Desk, account: str) -> tuple[str, ...]:

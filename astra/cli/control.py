@@ -1,0 +1,54 @@
+"""The commands that stop trading and let it go on: `halt`, `lift`.
+
+They work on broker and store directly, so that they work when no service does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from astra.cli.options import out, read_settings
+from astra.errors import TemporaryError
+
+_BY = "command line"
+
+
+def halt(
+    reducing: Annotated[
+        bool, typer.Option("--reducing", help="go on selling, stop only purchases")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="kept with the state and in the audit log")
+    ] = "asked for at the command line",
+) -> None:
+    """Stop trading at once and cancel open orders; it stays so until `astra lift`.
+
+    The exit code is 4 if the broker has not confirmed it: the state stands all the same.
+    """
+    from astra.execution import halt as switch
+    from astra.execution.desk import Desk
+    from astra.records import TradingState
+
+    state = TradingState.REDUCING if reducing else TradingState.HALTED
+    ended = switch.halt(Desk.from_settings(read_settings()), state, reason, _BY)
+    _say(ended.message)
+    raise typer.Exit(0 if ended.is_confirmed else TemporaryError.exit_code)
+
+
+def lift(
+    code: Annotated[
+        str, typer.Argument(metavar="[CODE]", help="as the command without it has said")
+    ] = "",
+) -> None:
+    """Let a stopped account trade again, in two steps: ask for a code, then give it."""
+    from astra.execution import halt as switch
+    from astra.execution.desk import Desk
+
+    desk = Desk.from_settings(read_settings())
+    _say(switch.lift(desk, code, _BY).message if code else switch.offer_lift(desk).message)
+
+
+def _say(text: str) -> None:
+    out.print(text, soft_wrap=True, markup=False)

@@ -1,0 +1,132 @@
+"""The monitor's switch: stop an account, lift that in two steps, take up what is half done.
+
+Who may press it is the service's credential to say. Changes are POSTs only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from astra.errors import AstraError, DataError, TemporaryError
+from astra.execution.desk import Desk
+from astra.execution.executor import Executor
+from astra.execution.halt import Halted, Lifted, Offer, halt, lift, offer_lift, trip
+from astra.records import TradingState
+from astra.store.journal import AllocationRow
+
+_BY = "monitor"
+Run = Callable[[str], AbstractContextManager[None]]
+
+
+def actions(desk: Desk, run: Run) -> Blueprint:
+    """Routes /state, /halt, /lift and /resume; `run` notes a job and how it ended."""
+    routes = Blueprint("actions", __name__)
+
+    @routes.get("/state")
+    def _state() -> Response:
+        return jsonify(_state_of(desk))
+
+    @routes.post("/halt")
+    def _halt() -> tuple[Response, int]:
+        state = _asked_state(_argument("state") or TradingState.HALTED.value)
+        ended = halt(desk, state, _argument("reason") or "asked for at the monitor", _BY)
+        # Noted afterwards: a broker that does not tell the time must not be in the way.
+        with contextlib.suppress(AstraError), run("halt"):
+            if not ended.is_confirmed:
+                raise TemporaryError(ended.message)
+        return jsonify(_halted(ended)), 200 if ended.is_confirmed else 202
+
+    @routes.post("/lift")
+    def _lift() -> Response:
+        code = _argument("code")
+        with run("lift"):
+            return jsonify(_lifted(lift(desk, code, _BY)) if code else _offer(offer_lift(desk)))
+
+    @routes.post("/resume")
+    def _resume() -> Response:
+        with run("resume"):
+            reason = trip(desk)
+            ended = Executor(desk).resume()
+            return jsonify(tripped=reason or "", allocations=[_allocation(row) for row in ended])
+
+    return routes
+
+
+def _argument(name: str) -> str:
+    """Of the JSON body or the query; "" if it is in neither.
+
+    Raises:
+        DataError: it is no text.
+    """
+    body = request.get_json(silent=True)
+    value = (body if isinstance(body, dict) else {}).get(name, request.args.get(name, ""))
+    if not isinstance(value, str):
+        raise DataError(f"{name} must be text, found {value!r}")
+    return value.strip()
+
+
+def _asked_state(text: str) -> TradingState:
+    try:
+        return TradingState(text.upper())
+    except ValueError as error:
+        raise DataError(f"state must be HALTED or REDUCING, found {text!r}") from error
+
+
+def _state_of(desk: Desk) -> dict[str, Any]:
+    account = desk.broker.account().number
+    row = desk.store.states.get(account)
+    return {
+        "account": account,
+        "state": row.state.value,
+        "reason": row.reason,
+        "by": row.changed_by,
+        "since": row.since.isoformat() if row.since else None,
+        "unfinished": [a.object for a in desk.store.journal.open_allocations(account)],
+    }
+
+
+def _halted(ended: Halted) -> dict[str, Any]:
+    return {
+        "account": ended.account,
+        "state": ended.state.value,
+        "was": ended.was.value,
+        "reason": ended.reason,
+        "cancelled": ended.cancelled,
+        "still_open": ended.still_open,
+        "under_way": ended.under_way,
+        "confirmed": ended.is_confirmed,
+        "seconds": round(ended.seconds, 3),
+        "message": ended.message,
+    }
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    return {
+        "account": offer.account,
+        "state": offer.state.value,
+        "reason": offer.reason,
+        "by": offer.by,
+        "since": offer.since.isoformat() if offer.since else None,
+        "unfinished": offer.unfinished,
+        "code": offer.code,
+        "message": offer.message,
+    }
+
+
+def _lifted(found: Lifted) -> dict[str, Any]:
+    return {
+        "account": found.account,
+        "state": TradingState.ACTIVE.value,
+        "was": found.was.value,
+        "unfinished": found.unfinished,
+        "message": found.message,
+    }
+
+
+def _allocation(row: AllocationRow) -> dict[str, str]:
+    return {"object": row.object, "status": row.status, "reason": row.reason}

@@ -1,0 +1,307 @@
+"""The switch that stops an account, and the two steps that lift it, against a sandbox broker."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import desk as trading
+import pytest
+
+from astra.allocation import build
+from astra.errors import DataError, TemporaryError
+from astra.execution.desk import Desk
+from astra.execution.executor import Delivered, Executor
+from astra.execution.halt import halt, lift, offer_lift, trip
+from astra.rebalance import Rules
+from astra.records import OrderStatus, Side, TradingState
+from astra.risk import Limits
+from astra.store import open_store
+
+THIRDS = {"AAPL": 0.3, "BRK.B": 0.3, "JPM": 0.3}
+REDUCING, HALTED = TradingState.REDUCING, TradingState.HALTED
+
+
+@pytest.fixture
+def sandbox() -> Iterator[trading.Desk]:
+    with trading.opened() as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
+    return Desk(
+        sandbox.alpaca,
+        open_store(f"sqlite:///{tmp_path / 'astra.db'}"),
+        Rules(drift_band=0.001, min_order_usd=1.0),
+        Limits(max_order_weight=0.6),
+        max_names=20,
+        capital=0.0,
+        fill_timeout=2.0,
+        doubt_seconds=1.0,
+    )
+
+
+def dropped(
+    weights: dict[str, float], as_of: dt.datetime = trading.TEN, generation: int = 1
+) -> Delivered:
+    name, content, metadata = build(
+        as_of, "0a1b2c3d", weights, policy="measured", model_id="m", metadata={}
+    )
+    return Delivered("bucket", name, generation, content, metadata)
+
+
+def rest(sandbox: trading.Desk, name: str, symbol: str = "AAPL", side: Side = Side.BUY) -> None:
+    """An order that waits: to buy at 1 USD, or to sell at 9,999."""
+    ticket = {"symbol": symbol, "side": side.value, "qty": "1", "type": "limit",
+              "limit_price": "1" if side is Side.BUY else "9999", "time_in_force": "day",
+              "client_order_id": name}  # fmt: skip
+    sandbox.alpaca.trading.call("POST", "/orders", ticket)
+
+
+def at_broker(sandbox: trading.Desk) -> dict[str, str]:
+    return {o["client_order_id"]: o["status"] for o in sandbox.state()["orders"]}
+
+
+def lines_end_with(desk: Desk, delivered: Delivered) -> dict[str, str]:
+    return {o.symbol: o.reason.split(":")[0] for o in desk.store.journal.orders(delivered.id)}
+
+
+@pytest.fixture
+def trades(sandbox: trading.Desk, desk: Desk) -> Iterator[threading.Thread]:
+    """A worker that sends three purchases, each half a second on its way and filled by half."""
+    sandbox.fail("POST", "/v2/orders", delay_s=0.5, partial_fill=0.5, times=None)
+
+    def deliver() -> None:
+        for _ in range(5):
+            try:
+                Executor(desk).execute(dropped(THIRDS))
+            except TemporaryError:
+                continue
+            return
+
+    worker = threading.Thread(target=deliver)
+    worker.start()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not any(
+        order.status is OrderStatus.SENDING
+        for order in desk.store.journal.orders(dropped(THIRDS).id)
+    ):
+        time.sleep(0.01)
+    yield worker
+    worker.join(20)
+    assert not worker.is_alive()
+
+
+def test_resting_orders_are_cancelled_within_a_second_and_the_broker_confirms_it(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    for name in ("by-hand", "another"):
+        rest(sandbox, name)
+    ended = halt(desk, HALTED, "a test", "test")
+    assert ended.is_confirmed
+    assert ended.seconds < 1.0
+    assert set(ended.cancelled) == {"by-hand", "another"}
+    assert at_broker(sandbox) == {"by-hand": "canceled", "another": "canceled"}
+    assert desk.store.states.get(ended.account).state is HALTED
+    assert "the broker confirms" in ended.message
+
+
+def test_with_nothing_open_a_halt_is_confirmed_at_once(desk: Desk) -> None:
+    ended = halt(desk, HALTED, "a test", "test")
+    assert (ended.is_confirmed, ended.cancelled, ended.was) == (True, (), TradingState.ACTIVE)
+
+
+def test_an_order_in_flight_is_waited_for_and_its_rest_cancelled_and_no_other_leaves(
+    sandbox: trading.Desk, desk: Desk, trades: threading.Thread
+) -> None:
+    ended = halt(desk, HALTED, "a test", "test", seconds=5.0)
+    assert ended.is_confirmed
+    assert len(ended.cancelled) == 1, "the one that was under way when the switch was thrown"
+    trades.join(20)
+    assert list(at_broker(sandbox).values()) == ["canceled"]
+    reasons = sorted(lines_end_with(desk, dropped(THIRDS)).values())
+    assert reasons.count("RISK_HALTED") >= 2
+    row = desk.store.journal.allocation(dropped(THIRDS).id)
+    assert row is not None
+    assert row.is_final
+
+
+def test_an_order_that_never_arrives_is_given_up_after_the_time_a_request_may_take(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("POST", "/v2/orders", status=503, times=None)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(dropped({"AAPL": 0.5}))
+    hasty = halt(desk, HALTED, "a test", "test", seconds=0.2)
+    assert not hasty.is_confirmed
+    assert len(hasty.under_way) == 1
+    assert "1 under way" in hasty.message
+    patient = halt(desk, HALTED, "a test", "test")
+    assert patient.is_confirmed
+    assert patient.seconds >= desk.doubt_seconds
+
+
+def test_reducing_cancels_our_purchases_only_and_lets_sales_leave(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped({"AAPL": 0.5}))
+    later = trading.TEN + dt.timedelta(minutes=10)
+    sandbox.step(later)
+    rest(sandbox, "by-hand", "BRK.B")
+    ours = dropped({"JPM": 0.4}, later, generation=2)
+    sandbox.fail("POST", "/v2/orders", partial_fill=0.5, times=None)
+    with pytest.raises(TemporaryError):  # the sale fills by half and waits
+        Executor(replace(desk, fill_timeout=0.1)).execute(ours)
+    rest(sandbox, f"{ours.id}-BRK.B-buy-1", "BRK.B")
+    ended = halt(desk, REDUCING, "a test", "test")
+    assert ended.is_confirmed
+    assert ended.cancelled == (f"{ours.id}-BRK.B-buy-1",)
+    sandbox.faults.disarm()
+    sandbox.step(later + dt.timedelta(minutes=10))
+    assert Executor(desk).execute(ours).is_final
+    ids = {o["client_order_id"]: o["status"] for o in sandbox.state()["orders"]}
+    assert ids[f"{ours.id}-AAPL-sell-1"] == "filled"
+    assert ids["by-hand"] == "accepted"
+    assert not any("JPM-buy" in name for name in ids)
+    assert lines_end_with(desk, ours)["JPM"] == "RISK_REDUCING"
+
+
+def test_halting_twice_keeps_the_first_reason_and_voids_a_code(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    first = halt(desk, HALTED, "the first", "a")
+    code = offer_lift(desk).code
+    rest(sandbox, "late")
+    second = halt(desk, HALTED, "the second", "b")
+    assert (second.was, second.reason, second.cancelled) == (HALTED, "the first", ("late",))
+    with pytest.raises(DataError, match="it stays HALTED"):
+        lift(desk, code, "test")
+    assert desk.store.states.get(first.account).changed_by == "a"
+
+
+def test_a_weaker_state_does_not_replace_a_stricter_one(desk: Desk) -> None:
+    halt(desk, HALTED, "strict", "test")
+    ended = halt(desk, REDUCING, "weak", "test")
+    assert (ended.state, ended.reason) == (HALTED, "strict")
+    with pytest.raises(DataError, match="takes `lift`"):
+        halt(desk, TradingState.ACTIVE, "", "test")
+
+
+def test_the_state_stands_though_the_broker_does_not_answer_and_the_next_look_confirms(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped({"AAPL": 0.5}))
+    rest(sandbox, "by-hand")
+    sandbox.fail("*", "/v2", status=503, times=None)
+    ended = halt(desk, HALTED, "a test", "test", seconds=0.3)
+    assert (ended.state, ended.is_confirmed) == (HALTED, False)
+    assert "has not confirmed it" in ended.message
+    assert ended.problem
+    assert desk.store.states.get(ended.account).state is HALTED
+    sandbox.faults.disarm()
+    assert at_broker(sandbox)["by-hand"] == "accepted"
+    assert trip(desk) is None
+    assert at_broker(sandbox)["by-hand"] == "canceled"
+
+
+def test_a_broker_that_cannot_list_is_still_told_to_cancel_all(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped({"AAPL": 0.5}))
+    rest(sandbox, "by-hand")
+    sandbox.fail("GET", "/v2/orders", status=500, times=None)
+    ended = halt(desk, HALTED, "a test", "test", seconds=0.0)
+    assert not ended.is_confirmed
+    assert at_broker(sandbox)["by-hand"] == "canceled"
+
+
+def test_an_account_nobody_has_met_cannot_be_halted_while_the_broker_is_silent(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("*", "/v2", status=503, times=None)
+    with pytest.raises(TemporaryError, match="nothing was written"):
+        halt(desk, HALTED, "a test", "test", seconds=0.0)
+
+
+def test_a_reset_account_is_halted_under_its_new_number_too(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped({"AAPL": 0.5}))
+    sandbox.app.extensions["reset"]()
+    ended = halt(desk, HALTED, "a test", "test")
+    assert ended.account == sandbox.alpaca.account().number
+    assert ended.is_confirmed
+    assert desk.store.states.get(ended.account).state is HALTED
+
+
+def test_a_halt_survives_a_restart_and_nothing_is_sent(
+    sandbox: trading.Desk, desk: Desk, tmp_path: Path
+) -> None:
+    halt(desk, HALTED, "a test", "test")
+    desk.store.close()
+    again = replace(desk, store=open_store(f"sqlite:///{tmp_path / 'astra.db'}"))
+    row = Executor(again).execute(dropped(THIRDS))
+    assert row.is_final
+    assert at_broker(sandbox) == {}
+    assert set(lines_end_with(again, dropped(THIRDS)).values()) == {"RISK_HALTED"}
+
+
+def test_lifting_takes_a_code_and_says_what_is_left(sandbox: trading.Desk, desk: Desk) -> None:
+    sandbox.fail("POST", "/v2/orders", status=503, times=None)
+    half = dropped(THIRDS)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(half)
+    sandbox.faults.disarm()
+    halt(desk, HALTED, "a test", "test")
+    offer = offer_lift(desk)
+    assert (offer.state, offer.reason, offer.unfinished) == (HALTED, "a test", (half.name,))
+    assert desk.store.states.get(offer.account).state is HALTED
+    lifted = lift(desk, f" {offer.code.lower()}\n", "test")
+    assert (lifted.was, lifted.unfinished) == (HALTED, (half.name,))
+    assert desk.store.states.get(offer.account).state is TradingState.ACTIVE
+    assert at_broker(sandbox) == {}, "lifting sends nothing by itself"
+
+
+@pytest.mark.parametrize("code", ["", "WRONG", "é", "0" * 500])
+def test_a_wrong_code_lifts_nothing(desk: Desk, code: str) -> None:
+    halt(desk, HALTED, "a test", "test")
+    for _ in range(2):  # with no code offered, and with one
+        with pytest.raises(DataError, match="it stays HALTED"):
+            lift(desk, code, "test")
+        offer_lift(desk)
+
+
+def test_a_used_or_old_code_lifts_nothing(desk: Desk) -> None:
+    account = halt(desk, HALTED, "a test", "test").account
+    code = offer_lift(desk).code
+    lift(desk, code, "test")
+    halt(desk, HALTED, "again", "test")
+    with pytest.raises(DataError, match="a used or an old one"):
+        lift(desk, code, "test")
+    old = offer_lift(desk).code
+    desk.store.states.offer_lift(account, old, time.time() - 1)
+    with pytest.raises(DataError, match="a used or an old one"):
+        lift(desk, old, "test")
+    assert desk.store.states.get(account).state is HALTED
+
+
+def test_an_account_that_trades_has_nothing_to_lift(desk: Desk) -> None:
+    offer = offer_lift(desk)
+    assert (offer.state, offer.code) == (TradingState.ACTIVE, "")
+    with pytest.raises(DataError, match="it stays ACTIVE"):
+        lift(desk, offer.code, "test")
+
+
+def test_every_throw_and_every_lift_is_a_line_of_the_audit_log(desk: Desk) -> None:
+    halt(desk, REDUCING, "first", "a")
+    halt(desk, HALTED, "second", "b")
+    lift(desk, offer_lift(desk).code, "c")
+    found = [e.content for e in desk.store.audit.entries() if e.kind == "state"]
+    assert [(c["from"], c["to"], c["by"]) for c in found] == [
+        ("ACTIVE", "REDUCING", "a"), ("REDUCING", "HALTED", "b"), ("HALTED", "ACTIVE", "c"),
+    ]  # fmt: skip
