@@ -20,16 +20,16 @@ from astra import predictions
 from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
+from astra.execution.reconcile import catch_up, duplicates, reconcile
 from astra.gcs import Bucket
-from astra.ledger import compare, replay
 from astra.records import Position
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
+from monitor_service.actions import actions
 
 log = logging.getLogger("astra.monitor")
 
-# Fills of one moment may reach the record one by one: look a little further back than the last.
-OVERLAP = dt.timedelta(days=2)
+_LONGEST_WAIT = 60  # seconds in which books and broker may come to agree
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -37,19 +37,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure_logging()
     settings = settings or astra_settings.load()
     app = create_service("monitor", settings)
-    monitor = Monitor(Desk.from_settings(settings), Bucket.from_settings(settings))
+    desk = Desk.from_settings(settings)
+    monitor = Monitor(desk, Bucket.from_settings(settings))
+    app.register_blueprint(actions(desk, monitor.run))
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "update_account": monitor.update_account,
-        "activities": lambda: monitor.activities(_days(request.args.get("days"))),
+        "activities": lambda: monitor.activities(_whole("days", least=1)),
         "history": monitor.history,
         "forecasts": monitor.forecasts,
+        "reconcile": lambda: monitor.reconcile(_whole("seconds", least=0)),
     }
     for name, job in jobs.items():
         app.add_url_rule(f"/{name}", name, _logged(monitor, name, job), methods=["GET", "POST"])
-
-    @app.get("/reconcile")
-    def _reconcile() -> Response:
-        return jsonify(monitor.reconcile())
 
     return app
 
@@ -78,8 +77,9 @@ class Monitor:
     def activities(self, days: int | None) -> dict[str, Any]:
         """Save fills, fees and all other activities: of `days`, or all that were missed."""
         account = self._broker.account().number
-        now = self._broker.clock().now
-        after = now - dt.timedelta(days=days) if days else self._last_activity(account)
+        if days is None:
+            return {"account": account, "new": catch_up(self._desk, account)}
+        after = self._broker.clock().now - dt.timedelta(days=days)
         new = self._store.books.record_activities(account, self._broker.activities(after))
         return {"account": account, "new": new}
 
@@ -105,18 +105,25 @@ class Monitor:
             new.append(name)
         return {"new": new}
 
-    def reconcile(self) -> dict[str, Any]:
-        """Our books (all activities) against the broker's account, and orders sent twice."""
-        self.activities(None)
-        account, positions = self._broker.account(), self._broker.positions()
-        ours = replay(self._store.books.activities(account.number))
-        found = compare(ours, account, positions)
+    def reconcile(self, seconds: int | None) -> dict[str, Any]:
+        """Our books and journal against the broker's account, and what was filled twice.
+
+        What differs is looked at again for `seconds`, by default as long as the broker may lag.
+        """
+        wait = self._desk.confirm_seconds if seconds is None else min(seconds, _LONGEST_WAIT)
+        done = reconcile(self._desk, wait)
+        found = done.found
         return {
-            "account": account.number,
-            "at": self._broker.clock().now.isoformat(),
-            "cash_diff": float(found.cash),
-            "share_diffs": {symbol: float(qty) for symbol, qty in found.shares.items()},
-            "duplicate_orders": self._duplicates(account.number),
+            "account": found.account,
+            "at": found.at.isoformat(),
+            "status": found.status,
+            "cash_diff": float(found.cash_diff),
+            "share_diffs": {symbol: float(qty) for symbol, qty in found.share_diffs.items()},
+            "order_diffs": dict(found.order_diffs),
+            "value_diff": found.value_diff,
+            "duplicate_orders": duplicates(self._desk, found.account),
+            "halted": done.halted,
+            "message": found.message,
         }
 
     def _save_decision(self, name: str) -> None:
@@ -131,20 +138,6 @@ class Monitor:
         for book in _shadow_books(name, document):
             books.record_shadow_book(*book)
         books.record_decision(name, document)  # last: what is recorded is not read again
-
-    def _last_activity(self, account: str) -> dt.datetime | None:
-        known = self._store.books.activities(account)
-        return max(a.at for a in known) - OVERLAP if known else None
-
-    def _duplicates(self, account: str) -> int:
-        """Orders at the broker beyond one for each (allocation, symbol, side) that filled."""
-        ours = {o.id for o in self._store.journal.orders_of_account(account)}
-        filled = [
-            o.client_order_id.rsplit("-", 1)[0]
-            for o in self._broker.orders("all")
-            if o.client_order_id in ours and o.filled_qty > 0
-        ]
-        return len(filled) - len(set(filled))
 
     @contextmanager
     def run(self, job: str) -> Iterator[None]:
@@ -200,11 +193,13 @@ def _logged(
     return view
 
 
-def _days(text: str | None) -> int | None:
+def _whole(name: str, least: int) -> int | None:
+    """A whole number of the query; None if it is left out."""
+    text = request.args.get(name)
     if text is None:
         return None
-    if not text.isdigit() or int(text) == 0:
-        raise DataError(f"days must be a whole number from 1 on, found {text!r}")
+    if not text.isdecimal() or int(text) < least:
+        raise DataError(f"{name} must be a whole number from {least} on, found {text!r}")
     return int(text)
 
 

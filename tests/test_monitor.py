@@ -124,11 +124,14 @@ def test_a_book_that_differs_is_shown(
     buy(settings, "AAPL", 3, "one")
     account = client.get("/reconcile").get_json()["account"]
     line = next(a for a in Alpaca.from_settings(settings).activities() if a.symbol == "AAPL")
-    strange = replace(line, id="strange", qty=Decimal(1), net_amount=Decimal("-10.05"))
+    strange = replace(line, id="strange", qty=Decimal(9), net_amount=Decimal("-10.05"))
     store.books.record_activities(account, [strange])
-    found = client.get("/reconcile").get_json()
+    found = client.post("/reconcile?seconds=0").get_json()
+    assert (found["status"], found["halted"]) == ("differs", True)
     assert found["cash_diff"] == -10.05
-    assert found["share_diffs"] == {"AAPL": 1.0}
+    assert found["share_diffs"] == {"AAPL": 9.0}
+    assert "AAPL by +9 shares" in found["message"]
+    assert [r["job"] for r in store.books.read("runs").to_pylist()] == ["reconcile"] * 2
 
 
 def test_forecasts_and_decisions_are_read_from_the_bucket_once(
@@ -168,8 +171,10 @@ def test_each_run_is_logged_also_the_one_that_failed(
     assert "503" in next(r["message"] for r in runs if r["status"] == "failed")
 
 
-@pytest.mark.parametrize("days", ["0", "-1", "many", "1.5"])
-def test_a_wrong_number_of_days_is_refused(client: FlaskClient, days: str) -> None:
-    answer = client.get(f"/activities?days={days}")
+@pytest.mark.parametrize(
+    "asked", ["/activities?days=0", "/activities?days=many", "/reconcile?seconds=-1"]
+)
+def test_a_number_that_is_none_is_refused(client: FlaskClient, asked: str) -> None:
+    answer = client.get(asked)
     assert answer.status_code == 400
     assert "whole number" in answer.get_json()["message"]

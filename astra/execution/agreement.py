@@ -60,7 +60,7 @@ def compare_orders(
             and (found.status, found.filled_qty) != (order.status, order.filled_qty)
         ),
         absent=tuple(o for o in journaled if o.broker_id and o.id not in known),
-        strange=tuple(o for i, o in known.items() if _OURS.fullmatch(i) and i not in ours),
+        strange=tuple(o for i, o in known.items() if is_ours(i) and i not in ours),
         unfilled={
             order.client_order_id or order.id: (
                 f"{order.filled_qty:f} {order.symbol} are filled, by the record "
@@ -72,9 +72,34 @@ def compare_orders(
     )
 
 
+def is_ours(client_order_id: str) -> bool:
+    """Whether an order's id is built as ours are."""
+    return _OURS.fullmatch(client_order_id) is not None
+
+
 def is_under_way(order: OrderRow, unfinished: Collection[str]) -> bool:
     """Whether an order waits to be sent or filled and a worker will see to it."""
     return not order.status.is_final and order.allocation_id in unfinished
+
+
+def overfilled(
+    journaled: Iterable[OrderRow], theirs: Mapping[str, Decimal]
+) -> tuple[tuple[str, str, str], ...]:
+    """(allocation, symbol, side) of which more was filled than the plan said.
+
+    The plan is what was journaled with the phase: first attempts and slices. A later attempt is for
+    the rest of an earlier one, so it adds nothing to it.
+
+    Args:
+        theirs: shares filled by the broker's order id, as `filled_by_order` gives them.
+    """
+    left = dict[tuple[str, str, str], Decimal]()
+    for order in journaled:
+        key = (order.allocation_id, order.symbol, order.side.value)
+        planned = order.qty if order.attempt == 1 or order.due_at is not None else Decimal(0)
+        filled = max(order.filled_qty, theirs.get(order.broker_id, Decimal(0)))
+        left[key] = left.get(key, Decimal(0)) + planned - filled
+    return tuple(sorted(key for key, qty in left.items() if qty < 0))
 
 
 def filled_by_order(lines: Iterable[Activity]) -> dict[str, Decimal]:

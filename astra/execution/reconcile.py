@@ -16,7 +16,14 @@ import time
 from dataclasses import dataclass, replace
 
 from astra.errors import AstraError
-from astra.execution.agreement import Orders, compare_orders, is_under_way
+from astra.execution.agreement import (
+    Orders,
+    compare_orders,
+    filled_by_order,
+    is_ours,
+    is_under_way,
+    overfilled,
+)
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
@@ -34,6 +41,7 @@ _SHORT, _LONG = dt.timedelta(minutes=1), dt.timedelta(days=10)
 OVERLAP = dt.timedelta(days=2)
 # Orders are compared again for so long after they were; one may be sent so long after its planning.
 _SINCE_LAST, _PLANNED_BEFORE = dt.timedelta(hours=1), dt.timedelta(days=1)
+_REMEMBERED = dt.timedelta(days=30)
 _SHOWN = 8  # differences named in a message
 
 
@@ -84,6 +92,18 @@ def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
         look = _look(desk, _LONG)
         new += look.new
     return _conclude(desk, look, new)
+
+
+def duplicates(desk: Desk, account: str) -> int:
+    """How often more was filled than planned, of what was planned within the last 30 days: lines of
+    plans that were overfilled, and filled orders of ours that the journal does not know."""
+    last = desk.store.reconciliations.latest(account)
+    since = None if last is None else last.at - _REMEMBERED
+    journaled = desk.store.reconciliations.orders(account, since)
+    filled = filled_by_order(desk.store.books.activities(account, since))
+    strange = {} if last is None else last.order_diffs
+    known = {order.id for order in journaled}
+    return len(overfilled(journaled, filled)) + sum(is_ours(i) and i not in known for i in strange)
 
 
 def catch_up(desk: Desk, account: str, overlap: dt.timedelta = OVERLAP) -> int:
