@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from decimal import Decimal
 
 from astra.alpaca.orders import Orders
 from astra.execution.desk import Desk
@@ -70,10 +71,14 @@ class Door:
         if denial := gate.deny(order):
             return denial
         now = self._desk.broker.clock().now
-        state = self._desk.store.journal.begin_sending(order.id, fence, now)
+        journal = self._desk.store.journal
+        state = journal.begin_sending(order.id, fence, now)
         if not state.allows(order.side):
             return Denial("RISK_HALTED", f"{order.symbol}: the account is {state.value}")
-        return self._orders.submit(order.symbol, order.side, order.qty, order.id)
+        # A request takes as long as it may be in doubt: none leaves that could outlive the lease.
+        journal.require_time(order.allocation_id, fence, self._desk.doubt_seconds)
+        limit = None if order.limit_price is None else Decimal(str(order.limit_price))
+        return self._orders.submit(order.symbol, order.side, order.qty, order.id, limit)
 
     def cancel(self, broker_id: str) -> None:
         """Ask to cancel an order; one that is final already stays as it is."""
