@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
@@ -31,9 +32,10 @@ from sandbox.alpaca_feed import DataFeed
 from sandbox.alpaca_gate import guard
 from sandbox.alpaca_record import record_api
 from sandbox.broker import Broker, Terms
+from sandbox.fault import ON_ORDER, Fault
 from sandbox.faults import Faults, install
 from sandbox.market import Market
-from sandbox.orders import BAD_REQUEST, NOT_FOUND, QTY_STEP, Order, Refusal, read_ticket
+from sandbox.orders import BAD_REQUEST, NOT_FOUND, QTY_STEP, Mishap, Order, Refusal, read_ticket
 from sandbox.serving import date_answers, name_market
 from sandbox.valuation import Lot
 from sandbox.view import VendorView
@@ -97,7 +99,7 @@ def create_app(
     # Registered before the faults, so that they run after them and stamp their answers too.
     date_answers(app, market.clock.now)
     name_market(app, market.identity)
-    guard(app, market.clock, requests_per_minute)
+    app.extensions["budgets"] = guard(app, market.clock, requests_per_minute)
     install(app, "alpaca", faults)
     for api in (trading_api, record_api, data_api):
         app.register_blueprint(api)
@@ -149,9 +151,8 @@ def close_all_positions() -> ResponseReturnValue:
 def submit() -> ResponseReturnValue:
     ticket = read_ticket(_body())
     faults: Faults = current_app.extensions["faults"]
-    fault = faults.take("alpaca", "POST", request.path)
-    partial_fill = None if fault is None else fault.partial_fill
-    return jsonify(order_body(_broker().submit(ticket, partial_fill=partial_fill)))
+    fault = faults.take("alpaca", "POST", request.path, ON_ORDER)
+    return jsonify(order_body(_broker().submit(ticket, _mishap(fault))))
 
 
 @trading_api.get("/orders")
@@ -262,6 +263,8 @@ def _state(app: _Exchange) -> dict[str, object]:
 def _reset(app: _Exchange) -> None:
     with app.turn:
         app.broker.reset()
+        for budget in app.extensions["budgets"].values():
+            budget.reset()
 
 
 def _broker() -> Broker:
@@ -295,6 +298,12 @@ def _lot(name: str) -> Lot:
         if lot.symbol == symbol:
             return lot
     raise Refusal(404, NOT_FOUND, "position does not exist")
+
+
+def _mishap(fault: Fault | None) -> Mishap:
+    if fault is None:
+        return Mishap()
+    return Mishap(**{field.name: getattr(fault, field.name) for field in fields(Mishap)})
 
 
 def _close(symbol: str, qty: Decimal) -> Order:

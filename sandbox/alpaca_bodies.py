@@ -66,7 +66,7 @@ def order_body(order: Order) -> Body:
         "expired_at": _at(order.expired_at),
         "expires_at": _at(order.expires_at),
         "canceled_at": _at(order.canceled_at),
-        "failed_at": None,
+        "failed_at": _at(order.failed_at),
         "replaced_at": _at(order.replaced_at),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,

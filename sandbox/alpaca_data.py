@@ -81,17 +81,18 @@ def _latest_body(kind: str, symbol: str, feed: Feed) -> Body | None:
         return body(rows, -1) if len(rows.ts) else None
     if kind not in ("trades", "quotes"):
         raise Refusal(404, 40410000, "endpoint not found.")
+    if kind == "quotes":
+        quote = source.quote(symbol, feed)
+        if quote is None:
+            return None
+        return {
+            "t": rfc3339(quote[0]), "ax": "V", "ap": round(quote[2], 4), "as": 1,
+            "bx": "V", "bp": round(quote[1], 4), "bs": 1, "c": ["R"], "z": "C",
+        }  # fmt: skip
     last = source.last_trade(symbol, feed)
     if last is None:
         return None
-    at, price = rfc3339(last[0]), last[1]
-    if kind == "trades":
-        return {"t": at, "x": "V", "p": price, "s": 100, "c": ["@"], "i": 1, "z": "C"}
-    bid, ask = price * (1 - source.half_spread), price * (1 + source.half_spread)
-    return {
-        "t": at, "ax": "V", "ap": round(ask, 4), "as": 1,
-        "bx": "V", "bp": round(bid, 4), "bs": 1, "c": ["R"], "z": "C",
-    }  # fmt: skip
+    return {"t": rfc3339(last[0]), "x": "V", "p": last[1], "s": 100, "c": ["@"], "i": 1, "z": "C"}
 
 
 def _snapshot_body(symbol: str, feed: Feed) -> Body | None:

@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from astra.sessions import BAR_SECONDS, last_sessions
+from astra.sessions import BAR_SECONDS, last_sessions, session_at
 from sandbox.market import Market
 from sandbox.orders import BAD_REQUEST, Refusal
 from sandbox.tape import NO_BARS, Bars
@@ -21,6 +21,8 @@ from sandbox.tape import NO_BARS, Bars
 Feed = Literal["sip", "iex"]
 _IEX_SHARE = 0.025  # of the volume of all exchanges
 _IEX_GAPS = 0.15  # of bars without any of its trades
+# Half the spread of its quotes as a multiple of the market's, and how often, out of 100.
+_IEX_SPREADS = ((60, 1.0), (25, 8.0), (15, 40.0))
 _RECENT = timedelta(minutes=15)
 
 
@@ -76,3 +78,28 @@ class DataFeed:
             return None
         closed_at = datetime.fromtimestamp(int(bars.ts[-1]) + BAR_SECONDS, UTC)
         return closed_at, float(bars.close[-1])
+
+    def quote(self, symbol: str, feed: Feed) -> tuple[datetime, float, float] | None:
+        """Time, bid and ask, USD, around the last trade.
+
+        All exchanges together quote all through the session; one of them alone often has an old
+        quote, or a wide one: which, is a function of symbol and time.
+        """
+        last = self.last_trade(symbol, feed)
+        if last is None:
+            return None
+        at, price = last
+        half = self.half_spread
+        if feed == "iex":
+            half *= _iex_spread(zlib.crc32(f"{symbol}{at.timestamp():.0f}".encode()) % 100)
+        elif self.market.reach(symbol) == (now := self.market.clock.now()) and session_at(now):
+            at = now
+        return at, price * (1 - half), price * (1 + half)
+
+
+def _iex_spread(draw: int) -> float:
+    for share, multiple in _IEX_SPREADS:
+        if draw < share:
+            return multiple
+        draw -= share
+    return _IEX_SPREADS[-1][1]

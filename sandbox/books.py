@@ -5,6 +5,7 @@ Cash and quantities are exact decimals and never rounded; rounding is for showin
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -59,12 +60,14 @@ class Books:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
+        self.booked_at: list[float] = []  # of each line, monotonic wall time
         self.cash = Decimal(0)
         self.holdings: dict[str, Holding] = {}
         self._unsettled: list[Line] = []
 
     def book(self, line: Line) -> None:
         self.lines.append(line)
+        self.booked_at.append(time.monotonic())
         self.cash += line.cash
         if line.settles_at is not None:
             self._unsettled.append(line)

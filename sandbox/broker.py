@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import Literal
@@ -25,6 +25,7 @@ from sandbox.admission import (
     check_wash_trade,
 )
 from sandbox.books import Books, Line
+from sandbox.lag import LateBooks, of_account, of_power
 from sandbox.market import CorporateAction, Market
 from sandbox.matching import Fill, next_fill
 from sandbox.orders import (
@@ -34,6 +35,7 @@ from sandbox.orders import (
     NOT_FOUND,
     QTY_STEP,
     UNPROCESSABLE,
+    Mishap,
     Order,
     Refusal,
     Ticket,
@@ -41,6 +43,7 @@ from sandbox.orders import (
 from sandbox.valuation import Balances, Lot, Valuation
 
 _TICK = timedelta(microseconds=1)
+_NO_MISHAP = Mishap()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Broker:
         self.books = Books()
         self.books.book(Line("CSD", self.opened_at, self.terms.cash, description="deposit"))
         self.valuation = Valuation(self.market, self.books)
+        # What account and positions tell, and what the buying power knows, may lag behind.
+        self._seen = LateBooks(self.books, of_account)
+        self._power = LateBooks(self.books, of_power)
+        self._valuation_seen = Valuation(self.market, self._seen.late)
+        self._valuation_power = Valuation(self.market, self._power.late)
         self.orders: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._open: list[Order] = []
@@ -89,18 +97,27 @@ class Broker:
         return self._found(self._by_client_id.get(client_order_id), client_order_id)
 
     def balances(self) -> Balances:
-        on_margin = self.terms.account_type == "margin"
-        return self.valuation.balances(self.open_orders(), on_margin=on_margin)
+        """As the broker tells them: with the fills that it has not taken in yet left out."""
+        told = self._balances(self._told())
+        if not self._power.is_behind():
+            return told
+        power = self._balances(self._valuation_power)
+        return replace(told, buying_power=power.buying_power, settled_cash=power.settled_cash)
 
     def lots(self) -> list[Lot]:
-        """All positions by symbol."""
-        return self.valuation.lots({s: self._on_sale(s) for s in self.books.holdings})
+        """All positions by symbol, as the broker tells them."""
+        told = self._told()
+        return told.lots({symbol: self._on_sale(symbol) for symbol in told.held})
 
-    def submit(self, ticket: Ticket, *, partial_fill: float | None = None) -> Order:
+    def _told(self) -> Valuation:
+        return self._valuation_seen if self._seen.is_behind() else self.valuation
+
+    def _balances(self, valuation: Valuation) -> Balances:
+        on_margin = self.terms.account_type == "margin"
+        return valuation.balances(self.open_orders(), on_margin=on_margin)
+
+    def submit(self, ticket: Ticket, mishap: Mishap = _NO_MISHAP) -> Order:
         """Accept an order and, on the stepped clock, fill at once what fills at once.
-
-        Args:
-            partial_fill: the share of it that trades first; the rest waits for the next bar.
 
         Raises:
             Refusal: with Alpaca's code and sentence; nothing has changed.
@@ -115,9 +132,13 @@ class Broker:
             expires_at=next_session(now).closes_at if ticket.time_in_force == "day" else None,
             reserve_price=ticket.limit_price or mark * COLLAR,
             most_qty=_most(ticket, free, mark),
-            first_fill=_part(ticket, partial_fill),
+            first_fill=_part(ticket, mishap.partial_fill),
+            mishap=mishap,
         )
-        check_funds(order, self.balances().buying_power)
+        power = self._balances(self.valuation).buying_power
+        if self._power.is_behind():
+            power = min(power, self.balances().buying_power)
+        check_funds(order, power)
         self._stamp = order.submitted_at
         self.orders[order.id] = self._by_client_id[ticket.client_order_id] = order
         self._open.append(order)
@@ -154,12 +175,22 @@ class Broker:
     def settle(self) -> None:
         """Do all that was due until the market's now, in the order of its time."""
         now = self.market.clock.now()
+        self._end_stuck(now)
         if now != self._settled_to:
             for action in self._actions_due(now):
                 self._trade_until(action.at - _TICK)
                 self._act(action)
         self._trade_until(now)
         self._settled_to = now
+
+    def _end_stuck(self, now: datetime) -> None:
+        for order in self.open_orders():
+            if not order.is_stuck:
+                continue
+            if order.mishap.reject:
+                order.status, order.failed_at = "rejected", now
+            else:
+                order.status, order.canceled_at = "canceled", now
 
     def _admit(self, ticket: Ticket, now: datetime) -> Decimal:
         """The last price of a ticket's symbol, if all but its funds are in order."""
@@ -183,7 +214,8 @@ class Broker:
             due = [
                 (fill, order)
                 for order in self.open_orders()
-                if (fill := next_fill(self.market, order, now, half_spread)) is not None
+                if not order.is_stuck
+                and (fill := next_fill(self.market, order, now, half_spread)) is not None
             ]
             if not due:
                 break

@@ -1,76 +1,19 @@
 """Faults on demand: what goes wrong at a vendor, armed by a test and taken by the next request.
 
-A fault has effects on the answer (`status`, `delay_s`, `drop_fields`), which `install` applies to
-any vendor's app, and effects on the work (`partial_fill`, `duplicate_event`, `late_event`), which
-the vendor's own code asks for with `Faults.take`. One fault may have both.
+What a fault can be is `sandbox.fault`'s business.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, has_request_context, jsonify, request
 
-from astra.errors import DataError
-
-VENDORS = ("yahoo", "storage", "alpaca")
-_METHODS = ("*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_LONGEST = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong.
-
-    Attributes:
-        vendor: yahoo, storage or alpaca.
-        method: an HTTP method, or * for any.
-        path: a prefix of the request's path, or a pattern with * and ?.
-        status: answered instead of the vendor's own; None leaves the answer.
-        retry_after: seconds told with it as `Retry-After`; None = no such header.
-        after: the vendor does the work first, then delays or fails.
-        times: how many requests it meets; None = all until disarmed.
-        delay_s: wall seconds before the work, or after it with `after`.
-        partial_fill: share of an order that fills first, between 0 and 1.
-        drop_fields: keys taken out of the JSON answer, at any depth.
-        duplicate_event: the notification is delivered twice.
-        late_event: wall seconds by which the notification is late.
-    """
-
-    vendor: str
-    method: str = "*"
-    path: str = "/"
-    status: int | None = None
-    retry_after: int | None = None
-    after: bool = False
-    times: int | None = 1
-    delay_s: float = 0.0
-    partial_fill: float | None = None
-    drop_fields: tuple[str, ...] = ()
-    duplicate_event: bool = False
-    late_event: float = 0.0
-
-    @property
-    def is_on_answer(self) -> bool:
-        return self.status is not None or self.delay_s > 0 or bool(self.drop_fields)
-
-    @property
-    def is_on_work(self) -> bool:
-        return self.partial_fill is not None or self.duplicate_event or self.late_event > 0
-
-    def meets(self, vendor: str, method: str, path: str) -> bool:
-        """Whether a request is one that it spoils."""
-        return (
-            vendor == self.vendor
-            and self.method in ("*", method)
-            and (path.startswith(self.path) or fnmatch.fnmatchcase(path, self.path))
-        )
+from sandbox.fault import ON_WORK, Fault, parse
 
 
 class Faults:
@@ -104,15 +47,18 @@ class Faults:
                 for f, left in self._armed
             ]
 
-    def take(self, vendor: str, method: str, path: str) -> Fault | None:
-        """The fault with an effect on the work of this request, used up once; None = all is well.
+    def take(
+        self, vendor: str, method: str, path: str, effects: Collection[str] = ON_WORK
+    ) -> Fault | None:
+        """The fault with one of these effects on the work of this request, used up once; None =
+        all is well.
 
         Within a request, the fault `install` has already taken for its answer comes first.
         """
         taken: Fault | None = g.get("fault") if has_request_context() else None
-        if taken and taken.is_on_work and taken.vendor == vendor:
+        if taken and taken.has(effects) and taken.vendor == vendor:
             return taken
-        return self._take(lambda f: f.is_on_work and f.meets(vendor, method, path))
+        return self._take(lambda f: f.has(effects) and f.meets(vendor, method, path))
 
     def take_answer(self, vendor: str, method: str, path: str) -> Fault | None:
         """The fault with an effect on the answer to this request, used up once."""
@@ -161,67 +107,20 @@ def install(
         fault: Fault | None = g.get("fault")
         if fault is None or g.get("failed"):
             return response
-        if fault.drop_fields and response.is_json:
-            response.set_data(app.json.dumps(_without(response.get_json(), fault.drop_fields)))
+        if response.is_json and (fault.drop_fields or fault.duplicate or fault.reorder):
+            response.set_data(app.json.dumps(_spoiled(response.get_json(), fault)))
         if not fault.after:
             return response
         time.sleep(fault.delay_s)
         return response if fault.status is None else failed(fault, fault.status)
 
 
-def parse(spec: Mapping[str, Any]) -> Fault:
-    """A fault from the JSON object that describes it.
-
-    Raises:
-        DataError: one sentence about the first field that cannot be understood.
-    """
-    if not isinstance(spec, Mapping):
-        raise DataError(f"a fault is a JSON object, found {type(spec).__name__}")
-    unknown = sorted(set(spec) - set(_RULES))
-    if unknown:
-        raise DataError(f"a fault has the fields {', '.join(_RULES)}; found {unknown[0]!r}")
-    if "vendor" not in spec:
-        raise DataError(f"a fault needs a vendor: one of {', '.join(VENDORS)}")
-    for name, value in spec.items():
-        is_valid, required = _RULES[name]
-        if not is_valid(value):
-            raise DataError(f"a fault's {name} is {required}, found {value!r}")
-    fault = Fault(**{**spec, "drop_fields": tuple(spec.get("drop_fields", ()))})
-    if fault.retry_after is not None and fault.status is None:
-        raise DataError("a fault's retry_after goes with a status, such as 429")
-    if not (fault.is_on_answer or fault.is_on_work):
-        raise DataError(
-            "a fault needs an effect: status, delay_s, drop_fields, partial_fill, "
-            "duplicate_event or late_event"
-        )
-    return fault
-
-
-def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_count(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and _is_number(value, low, high)
-
-
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "vendor": (lambda v: v in VENDORS, f"one of {', '.join(VENDORS)}"),
-    "method": (lambda v: v in _METHODS, f"one of {', '.join(_METHODS)}"),
-    "path": (lambda v: isinstance(v, str) and v[:1] in ("/", "*"), "a path such as /v2/orders"),
-    "status": (lambda v: _is_count(v, 200, 599), "an HTTP status from 200 to 599"),
-    "retry_after": (lambda v: _is_count(v, 0, 10**6), "a whole number of seconds from 0"),
-    "after": (lambda v: isinstance(v, bool), "true or false"),
-    "times": (lambda v: v is None or _is_count(v, 1, 10**9), "a count from 1, or null for always"),
-    "delay_s": (lambda v: _is_number(v, 0, _LONGEST), "a number of seconds from 0 to 3600"),
-    "partial_fill": (lambda v: _is_number(v, 0, 1) and 0 < v < 1, "a share between 0 and 1"),
-    "drop_fields": (
-        lambda v: isinstance(v, list | tuple) and all(isinstance(name, str) for name in v),
-        "a list of names",
-    ),
-    "duplicate_event": (lambda v: isinstance(v, bool), "true or false"),
-    "late_event": (lambda v: _is_number(v, 0, _LONGEST), "a number of seconds from 0 to 3600"),
-}
+def _spoiled(body: object, fault: Fault) -> object:
+    body = _without(body, fault.drop_fields) if fault.drop_fields else body
+    if not isinstance(body, list):
+        return body
+    rows = [row for row in body for _ in range(2)] if fault.duplicate else body
+    return rows[::-1] if fault.reorder else rows
 
 
 def _without(value: object, names: tuple[str, ...]) -> object:

@@ -53,6 +53,17 @@ class Ticket:
         return self.qty is None or self.qty != self.qty.to_integral_value()
 
 
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What goes wrong with one order; the words are those of `sandbox.fault.Fault`."""
+
+    partial_fill: float | None = None
+    rest: Literal["wait", "cancel"] = "wait"
+    reject: bool = False
+    lag_s: float = 0.0
+    lag_power_s: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class Order:
     """A ticket at work. `accepted_at` is the market's time; `submitted_at` is made unique by
@@ -66,6 +77,7 @@ class Order:
     reserve_price: Decimal
     most_qty: Decimal | None = None  # what a notional sale may sell at most
     first_fill: Decimal | None = None  # shares that fill first where a fault splits the order
+    mishap: Mishap = field(default_factory=Mishap)
     replaces: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "accepted"
@@ -74,6 +86,7 @@ class Order:
     filled_at: datetime | None = None
     canceled_at: datetime | None = None
     expired_at: datetime | None = None
+    failed_at: datetime | None = None
     replaced_at: datetime | None = None
     replaced_by: str | None = None
     cursor: datetime = field(init=False)
@@ -84,6 +97,11 @@ class Order:
     @property
     def is_open(self) -> bool:
         return self.status in _OPEN
+
+    @property
+    def is_stuck(self) -> bool:
+        """It will not trade any more: a fault has it rejected, or the rest of it cancelled."""
+        return self.mishap.reject or (self.mishap.rest == "cancel" and self.filled_qty > 0)
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -102,7 +120,13 @@ class Order:
 
     @property
     def updated_at(self) -> datetime:
-        times = (self.filled_at, self.canceled_at, self.expired_at, self.replaced_at)
+        times = (
+            self.filled_at,
+            self.canceled_at,
+            self.expired_at,
+            self.failed_at,
+            self.replaced_at,
+        )
         return max((t for t in times if t is not None), default=self.submitted_at)
 
 

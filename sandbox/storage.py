@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 from sandbox import faults as faulty
 from sandbox.buckets import Listing, Store, page
 from sandbox.events import Backoff, Courier, Event
+from sandbox.fault import ON_EVENT, ON_READING
 from sandbox.faults import Faults
 from sandbox.market import Market
 from sandbox.objects import ApiError, Conditions, Resource, StoredObject, rfc3339
@@ -49,6 +50,7 @@ def create_app(
     for name in buckets:
         store.create_bucket(name)
     app.extensions["store"] = store
+    app.extensions["faults"] = faults
     app.extensions["uploads"] = Uploads(store)
     app.extensions["state"] = lambda: {
         "objects": store.rows(),
@@ -148,8 +150,9 @@ def _get(bucket: str, name: str) -> Response:
     if request.args.get("alt") != "media":
         return _shown(found)
     kind = found.settings.get("contentType", "application/octet-stream")
-    answer = Response(found.content, content_type=kind, headers=_media_headers(found))
-    answer.make_conditional(request, accept_ranges=True, complete_length=len(found.content))
+    content = _arrived(found.content)
+    answer = Response(content, content_type=kind, headers=_media_headers(found))
+    answer.make_conditional(request, accept_ranges=True, complete_length=len(content))
     return answer
 
 
@@ -213,9 +216,18 @@ def _announce(made: StoredObject, courier: Courier | None, faults: Faults) -> No
         time=rfc3339(made.created_at),
         resource=made.resource(_root()),
     )
-    fault = faults.take("storage", request.method, request.path)
+    fault = faults.take("storage", request.method, request.path, ON_EVENT)
     for _ in range(2 if fault and fault.duplicate_event else 1):
         courier.send(event, after=fault.late_event if fault else 0.0)
+
+
+def _arrived(content: bytes) -> bytes:
+    """What of an object's bytes a reader gets; the checksums told with it are of all of them."""
+    faults: Faults = current_app.extensions["faults"]
+    fault = faults.take("storage", request.method, request.path, ON_READING)
+    if fault is None or fault.truncate is None:
+        return content
+    return content[: int(len(content) * fault.truncate)]
 
 
 def _shown(found: StoredObject) -> Response:

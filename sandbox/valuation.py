@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -53,6 +53,11 @@ class Valuation:
         self._marks: dict[str, Decimal] = {}
         self._closes: dict[tuple[datetime, str], Decimal] = {}
         self._last_equity: dict[datetime, Decimal] = {}
+
+    @property
+    def held(self) -> Collection[str]:
+        """Symbols with a position."""
+        return self._books.holdings.keys()
 
     def mark(self, symbol: str) -> Decimal | None:
         """The last trade's price, USD; None before the first one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from astra.sessions import BAR, last_sessions, next_session
 from sandbox.broker import Broker, Terms
 from sandbox.market import Clock, CorporateAction, Market, simulated_market
-from sandbox.orders import Order, Refusal, read_ticket
+from sandbox.orders import Mishap, Order, Refusal, read_ticket
 
 TICKERS = ("AAPL", "BRK.B", "JPM")
 OPEN = dt.datetime(2026, 1, 12, 14, 30, tzinfo=dt.UTC)
@@ -42,8 +43,9 @@ def broker(market: Market) -> Broker:
 def send(broker: Broker, symbol: str, side: str, qty: Any, **more: Any) -> Order:
     body = {"symbol": symbol, "side": side, "qty": qty, **more}
     broker.settle()
-    partial = body.pop("partial_fill", None)
-    return broker.submit(read_ticket(body), partial_fill=partial)
+    names = {field.name for field in fields(Mishap)} & body.keys()
+    mishap = Mishap(**{name: body.pop(name) for name in names})
+    return broker.submit(read_ticket(body), mishap)
 
 
 def step(broker: Broker, to: dt.datetime) -> None:
