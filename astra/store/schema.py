@@ -228,6 +228,7 @@ orders = Table(
     Column("limit_price", Float(53)),  # USD; of limit orders
     instant("due_at"),  # not to be sent before; NULL = at once
     instant("sent_at"),  # when it was first marked as sending
+    Index("ix_orders_account_planned_at", "account", "planned_at"),
 )
 
 # Where each name of an allocation stood and what the plan made of it; one row whether traded or
@@ -270,7 +271,7 @@ reconciliations = Table(
     metadata,
     Column("account", code(60), primary_key=True),
     instant("at", primary_key=True),
-    Column("status", String(20), nullable=False),  # equal, differs, explained, unanswered
+    Column("status", String(20), nullable=False),  # equal, explained, differs
     amount("cash_diff", nullable=False),  # ours less the broker's
     Column("share_diffs", UnicodeText, nullable=False),  # JSON {symbol: qty}, ours less theirs
     Column("order_diffs", UnicodeText, nullable=False),  # JSON {order id: sentence}
@@ -305,6 +306,7 @@ activities = Table(
     amount("price"),
     amount("net_amount", nullable=False),
     Column("order_id", code(64)),
+    Index("ix_activities_account_at", "account", "at"),
 )
 
 account_summary = Table(

@@ -394,6 +394,14 @@ CREATE TABLE audit_log (
 );
 GO
 
+-- migration 0005
+CREATE INDEX ix_orders_account_planned_at ON orders (account, planned_at);
+GO
+
+-- migration 0005
+CREATE INDEX ix_activities_account_at ON activities (account, at);
+GO
+
 -- once for each connection: temp tables, empty between transactions
 DROP TABLE IF EXISTS #staged_bars;
 DROP TABLE IF EXISTS #windows;

@@ -13,6 +13,7 @@ _ADDED = {
     "allocations": ("keep", "coverage", "trained_until"),
     "orders": ("type", "limit_price", "due_at", "sent_at"),
 }
+_INDEXED = (("orders", "planned_at"), ("activities", "at"))
 _TABLES = ("plan_lines", "trading_states", "reconciliations", "audit_log")
 
 
@@ -85,9 +86,13 @@ def upgrade() -> None:
         sa.Column("hash", _code(64), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
     )
+    for table, column in _INDEXED:
+        op.create_index(f"ix_{table}_account_{column}", table, ["account", column])
 
 
 def downgrade() -> None:
+    for table, column in _INDEXED:
+        op.drop_index(f"ix_{table}_account_{column}", table)
     for table in _TABLES:
         op.drop_table(table)
     for table, columns in _ADDED.items():
