@@ -122,7 +122,7 @@ def choose(
     made = settle_all(outlook, inputs, {**all_held, terms.policy: traded}, terms, policies)
     mine = made[terms.policy][0]
     theirs = {name: made[name][-1] for name in all_held}
-    document = explain(outlook, mine, theirs, terms.hold, terms.exclude)
+    document = explain(outlook, mine, theirs, held, terms.hold, terms.exclude)
     return Answer(mine.weights, document, theirs)
 
 

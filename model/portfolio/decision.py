@@ -58,6 +58,13 @@ def decide_all(
     }
 
 
+def without_forecast(inputs: Inputs) -> Target:
+    """The target if nothing were known of the future: least variance, within the same limits."""
+    return inputs.once(
+        ("target", "min_variance"), lambda: _target(inputs, POLICIES["min_variance"])
+    )
+
+
 def _decided(
     inputs: Inputs, name: str, policy: Policy, currents: Sequence[Floats]
 ) -> Iterable[Decision]:

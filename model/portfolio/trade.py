@@ -71,6 +71,7 @@ class Trade:
             an order.
         cost_bp: spread and fees of the same.
         reason: one sentence.
+        worth: fraction of the way that is worth its cost, whatever else ends it earlier.
     """
 
     weights: Floats
@@ -78,6 +79,7 @@ class Trade:
     gain_bp: float
     cost_bp: float
     reason: str
+    worth: float = 1.0
 
 
 def forecast_to_come(alpha: Floats, hours: float, half_life_hours: float) -> Floats:
@@ -160,7 +162,8 @@ def decide_tau(
     wanted = 1.0 if always else way.best_fraction()
     if wanted < LEAST:
         gain, cost = way.slope * BP, way.price * BP
-        return Trade(stay, 0.0, gain, cost, f"hold: gain {_bp(gain)} <= cost {_bp(cost)}{said}")
+        why = f"hold: gain {_bp(gain)} <= cost {_bp(cost)}{said}"
+        return Trade(stay, 0.0, gain, cost, why, worth=0.0)
     left = max(0.0, bounds.most - sold)
     tau = min(wanted, left / way.turnover)
     if tau < wanted:
@@ -172,11 +175,12 @@ def decide_tau(
         best = max(steps, key=lambda s: s.gain_bp - s.cost_bp, default=None)
     if best is None:
         gain, cost = way.slope * BP, way.price * BP
-        return Trade(stay, 0.0, gain, cost, f"hold: no step towards the target is allowed{said}")
+        why = f"hold: no step towards the target is allowed{said}"
+        return Trade(stay, 0.0, gain, cost, why, worth=wanted)
     if not always and best.gain_bp <= best.cost_bp:
         reason = f"hold: no allowed move is worth its cost of {_bp(best.cost_bp)}{said}"
-        return Trade(stay, 0.0, best.gain_bp, best.cost_bp, reason)
-    return replace(best, reason=best.reason + said)
+        return Trade(stay, 0.0, best.gain_bp, best.cost_bp, reason, worth=0.0)
+    return replace(best, reason=best.reason + said, worth=wanted)
 
 
 @dataclass(frozen=True, slots=True)
