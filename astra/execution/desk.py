@@ -6,18 +6,21 @@ Gathers for `astra.rebalance`, which decides; nothing is sent from here.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
 from astra.owned import Fill, managed, own_shares
+from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
 from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
 from astra.records import Account, Position, Side
 from astra.risk import Limits
+from astra.sessions import BAR_SECONDS, last_sessions
 from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.store.journal import AllocationRow
+from astra.tactics import Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,11 @@ class Desk:
         fill_timeout: seconds to wait for the fills of a phase.
         doubt_seconds: how long an order that was sent may still be on its way.
         confirm_seconds: how long positions and cash at the broker may lag its own fills.
+        adopt: symbols managed though our orders did not open them; None = all.
         max_books_difference: between our books and the broker's, as a share of equity; more halts.
+        style: how orders are sent.
+        rebalance_on: decision, drift or file: which files are traded.
+        drift_threshold: share of equity from which on `drift` trades.
     """
 
     broker: Alpaca
@@ -51,7 +58,11 @@ class Desk:
     fill_timeout: float
     doubt_seconds: float = 20.0
     confirm_seconds: float = 12.0
+    adopt: frozenset[str] | None = frozenset()
     max_books_difference: float = 0.001
+    style: Style = Style()
+    rebalance_on: str = "decision"
+    drift_threshold: float = 0.05
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Desk:
@@ -75,7 +86,13 @@ class Desk:
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,
             doubt_seconds=settings.vendor_timeout,
+            adopt=settings.adopted,
             max_books_difference=settings.max_books_difference,
+            style=Style(
+                settings.order_style, settings.limit_collar_bp, minutes=settings.twap_minutes
+            ),
+            rebalance_on=settings.rebalance_on,
+            drift_threshold=settings.drift_threshold,
         )
 
     def plan(self, row: AllocationRow, *, sold: float = 0.0) -> Plan:
@@ -84,30 +101,69 @@ class Desk:
         Args:
             sold: USD sold under this allocation already.
         """
-        holdings = replace(self.holdings(row.weights), sold=sold)
+        holdings = replace(self.holdings(row.weights, row.as_of), sold=sold)
         return plan_orders(row.weights, holdings, self.rules_of(row))
 
     def preview(self, row: AllocationRow) -> Plan:
         """Both phases of an allocation's plan, its sells taken as filled at the last prices."""
-        return plan_both(row.weights, self.holdings(row.weights), self.rules_of(row))
+        holdings = self.holdings(row.weights, row.as_of)
+        return plan_both(row.weights, holdings, self.rules_of(row))
 
     def rules_of(self, row: AllocationRow) -> Rules:
         """The rules, which leave alone what the allocation keeps."""
         return replace(self.rules, hold=self.rules.hold | row.keep)
 
-    def holdings(self, weights: Mapping[str, float]) -> Holdings:
-        """Account, our positions, prices and assets as the broker has them now."""
+    def holdings(self, weights: Mapping[str, float], as_of: dt.datetime | None = None) -> Holdings:
+        """Account, our positions, prices and assets as the broker has them now.
+
+        Args:
+            as_of: of the decision whose prices are wanted beside them.
+        """
         account = self.broker.account()
-        positions = managed(self.broker.positions(), self.own_shares(account.number))
+        positions = self.managed(self.broker.positions(), account.number)
         symbols = sorted({p.symbol for p in positions} | weights.keys())
         value = sum(float(p.qty) * p.market_price for p in positions)
         equity, cash = float(account.equity), float(account.cash)
+        if account.settled_cash is not None:
+            cash = min(cash, float(account.settled_cash))
         if self.capital:
             equity = min(equity, self.capital)
             cash = min(cash, equity - value)
-        prices = self.broker.latest_prices(symbols) if symbols else {}
-        assets = self.broker.assets(symbols) if symbols else {}
-        return Holdings(positions, prices, assets, equity, cash, float(account.buying_power))
+        now = self.broker.clock().now
+        prices = self._references(symbols, now)
+        return Holdings(
+            positions=positions,
+            prices={symbol: found.price for symbol, found in prices.items()},
+            assets=self.broker.assets(symbols) if symbols else {},
+            equity=equity,
+            cash=cash,
+            buying_power=float(account.buying_power),
+            decision_prices=self._closes(symbols, as_of) if as_of else {},
+            sources={s: f"a {p.source}" for s, p in prices.items() if p.source != "trade"},
+        )
+
+    def managed(self, positions: Sequence[Position], account: str) -> tuple[Position, ...]:
+        """The part of each position that is ours: what our orders opened, and what is adopted."""
+        every = self.adopt is None
+        adopted = {p.symbol: p.qty for p in positions if every or p.symbol in (self.adopt or ())}
+        return managed(positions, {**self.own_shares(account), **adopted})
+
+    def _references(self, symbols: Sequence[str], now: dt.datetime) -> dict[str, Reference]:
+        if not symbols:
+            return {}
+        at = open_moment(now)
+        trades = self.broker.last_trades(symbols)
+        old = [symbol for symbol in symbols if not is_fresh(trades.get(symbol), at)]
+        quotes = self.broker.quotes(old) if old else {}
+        closes = self._closes(old, now) if old else {}
+        return references(symbols, at, trades, quotes, closes)
+
+    def _closes(self, symbols: Sequence[str], at: dt.datetime) -> dict[str, float]:
+        """The last stored close of each symbol at `at`, of the last two sessions then, USD."""
+        start = last_sessions(CLOSE_SESSIONS, at)[0].opens_at
+        end = at - dt.timedelta(seconds=BAR_SECONDS - 1)  # only bars that had closed
+        rows = self.store.prices.read(symbols, start, end, columns=("ticker", "close"))
+        return dict(zip(rows["ticker"].to_pylist(), rows["close"].to_pylist(), strict=True))
 
     def own_shares(self, account: str) -> dict[str, Decimal]:
         """What our own orders hold of each symbol, splits applied."""
@@ -124,6 +180,6 @@ class Desk:
     def record_account(self, at: dt.datetime, allocation_id: str | None = None) -> Recorded:
         """Save the account as the broker has it, with the part of each position that is ours."""
         account, positions = self.broker.account(), self.broker.positions()
-        own = {p.symbol: p.qty for p in managed(positions, self.own_shares(account.number))}
+        own = {p.symbol: p.qty for p in self.managed(positions, account.number)}
         self.store.books.record_account_summary(account, positions, at, allocation_id, own)
         return Recorded(account, positions)
