@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 
 from astra.records import Asset, PlanLine, PlannedOrder, Position, Side
@@ -69,6 +69,7 @@ class Holdings:
         buying_power: USD that the broker lets buys use.
         sold: USD sold under this allocation already, which counts against the turnover.
         decision_prices: the last close at the allocation's as-of time, USD, where known.
+        sources: what a price is, such as "a quote", where it is no fresh trade's.
     """
 
     positions: Sequence[Position]
@@ -79,6 +80,7 @@ class Holdings:
     buying_power: float
     sold: float = 0.0
     decision_prices: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -100,12 +102,15 @@ class _Move:
     share: float = 1.0  # of the difference that the limits leave
     reason: str = ""
 
-    def order(self) -> PlannedOrder:
+    def order(self, source: str | None) -> PlannedOrder:
         told = f"{'to' if self.side is Side.BUY else 'down to'} {self.target:.2%} of equity"
         if self.side is Side.SELL and self.target == 0:
             told = "sold out: no target"
-        why = f"{told}, {self.reason}" if self.reason else told
-        return PlannedOrder(self.symbol, self.side, self.qty, self.price, why)
+        if self.reason:
+            told = f"{told}, {self.reason}"
+        if source:
+            told = f"{told}, priced by {source}"
+        return PlannedOrder(self.symbol, self.side, self.qty, self.price, told)
 
 
 def plan_orders(targets: Mapping[str, float], holdings: Holdings, rules: Rules) -> Plan:
@@ -132,8 +137,8 @@ def plan_orders(targets: Mapping[str, float], holdings: Holdings, rules: Rules) 
     lines += [_line(move, holdings) for move in moves]
     lines.sort(key=lambda line: line.symbol)
     return Plan(
-        tuple(move.order() for move in sells if move.qty),
-        tuple(move.order() for move in buys if move.qty),
+        tuple(move.order(holdings.sources.get(move.symbol)) for move in sells if move.qty),
+        tuple(move.order(holdings.sources.get(move.symbol)) for move in buys if move.qty),
         tuple(lines),
     )
 
@@ -170,15 +175,12 @@ def after_sells(holdings: Holdings, sells: Sequence[PlannedOrder]) -> Holdings:
         Position(p.symbol, p.qty - gone.get(p.symbol, _NONE), p.market_price, p.average_entry_price)
         for p in holdings.positions
     ]
-    return Holdings(
+    return replace(
+        holdings,
         positions=[p for p in left if p.qty > 0],
-        prices=holdings.prices,
-        assets=holdings.assets,
-        equity=holdings.equity,
         cash=holdings.cash + raised,
         buying_power=holdings.buying_power + raised,
         sold=holdings.sold + raised,
-        decision_prices=holdings.decision_prices,
     )
 
 

@@ -34,7 +34,7 @@ def dropped(document: dict[str, Any], max_names: int) -> Any:
     market = simulated_market(("AAPL",), start=dt.date(2026, 10, 29), at=AS_OF)
     app = create_app(market, Faults(), function_url=None, buckets=("astra-allocations",))
     with Servers({"storage": app}) as urls:
-        bucket = Bucket.from_settings(Settings(_env_file=None, storage_url=urls["storage"]))
+        bucket = Bucket.from_settings(Settings.model_validate({"storage_url": urls["storage"]}))
         Decisions(bucket, "").drop_target(AS_OF, "0a1b2c3d", document)
         found = bucket.read(NAME)
     return parse(found.name, found.content, found.metadata, max_names)
