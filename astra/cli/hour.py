@@ -23,6 +23,7 @@ from astra.cli.launcher import (
 )
 from astra.cli.sandboxed import (
     HORIZON,
+    Fault,
     Opening,
     Options,
     Sandbox,
@@ -35,9 +36,11 @@ from astra.errors import InsufficientDataError, TemporaryError
 from astra.services import Services
 from astra.sessions import NEW_YORK, next_bar_start
 from astra.settings import Settings
+from astra.store.journal import FINAL_STATUSES
 
 Say = Callable[[str], None]
-FINAL = ("done", "refused", "superseded", "abandoned")
+TRADING_SECONDS = 180.0
+JOB_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         opening = open_market(sandbox, options)
         report, times = RunReport(opening, folder), opening.times
         say(headline(opening, len(times)))
+        for faults in (options.faults, ()):  # one that is not understood is said at once
+            sandbox.arm(faults)
         sandbox.step_to(times[0])
         sandbox.open_account()
         house.add_environment({"ASTRA_TICKERS": "|".join(opening.candidates)})
@@ -114,7 +119,7 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         )
         ours = settings.model_copy(update={f"{n}_url": urls[n] for n in _OURS})
         say("loading the history ...")
-        hours = Hours(Services(ours), sandbox, house, report, say)
+        hours = Hours(Services(ours), sandbox, house, report, say, options.faults)
         for t in times:
             hours.trade(t)
         hours.close(times)
@@ -131,8 +136,16 @@ class Hours:
     """Trades one decision time after the other and collects what happened."""
 
     def __init__(
-        self, services: Services, sandbox: Sandbox, house: House, report: RunReport, say: Say
+        self,
+        services: Services,
+        sandbox: Sandbox,
+        house: House,
+        report: RunReport,
+        say: Say,
+        faults: Sequence[Fault] = (),
     ) -> None:
+        """`faults` are armed anew at each decision time."""
+        self._faults = faults
         self._services = services
         self._sandbox = sandbox
         self._house = house
@@ -144,10 +157,11 @@ class Hours:
         """One decision time: bars -> decision -> orders -> account log."""
         began = time.monotonic()
         self._sandbox.step_to(t)
+        self._sandbox.arm(self._faults)
         self._log_account()
         loaded = self._load()
         try:
-            decision = self._services.post("model", "/allocate")
+            decision = self._job("model", "/allocate")
         except InsufficientDataError as error:
             self._report.refusals.append(Refusal(t.isoformat(), str(error)))
             self._say(f"{_clock(t)}  refused: {error}")
@@ -155,7 +169,7 @@ class Hours:
         dropped = time.monotonic()
         to_first_order = self._wait(decision, dropped)
         for path in ("/update_account", "/activities", "/forecasts"):
-            self._services.post("monitor", path)
+            self._job("monitor", path)
         self._book(decision)
         self._log_account()
         decision["equity"] = self._report.equity
@@ -172,18 +186,30 @@ class Hours:
         self._say(f"{_clock(t)}  {decision['reason']}; {traded}")
 
     def close(self, times: Sequence[dt.datetime]) -> None:
-        """After the last decision's hour: value, books, benchmark."""
+        """After the last decision's hour: value, books, benchmark; nothing fails any more."""
+        self._sandbox.arm(())
         self._sandbox.step_to(times[-1] + HORIZON)
         held = (b for d in self._report.decisions[-1:] for b in d.get("books", {}).values())
         self._load(("SPY", *{name for b in held for name in (*b["shares"], *b["weights"])}))
         self._log_account()
         for path in ("/activities", "/history"):
-            self._services.post("monitor", path)
+            self._job("monitor", path)
         self._report.books = self._services.get("monitor", "/reconcile")
         self._report.benchmark = self._benchmark(times)
         self._report.orders = self._services.dump("orders").table.to_pylist()
         stored = self._services.dump("price_history", columns="ticker")
         self._report.bars = stored.table.num_rows
+
+    def _job(self, service: str, path: str) -> dict[str, Any]:
+        """One POST, as the scheduler makes it: what failed in passing is asked again."""
+        for attempt in range(1, JOB_ATTEMPTS):
+            try:
+                return self._services.post(service, path)
+            except TemporaryError as error:
+                self._house.check()
+                self._complain(f"  {error}")
+                time.sleep(0.05 * 2**attempt)
+        return self._services.post(service, path)
 
     def _load(self, only: Sequence[str] = ()) -> float:
         """Load the candidates and benchmarks; every ticker that failed is said."""
@@ -210,19 +236,19 @@ class Hours:
         if name is None:
             return None
         first = None
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + TRADING_SECONDS
         while time.monotonic() < deadline:
             self._house.check()
             rows = self._services.dump("allocations").table.to_pylist()
             mine = [r for r in rows if r["object"] == name]
             if first is None and mine and mine[0]["status"] != "received":
                 first = round(time.monotonic() - dropped, 3)
-            if mine and mine[0]["status"] in FINAL:
+            if mine and mine[0]["status"] in FINAL_STATUSES:
                 decision["allocation"] = {n: mine[0][n] for n in ("status", "reason")}
                 return first
             time.sleep(0.03)
         raise TemporaryError(
-            f"{name} was not traded within 180 seconds; the function's log ends:\n"
+            f"{name} was not traded in {TRADING_SECONDS:.0f} seconds; the function's log ends:\n"
             + self._house.log_end("rebalance")
         )
 
@@ -236,7 +262,7 @@ class Hours:
 
     def _log_account(self) -> None:
         """Let the monitor save the account, and keep its value for the report."""
-        saved = self._services.post("monitor", "/update_account")
+        saved = self._job("monitor", "/update_account")
         self._report.equity = float(saved["equity"])
         self._report.positions = {p["symbol"]: p["qty"] for p in saved["positions"]}
         self._report.start_equity = self._report.start_equity or self._report.equity

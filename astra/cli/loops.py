@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,13 @@ def run(
     policy: Policy = None,
     edge: Edge = 0.04,
     seed: Seed = 1,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="what goes wrong at each decision time, such as docs/faults.example.json",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Trade the last hours of a simulated or recorded market, then report.
@@ -43,10 +51,11 @@ def run(
     """
     from astra.cli import hour, report
     from astra.cli.launcher import ends_on_signals
-    from astra.cli.sandboxed import Options
+    from astra.cli.sandboxed import Options, read_faults
 
     settings = read_settings(policy=policy)
-    options = Options(bars, tickers, hours, edge, seed)
+    wrong = read_faults(faults) if faults else ()
+    options = Options(bars, tickers, hours, edge, seed, wrong)
     with ends_on_signals():
         console = err if as_json else out
         found = hour.run(options, settings, lambda text: console.print(text, soft_wrap=True))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from astra.settings import Settings
 from astra.universe import sp500
 
 HORIZON = dt.timedelta(hours=1)
+Fault = Mapping[str, object]  # the body of POST /sandbox/faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Options:
     hours: int
     edge: float
     seed: int
+    faults: tuple[Fault, ...] = ()
 
     def sandbox_arguments(self, function_url: str) -> list[str]:
         simulated = ["--edge", self.edge, "--seed", self.seed, "--tickers", self.tickers]
@@ -74,12 +78,41 @@ class Sandbox:
         """A new account that opens at the clock's time, with its first deposit."""
         requests.post(f"{self._url}/sandbox/account", timeout=60).raise_for_status()
 
+    def arm(self, faults: Sequence[Fault]) -> None:
+        """These faults and no others.
+
+        Raises:
+            DataError: the first one that the sandbox does not understand.
+        """
+        url = f"{self._url}/sandbox/faults"
+        requests.delete(url, timeout=60).raise_for_status()
+        for fault in faults:
+            answer = requests.post(url, json=fault, timeout=60)
+            if answer.status_code == HTTPStatus.BAD_REQUEST:
+                raise DataError(f"{json.dumps(fault)}: {answer.json()['message']}")
+            answer.raise_for_status()
+
     def run(self, speed: float) -> None:
         """Let the clock run, `speed` market seconds for each second."""
         self._set_clock({"speed": speed})
 
     def _set_clock(self, body: Mapping[str, object]) -> None:
         requests.post(f"{self._url}/sandbox/clock", json=body, timeout=60).raise_for_status()
+
+
+def read_faults(path: Path) -> tuple[Fault, ...]:
+    """The faults of a fault plan: a JSON list of what POST /sandbox/faults takes.
+
+    Raises:
+        DataError: there is no such list in the file.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"a fault plan is a JSON list, {path} is none: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(fault, dict) for fault in found):
+        raise DataError(f"a fault plan is a JSON list of objects, {path} holds something else")
+    return tuple(found)
 
 
 def run_id(options: Options) -> str:
