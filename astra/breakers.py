@@ -27,7 +27,7 @@ class Breaker:
     words: str
 
 
-BREAKERS = (
+BREAKERS = (  # the strictest first
     Breaker("reject_rate", "max_reject_rate", TradingState.HALTED, "of the day's orders rejected"),
     Breaker("daily_loss", "max_daily_loss", TradingState.REDUCING, "lost in a day"),
     Breaker("drawdown", "max_drawdown", TradingState.REDUCING, "lost from the peak"),
@@ -44,11 +44,14 @@ class Tripped:
 
 def tripped(figures: Mapping[str, float | None], limits: Limits) -> Tripped | None:
     """The strictest state that a figure calls for, or None. What is not known trips nothing."""
-    over = [(b, figures[b.figure]) for b in BREAKERS if b.figure in beyond(figures, limits)]
-    if not over:
+    over = beyond(figures, limits)
+    found = [b for b in BREAKERS if b.figure in over]
+    if not found:
         return None
-    reasons = [f"{value:.2%} {b.words}, over {getattr(limits, b.limit):.2%}" for b, value in over]
-    return Tripped(over[0][0].state, "; ".join(reasons))  # the strictest is first in the table
+    reasons = (
+        f"{over[b.figure]:.2%} {b.words}, over {getattr(limits, b.limit):.2%}" for b in found
+    )
+    return Tripped(found[0].state, "; ".join(reasons))
 
 
 def beyond(figures: Mapping[str, float | None], limits: Limits) -> dict[str, float]:

@@ -195,3 +195,8 @@ class TradingState(StrEnum):
     def allows(self, side: Side) -> bool:
         """Whether an order of this side may leave."""
         return self is TradingState.ACTIVE or (self is TradingState.REDUCING and side is Side.SELL)
+
+    def is_stricter_than(self, other: TradingState) -> bool:
+        """Whether it allows less."""
+        states = list(TradingState)
+        return states.index(self) > states.index(other)

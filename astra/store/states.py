@@ -17,7 +17,6 @@ from astra.store.dialect import Dialect
 from astra.store.versions import writing_books
 
 _table = schema.trading_states
-_STRICTNESS = (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class States:
         """
         with writing_books(self._dialect) as connection:
             before = find(connection, account)
-            if _STRICTNESS.index(state) > _STRICTNESS.index(before.state):
+            if state.is_stricter_than(before.state):
                 changed = {
                     "state": state.value,
                     "reason": reason,
