@@ -271,7 +271,8 @@ def _said(text: str) -> tuple[int | None, str]:
 
 
 def _wait(error: APIError) -> float | None:
-    """Seconds to wait by the vendor's own clock: Retry-After, or X-RateLimit-Reset less Date."""
+    """Seconds to wait by the vendor's own clock: Retry-After, or for one request too many
+    X-RateLimit-Reset less Date."""
     response = error.response
     if response is None:
         return None
@@ -279,7 +280,7 @@ def _wait(error: APIError) -> float | None:
     try:
         if "Retry-After" in headers:
             return min(_LONGEST_WAIT, max(0.0, float(headers["Retry-After"])))
-        if now and "X-RateLimit-Reset" in headers:
+        if error.status_code == 429 and now and "X-RateLimit-Reset" in headers:
             left = float(headers["X-RateLimit-Reset"]) - now.timestamp()
             return min(_LONGEST_WAIT, max(0.0, left))
     except ValueError:
