@@ -288,8 +288,10 @@ def _decimal_argument(name: str) -> Decimal | None:
 
 def _symbol_named(name: str) -> str | None:
     """By symbol or by asset id; those that have left included."""
-    known = _broker().market.known
-    return name if name in known else next((s for s in known if asset_id(s) == name), None)
+    market = _broker().market
+    if name in market.known:
+        return name
+    return next((s for s in market.known if asset_id(market.record_name(s)) == name), None)
 
 
 def _lot(name: str) -> Lot:

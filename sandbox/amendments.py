@@ -1,4 +1,4 @@
-"""What was done to a market at run time: splits, corrections, stopped feeds, leavers and joiners.
+"""What was done to a market at run time: splits, corrections, stopped feeds, comings, goings, names.
 
 Here is the memory of it, empty at first. What an event must look like and when it is possible is
 `sandbox.market_events`' business, what follows from it `sandbox.market`'s and `sandbox.view`'s.
@@ -38,9 +38,20 @@ class Joiner:
     at: dt.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """A ticker that is another one from `at` on."""
+
+    at: dt.datetime
+    before: str
+    after: str
+
+
 @dataclass(slots=True)
 class Amendments:
     """Thread-safe: each mapping is replaced, never changed, so that readers need no lock.
+
+    All but `renamings` and `names` goes by the name that a ticker has in its record.
 
     Attributes:
         splits: by ticker, ascending.
@@ -48,6 +59,8 @@ class Amendments:
         stops: (vendor, ticker or *) to the time after which its feed holds nothing.
         delisted: when a ticker's last trade could be.
         joined: tickers listed at run time.
+        renamings: oldest first.
+        names: every name that was taken later, to the record's.
         done: every event as it was taken, oldest first.
     """
 
@@ -56,6 +69,8 @@ class Amendments:
     stops: Mapping[tuple[str, str], dt.datetime] = field(default_factory=dict)
     delisted: Mapping[str, dt.datetime] = field(default_factory=dict)
     joined: Mapping[str, Joiner] = field(default_factory=dict)
+    renamings: tuple[Renaming, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
     done: tuple[Mapping[str, Any], ...] = ()
     lock: threading.RLock = field(default_factory=threading.RLock)  # held while an event is taken
 
@@ -93,6 +108,17 @@ class Amendments:
     def join(self, ticker: str, joiner: Joiner) -> None:
         """List a new ticker."""
         self.joined = {**self.joined, ticker: joiner}
+
+    def rename(self, renaming: Renaming) -> None:
+        """Let a ticker be another one."""
+        record = self.names.get(renaming.before, renaming.before)
+        self.names = {**self.names, renaming.after: record}
+        self.renamings = (*self.renamings, renaming)
+
+    def name_of(self, record: str) -> str:
+        """The name that a ticker of the record has now."""
+        later = [r.after for r in self.renamings if self.names.get(r.after) == record]
+        return later[-1] if later else record
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Remember an event for `/sandbox/state`."""

@@ -21,7 +21,7 @@ class Line:
     """One activity. `shares` and `cash` are signed changes; `order` is set on fills only.
 
     `cum_qty` is what the order had filled after this line. `settles_at`: when a sale's cash may be
-    withdrawn.
+    withdrawn. `cost`: of shares that come in and were paid for before, under another name.
     """
 
     kind: str
@@ -34,6 +34,7 @@ class Line:
     cum_qty: Decimal = Decimal(0)
     description: str = ""
     settles_at: datetime | None = None
+    cost: Decimal | None = None
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -92,6 +93,7 @@ class Books:
         elif line.kind == "SPLIT":
             self.holdings[symbol] = Holding(qty, held.cost)
         elif line.shares > 0:
-            self.holdings[symbol] = Holding(qty, held.cost - line.cash)
+            paid = -line.cash if line.cost is None else line.cost
+            self.holdings[symbol] = Holding(qty, held.cost + paid)
         else:
             self.holdings[symbol] = Holding(qty, held.cost * qty / held.qty)

@@ -24,6 +24,7 @@ from sandbox.admission import (
     check_size,
     check_wash_trade,
 )
+from sandbox.amendments import Renaming
 from sandbox.books import Books, Line
 from sandbox.lag import LateBooks, of_account, of_power
 from sandbox.market import CorporateAction, Market
@@ -82,6 +83,7 @@ class Broker:
         self.orders: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._open: list[Order] = []
+        self._renamed = len(self.market.amendments.renamings)  # of them, how many were booked
 
     def open_orders(self) -> list[Order]:
         """Oldest first."""
@@ -134,6 +136,7 @@ class Broker:
             most_qty=_most(ticket, free, mark),
             first_fill=_part(ticket, mishap.partial_fill),
             mishap=mishap,
+            record_name=self.market.record_name(ticket.symbol),
         )
         power = self._balances(self.valuation).buying_power
         if self._power.is_behind():
@@ -176,12 +179,37 @@ class Broker:
         """Do all that was due until the market's now, in the order of its time."""
         now = self.market.clock.now()
         self._end_stuck(now)
+        for renaming in self.market.amendments.renamings[self._renamed :]:
+            self._settle_until(renaming.at)
+            self._rename(renaming)
+            self._renamed += 1
+        self._settle_until(now)
+
+    def _settle_until(self, now: datetime) -> None:
         if now != self._settled_to:
             for action in self._actions_due(now):
                 self._trade_until(action.at - _TICK)
                 self._act(action)
         self._trade_until(now)
         self._settled_to = now
+
+    def _rename(self, renaming: Renaming) -> None:
+        """Call off a ticker's orders, and hold under its new name what is held."""
+        before, after = renaming.before, renaming.after
+        self._call_off(before, renaming.at)
+        held = self.books.holdings.get(before)
+        if held is not None:
+            text = f"{before} is {after} now"
+            for symbol, shares, cost in ((before, -held.qty, None), (after, held.qty, held.cost)):
+                line = Line(
+                    "NC", renaming.at, Decimal(0), symbol, shares, description=text, cost=cost
+                )
+                self.books.book(line)
+
+    def _call_off(self, symbol: str, at: datetime) -> None:
+        for order in self.open_orders():
+            if order.ticket.symbol == symbol:
+                order.status, order.canceled_at = "canceled", at
 
     def _end_stuck(self, now: datetime) -> None:
         for order in self.open_orders():
@@ -264,9 +292,7 @@ class Broker:
     def _act(self, action: CorporateAction) -> None:
         """Split a holding and call off its orders; pay a dividend where the account gets any."""
         if action.kind == "split":
-            for order in self.open_orders():
-                if order.ticket.symbol == action.ticker:
-                    order.status, order.canceled_at = "canceled", action.at
+            self._call_off(action.ticker, action.at)
         held = self.books.holdings.get(action.ticker)
         if held is None:
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import copy
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ _NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 class Market:
     """A record seen through a clock. Prices are adjusted for the splits that have happened.
+
+    A ticker that was renamed is known by each of its names, and listed by the last.
 
     Attributes:
         identity: "simulated:<seed>" or "replay:<12 hex of the file's sha256>".
@@ -85,27 +88,44 @@ class Market:
     def known(self) -> tuple[str, ...]:
         """As `tickers`, with those that have left."""
         now, joined = self.clock.now(), self.amendments.joined
-        return (*self.tape.tickers, *(t for t, joiner in joined.items() if joiner.at <= now))
+        found = (*self.tape.tickers, *(t for t, joiner in joined.items() if joiner.at <= now))
+        return tuple(map(self.amendments.name_of, found)) if self.amendments.names else found
+
+    def record_name(self, ticker: str) -> str:
+        """The name in the record of a ticker by any name it has or had."""
+        return self.amendments.names.get(ticker, ticker)
+
+    def current_name(self, ticker: str) -> str:
+        """The name now of a ticker by any name it has or had."""
+        return self.amendments.name_of(self.record_name(ticker))
+
+    def is_name(self, ticker: str) -> bool:
+        """Whether a ticker has or had this name."""
+        known = self.amendments
+        return ticker in {*self.tape.tickers, *known.joined, *known.names}
 
     def has(self, ticker: str) -> bool:
-        """Whether the market lists it now."""
-        joiner = self.amendments.joined.get(ticker)
-        is_known = ticker in self._row if joiner is None else joiner.at <= self.clock.now()
-        return is_known and not self.has_left(ticker)
+        """Whether the market lists it now, by this name."""
+        record = self.record_name(ticker)
+        joiner = self.amendments.joined.get(record)
+        is_known = record in self._row if joiner is None else joiner.at <= self.clock.now()
+        is_current = self.amendments.name_of(record) == ticker
+        return is_known and is_current and not self.has_left(ticker)
 
     def has_left(self, ticker: str) -> bool:
         """Whether it was delisted."""
-        left_at = self.amendments.delisted.get(ticker)
+        left_at = self.amendments.delisted.get(self.record_name(ticker))
         return left_at is not None and left_at <= self.clock.now()
 
     def first_trade(self, ticker: str) -> int:
         """When its record begins, epoch seconds."""
-        joiner = self.amendments.joined.get(ticker)
+        joiner = self.amendments.joined.get(self.record_name(ticker))
         return self.first_ts if joiner is None else _epoch(joiner.at)
 
     def name(self, ticker: str) -> str:
         """The company's or fund's name."""
-        return self._source(ticker)[0].name(ticker)
+        record = self.record_name(ticker)
+        return self._source(record)[0].name(record)
 
     def session(self) -> Session | None:
         """The session open now, or None."""
@@ -121,12 +141,13 @@ class Market:
         Raises:
             DataError: the market does not list `ticker`.
         """
+        ticker = self.record_name(ticker)
         closed = _epoch(self.reach(ticker)) - BAR_SECONDS + 1
         return self._bars(ticker, start, min(end, closed), self.clock.now())
 
     def reach(self, ticker: str) -> dt.datetime:
         """The time up to which its trading is known: now, or when it left."""
-        return self._alive(ticker)
+        return self._alive(self.record_name(ticker))
 
     def frozen(self) -> Market:
         """This market with its clock stopped now, so that one answer is of one moment."""
@@ -136,7 +157,7 @@ class Market:
 
     def forming(self, ticker: str) -> Forming | None:
         """The bar forming now; None while closed, at no print, and after a recording's end."""
-        now = self.clock.now()
+        now, ticker = self.clock.now(), self.record_name(ticker)
         begun = self._begun(ticker, now)
         return partial(ticker, begun, now.timestamp() - float(begun.ts[0])) if begun else None
 
@@ -145,7 +166,7 @@ class Market:
 
         At the very instant of its start nothing of a bar has been traded yet.
         """
-        now = self.clock.now()
+        now, ticker = self.clock.now(), self.record_name(ticker)
         begun = self._begun(ticker, now)
         if begun and begun.ts[0] < now.timestamp():
             return _utc(int(begun.ts[0])), float(begun.open[0])
@@ -163,6 +184,7 @@ class Market:
 
         Looks past the clock: for fills only. None if the recording ends or it leaves before.
         """
+        ticker = self.record_name(ticker)
         (tape, row), seconds, last = self._source(ticker), after.timestamp(), after + _FAR
         opens = tape.extended_to(next_session(after).closes_at)
         i = max(0, bisect.bisect_right(opens, after) - 1)
@@ -179,13 +201,16 @@ class Market:
 
     def actions(self, ticker: str) -> tuple[CorporateAction, ...]:
         """Dividends and splits up to now; a dividend is per share of now."""
-        recorded, made = self._actions(ticker, self.clock.now())
-        joiner = self.amendments.joined.get(ticker)
-        found = restated(recorded, made, self._alive(ticker))
-        return tuple(a for a in found if joiner is None or a.at > joiner.at)
+        record = self.record_name(ticker)
+        recorded, made = self._actions(record, self.clock.now())
+        joiner = self.amendments.joined.get(record)
+        found = restated(recorded, made, self._alive(record))
+        listed = (a for a in found if joiner is None or a.at > joiner.at)
+        return tuple(a if a.ticker == ticker else replace(a, ticker=ticker) for a in listed)
 
     def shares(self, ticker: str, at: dt.datetime | None = None) -> float:
         """Shares at `at` (default: now) for each share of the record's beginning."""
+        ticker = self.record_name(ticker)
         at = self._alive(ticker, at)
         recorded, made = self._actions(ticker, at)
         return shares_at((*recorded, *made), at)

@@ -10,6 +10,7 @@ One event a request:
     {"delist": {"ticker": "OXY"}}                              now
     {"list": {"ticker": "NEWCO", "at": ISO}}                   from the open of the session of `at`
                                                                on, default the next one to open
+    {"rename": {"ticker": "FB", "to": "META"}}                 now; bars and holdings go on under it
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, next_session
-from sandbox.amendments import ALL, Correction, Joiner
+from sandbox.amendments import ALL, Correction, Joiner, Renaming
 from sandbox.market import Market
 from sandbox.tape import CorporateAction
 from sandbox.view import VendorView
@@ -39,6 +40,7 @@ _FIELDS = {  # of each kind: those that it needs, those that it may have
     "resume": (("ticker",), ("vendor",)),
     "delist": (("ticker",), ()),
     "list": (("ticker",), ("at",)),
+    "rename": (("ticker", "to"), ()),
 }
 
 
@@ -56,10 +58,11 @@ def take(market: Market, body: Mapping[str, Any]) -> None:
     ((kind, spec),) = body.items()
     event = _read(kind, spec)
     with market.amendments.lock:
-        _check_ticker(market, kind, event["ticker"])
-        done = _KINDS[kind](market, event)
+        asked = event["ticker"]
+        _check_ticker(market, kind, asked)
+        done = _KINDS[kind](market, {**event, "ticker": market.record_name(asked)})
         now = market.clock.now().isoformat()
-        market.amendments.note({kind: {"ticker": event["ticker"], **done}, "taken_at": now})
+        market.amendments.note({kind: {"ticker": asked, **done}, "taken_at": now})
 
 
 def _split(market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +141,16 @@ def _list(market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
     return {"at": at.isoformat()}
 
 
+def _rename(market: Market, event: Mapping[str, Any]) -> dict[str, Any]:
+    name = event["to"]
+    if market.is_name(name):
+        raise DataError(f"a new name needs a ticker that never was, found {name!r}")
+    before = market.amendments.name_of(event["ticker"])
+    now = market.clock.now()
+    market.amendments.rename(Renaming(now, before, name))
+    return {"to": name, "at": now.isoformat()}
+
+
 _KINDS: dict[str, Callable[[Market, Mapping[str, Any]], dict[str, Any]]] = {
     "split": _split,
     "correct": _correct,
@@ -145,13 +158,13 @@ _KINDS: dict[str, Callable[[Market, Mapping[str, Any]], dict[str, Any]]] = {
     "resume": _resume,
     "delist": _delist,
     "list": _list,
+    "rename": _rename,
 }
 
 
 def _check_ticker(market: Market, kind: str, ticker: str) -> None:
-    known = ticker in {*market.tape.tickers, *market.amendments.joined}
     if kind == "list":
-        if known or ticker == ALL:
+        if market.is_name(ticker) or ticker == ALL:
             raise DataError(f"a new listing needs a ticker that never was, found {ticker!r}")
     elif not (ticker == ALL and kind in ("stop", "resume")) and not market.has(ticker):
         raise DataError(
@@ -224,6 +237,7 @@ def _ticker(value: Any) -> str | None:
 
 _RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "ticker": (_ticker, "a ticker such as BRK.B"),
+    "to": (lambda v: v if _ticker(v) != ALL else None, "a ticker such as META"),
     "ratio": (_ratio, "how many new shares an old one becomes, from 0.001 to 1000 and not 1"),
     "at": (_time, f"an ISO time with a zone such as {_TIME}"),
     "ts": (_time, f"an ISO time with a zone such as {_TIME}"),

@@ -78,6 +78,7 @@ class Order:
     most_qty: Decimal | None = None  # what a notional sale may sell at most
     first_fill: Decimal | None = None  # shares that fill first where a fault splits the order
     mishap: Mishap = field(default_factory=Mishap)
+    record_name: str = ""  # of its symbol, which stays when the symbol changes
     replaces: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "accepted"

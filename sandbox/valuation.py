@@ -41,6 +41,7 @@ class Lot:
     cost: Decimal
     price: Decimal
     last_close: Decimal
+    record_name: str  # of the symbol, which stays when the symbol changes
 
 
 class Valuation:
@@ -94,7 +95,8 @@ class Valuation:
         for symbol, held in sorted(self._books.holdings.items()):
             price = self.mark(symbol) or held.cost / held.qty
             free = held.qty - held_for_orders.get(symbol, Decimal(0))
-            lots.append(Lot(symbol, held.qty, free, held.cost, price, self._last_close(symbol)))
+            last_close, name = self._last_close(symbol), self._market.record_name(symbol)
+            lots.append(Lot(symbol, held.qty, free, held.cost, price, last_close, name))
         return lots
 
     def equity_history(

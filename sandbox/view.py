@@ -22,8 +22,8 @@ class VendorView(Market):
 
     def reach(self, ticker: str) -> dt.datetime:
         """The time up to which the feed holds its bars."""
-        known = super().reach(ticker)
-        return min(known, self.amendments.stopped_at(self.vendor, ticker) or known)
+        known, record = super().reach(ticker), self.record_name(ticker)
+        return min(known, self.amendments.stopped_at(self.vendor, record) or known)
 
     def _bars(self, ticker: str, start: int, end: int, known_at: dt.datetime) -> Bars:
         bars = super()._bars(ticker, start, end, known_at)
