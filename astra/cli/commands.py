@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from astra.cli import audit, control, db, loops, models, steps, studies, trials
+from astra.cli import audit, control, db, loops, models, steps, studies, trials, why
 from astra.cli.options import err, out, read_settings
 from astra.errors import AstraError
 
@@ -41,7 +41,7 @@ _PANELS = {
     ),
     "Stop and go": (control.halt, control.lift),
     "Study": (studies.backtest, studies.train, studies.evaluate),
-    "Care": (doctor,),
+    "Care": (doctor, why.why),
 }  # fmt: skip
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

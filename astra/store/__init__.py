@@ -19,12 +19,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from astra.errors import ConfigError
-from astra.store import dump, rows, schema, versions
+from astra.store import dossiers, dump, rows, schema, versions
 from astra.store.audit import Audit
 from astra.store.backtests import Backtests
 from astra.store.books import Books
 from astra.store.changes import Counts, Offer
 from astra.store.dialect import Dialect
+from astra.store.dossiers import Dossier
 from astra.store.dump import Query
 from astra.store.journal import Journal
 from astra.store.loads import Loads
@@ -191,6 +192,14 @@ class Store:
             DataError: an unknown table or column, or a filter that the table has not.
         """
         return dump.read(self._dialect, query)
+
+    def dossier(self, name: str) -> Dossier:
+        """All about one allocation, see `astra.store.dossiers.read`.
+
+        Raises:
+            DataError: there is none of this id or object.
+        """
+        return dossiers.read(self._dialect, name)
 
     def close(self) -> None:
         """Give the connections back; the store opens new ones when used again."""
