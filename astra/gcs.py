@@ -187,15 +187,17 @@ class Bucket:
         )
         return tuple(sorted(infos, key=lambda info: info.name))
 
-    def copy(self, name: str, new_name: str) -> int:
-        """Copy an object with its metadata, over whatever `new_name` holds; the new generation.
+    def copy(self, name: str, new_name: str, generation: int | None = None) -> int:
+        """Copy an object (its live generation, or the given one) with its metadata, over whatever
+        `new_name` holds; the new generation.
 
         Raises:
-            DataError: there is no object `name`.
+            DataError: there is no object `name`, or no such generation of it.
         """
         bucket, blob = self._bucket, self._bucket.blob(name)
+        limits = {**self._limits, "source_generation": generation}
         try:
-            made = self._ask(lambda: bucket.copy_blob(blob, bucket, new_name, **self._limits))
+            made = self._ask(lambda: bucket.copy_blob(blob, bucket, new_name, **limits))
         except NotFound as error:
             message = f"an object to copy was expected at {self.url}/{name}, none is there"
             raise DataError(message) from error

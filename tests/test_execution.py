@@ -238,10 +238,11 @@ def test_an_order_that_arrives_late_is_found_before_a_newer_file_plans(
 ) -> None:
     sandbox.fail("POST", "/v2/orders", delay_s=1.0, times=1)
     hasty = trading.connect(sandbox.url, vendor_timeout=0.3)
-    first = replace(desk, broker=hasty, doubt_seconds=3.0)
+    impatient = replace(desk, broker=hasty, doubt_seconds=0.0)
     with pytest.raises(TemporaryError):
-        Executor(first).execute(dropped({"AAPL": 0.5}))
-    row = Executor(first).execute(dropped({"AAPL": 0.5}, generation=2))
+        Executor(impatient).execute(dropped({"AAPL": 0.5}))
+    patient = replace(desk, broker=hasty, doubt_seconds=3.0)
+    row = Executor(patient).execute(dropped({"AAPL": 0.5}, generation=2))
     assert row.status == "done"
     value = float(shares(sandbox)["AAPL"]) * sandbox.alpaca.latest_prices(["AAPL"])["AAPL"]
     assert value == pytest.approx(50_000, rel=0.02)

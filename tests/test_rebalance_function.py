@@ -73,6 +73,7 @@ def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Functi
             "ALPACA_KEY": "key",
             "ALPACA_SECRET": "secret",
             "MAX_ORDER_WEIGHT": "0.6",
+            "MAX_POSITION_WEIGHT": "0.6",
             "VENDOR_TIMEOUT": "2",
         }
         for name, value in settings.items():
@@ -131,7 +132,7 @@ def test_only_a_passing_fault_comes_again_and_then_it_trades(function: Function)
     function.sandbox.faults.arm(
         {"vendor": "alpaca", "method": "GET", "path": "/v2/account", "status": 503, "times": 99}
     )
-    assert function.deliver(*dropped) == 500
+    assert function.deliver(*dropped) == 503
     function.sandbox.faults.disarm()
     assert function.deliver(*dropped) == 200
     assert function.allocations() == [("done", "1 of 1 orders filled")]

@@ -6,26 +6,34 @@ is done under the lease is `astra.execution.worker`'s.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from astra.allocation import allocation_id, parse
-from astra.errors import DataError, TemporaryError
+from astra.errors import ConfigError, DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.worker import LEASE_SECONDS, Worker
+from astra.execution.watch import lease_seconds
+from astra.execution.worker import Worker
+from astra.gcs import Bucket
 from astra.rebalance import Plan
 from astra.store.journal import AllocationRow
+
+log = logging.getLogger("astra.execution.executor")
+
+ASIDE = ("refused", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An object of the bucket as it was delivered."""
+    """An object of the bucket as it was delivered; `problem` if its content was not read."""
 
     bucket: str
     name: str
     generation: int
     content: bytes
     metadata: Mapping[str, str]
+    problem: str = ""
 
     @property
     def id(self) -> str:
@@ -33,11 +41,16 @@ class Delivered:
 
 
 class Executor:
-    """Trades allocations for the broker's account."""
+    """Trades allocations for the broker's account.
 
-    def __init__(self, desk: Desk) -> None:
+    Args:
+        bucket: where files that were refused or superseded are copied aside; None = nowhere.
+    """
+
+    def __init__(self, desk: Desk, bucket: Bucket | None = None) -> None:
         self._desk = desk
         self._journal = desk.store.journal
+        self._bucket = bucket
 
     def execute(self, delivered: Delivered) -> AllocationRow:
         """Trade it, go on trading it, or find that it has been dealt with.
@@ -49,19 +62,55 @@ class Executor:
                 deliver it again.
         """
         row = self._journal.allocation(delivered.id) or self._receive(delivered)
+        return self._finish(row)
+
+    def resume(self) -> list[AllocationRow]:
+        """Go on with everything that is unfinished, oldest first.
+
+        Returns: the rows as they stand now; one that cannot be finished yet is not final.
+        """
+        found = []
+        for row in self._journal.open_allocations():
+            try:
+                found.append(self._finish(row))
+            except TemporaryError as error:
+                log.warning("allocation=%s object=%s unfinished=%s", row.id, row.object, error)
+                found.append(self._journal.allocation(row.id) or row)
+        return found
+
+    def _finish(self, row: AllocationRow) -> AllocationRow:
+        if row.is_final:
+            self._set_aside(row)
+            return row
+        fence = self._journal.take_lease(row.id, lease_seconds(self._desk))
+        # As the last worker left it, which may be further than when we looked.
+        row = self._journal.allocation(row.id) or row
         if row.is_final:
             return row
-        fence = self._journal.take_lease(row.id, LEASE_SECONDS)
         if fence is None:
-            row = self._journal.allocation(row.id) or row
-            if row.is_final:
-                return row
             raise TemporaryError(f"{row.object} is being traded by another worker", 5)
+        worker = Worker(self._desk, row, fence)
         try:
-            Worker(self._desk, row, fence).finish()
+            worker.finish()
         finally:
             self._journal.release(row.id, fence)
+            for ended in worker.ended:
+                self._set_aside(ended)
         return self._journal.allocation(row.id) or row
+
+    def _set_aside(self, row: AllocationRow) -> None:
+        """Copy a file that traded nothing, or not to its end, to where a person looks for it.
+
+        Raises:
+            TemporaryError: the bucket cannot be reached: the next delivery does it.
+        """
+        if self._bucket is None or row.status not in ASIDE or row.bucket != self._bucket.name:
+            return
+        try:
+            self._bucket.copy(row.object, f"failure/{row.object}", row.generation)
+        except (ConfigError, DataError) as error:  # overwritten or deleted since, or not allowed
+            log.warning("object=%s generation=%d aside=no reason=%s", row.object, row.generation,
+                        error)  # fmt: skip
 
     def preview(self, delivered: Delivered) -> tuple[Plan, AllocationRow]:
         """What would be traded now, both phases; nothing is written or sent.
@@ -99,7 +148,16 @@ class Executor:
 
 def _read(blank: AllocationRow, delivered: Delivered, max_names: int) -> AllocationRow:
     """The row with what the file says. Raises DataError if it is malformed."""
+    if delivered.problem:
+        raise DataError(delivered.problem)
     found = parse(delivered.name, delivered.content, delivered.metadata, max_names)
+    for name, length in (("policy", 120), ("model_id", 64)):
+        said = getattr(found, name)
+        if len(said) > length or not said.isprintable():
+            raise DataError(
+                f"{delivered.name}: {name} has at most {length} printable characters, found "
+                f"{said[:length]!r}"
+            )
     return replace(
         blank,
         as_of=found.as_of,

@@ -9,27 +9,36 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from astra.allocation import Allocation, why_not_now
-from astra.errors import OrderError, TemporaryError
+from astra.allocation import MANUAL, Allocation, why_not_now
+from astra.errors import TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.door import Door, Gate
-from astra.rebalance import Plan
-from astra.records import MarketClock, Order, OrderStatus, PlannedOrder, Side
-from astra.risk import Denial
+from astra.execution.door import Door
+from astra.execution.halt import trip
+from astra.execution.line import lines_of
+from astra.execution.phase import Phase, sliced, written
+from astra.execution.reconcile import reconcile
+from astra.execution.watch import Watch, lease_seconds
+from astra.rebalance import Plan, drift
+from astra.records import MarketClock, OrderStatus, PlanLine, PlannedOrder, Side
 from astra.store.journal import AllocationRow, OrderRow
+from astra.tactics import span_of
 
 log = logging.getLogger("astra.execution.worker")
 
-LEASE_SECONDS = 60.0  # longer than any single request with its time-out and look-up
-POLL_SECONDS = (0.05, 1.0)  # first and longest pause between two looks at open orders
+# Slices end so long before the allocation expires or the market closes: the last one has to fill.
+_MARGIN = dt.timedelta(minutes=5)
 
 
 class Worker:
-    """Works under the lease that `fence` names."""
+    """Works on `row` under the lease that `fence` names.
+
+    Attributes:
+        ended: the allocations that reached a final status here: this one, and older ones that it
+            took over.
+    """
 
     def __init__(self, desk: Desk, row: AllocationRow, fence: int) -> None:
         self._desk = desk
@@ -37,49 +46,62 @@ class Worker:
         self._door = Door(desk)
         self._journal = desk.store.journal
         self._row = row
-        self._fence = fence
+        self._watch = Watch(desk, row, fence)
+        self.ended: list[AllocationRow] = []
 
-    def finish(self) -> AllocationRow:
-        """Take the allocation from where the journal has it to a final status."""
+    def finish(self) -> None:
+        """Take the allocation from where the journal has it to a final status.
+
+        Raises:
+            TemporaryError: it goes on by the next delivery or `resume`.
+        """
         clock = self._broker.clock()
-        if (account := self._broker.account().number) != self._row.account:
-            return self._end("abandoned", f"the account has become {account}", clock)
-        if self._row.status == "received":
-            if ended := self._refuse(clock):
-                return ended
-            self._take_over(clock)
-            plan = self._desk.plan(self._row)
-            self._write(plan.sells, "selling", clock.now)
-            _log_skipped(self._row, plan)
-        elif self._is_expired(clock):
-            return self._abandon(clock)
+        if self._has_ended(clock):
+            return
+        if self._row.status == "received" and not self._begin(clock):
+            return
         if self._row.status == "selling":
             self._complete(Side.SELL)
             clock = self._broker.clock()
-            if self._is_expired(clock):
-                return self._abandon(clock)
-            plan = self._desk.plan(self._row)
-            self._write(plan.buys, "buying", clock.now)
+            if self._has_ended(clock):
+                return
+            self._plan_buys(clock)
         self._complete(Side.BUY)
-        return self._done()
+        self._done()
 
-    def _refuse(self, clock: MarketClock) -> AllocationRow | None:
-        """The checks of a new file: schema, market, age, order by (as_of, generation)."""
+    def call_off(self, status: str, why: str) -> None:
+        """End it before its time: nothing of it stays open at the broker."""
+        self._watch.call_off(self._door, why)
+        self._end(status, why, self._broker.clock())
+
+    def _has_ended(self, clock: MarketClock) -> bool:
+        """Whether it may not go on: another account, a file that is no good or no longer, or a
+        newer one; it is called off then."""
         row = self._row
-        if not clock.is_open:
-            return self._end(
-                "refused", f"the market is closed until {clock.next_open:%Y-%m-%d %H:%M} UTC", clock
-            )
-        if why := _why_not(row, clock):
-            return self._end("refused", why, clock)
-        newer = [self._journal.newest_done(row.account), *self._others(clock)]
-        for other in newer:
-            if other is not None and _rank(other) > _rank(row):
-                return self._end("superseded", f"{other.object} is newer", clock)
-        return None
+        account = self._broker.account().number
+        if not account:
+            raise TemporaryError("the number of the account is required, the broker gave none", 5)
+        is_new = row.status == "received"
+        newer = self._newer(clock)
+        if account != row.account:
+            self._watch.forsake(why := f"the account has become {account}")
+            self._end("abandoned", why, clock)
+        elif is_new and (why_not := _why_not(row, clock) or _why_closed(clock)):
+            self._end("refused", why_not, clock)
+        elif newer is not None:
+            self.call_off("superseded", f"{newer.object} is newer")
+        elif not is_new and row.expires_at is not None and clock.now >= row.expires_at:
+            self.call_off("abandoned", "it expired before it was traded to its end")
+        else:
+            return False
+        return True
+
+    def _newer(self, clock: MarketClock) -> AllocationRow | None:
+        found = [self._journal.newest_done(self._row.account), *self._others(clock)]
+        return next((o for o in found if o is not None and _rank(o) > _rank(self._row)), None)
 
     def _others(self, clock: MarketClock) -> list[AllocationRow]:
-        """Open allocations beside ours, without new ones that will be refused."""
+        """Unfinished allocations beside ours, without new ones that will be refused."""
         found = self._journal.open_allocations(self._row.account)
         return [
             other
@@ -88,163 +110,116 @@ class Worker:
             and (other.status != "received" or _why_not(other, clock) is None)
         ]
 
-    def _take_over(self, clock: MarketClock) -> None:
-        """End older allocations that are half done: cancel what is open, learn what was filled."""
-        for other in self._others(clock):
-            fence = self._journal.take_lease(other.id, LEASE_SECONDS)
-            if fence is None:
-                raise TemporaryError(f"{other.object} is still being traded by another worker", 5)
-            try:
-                older = Worker(self._desk, other, fence)
-                older.cancel_open()
-                older._end("superseded", f"{self._row.object} is newer", self._broker.clock())
-            finally:
-                self._journal.release(other.id, fence)
+    def _begin(self, clock: MarketClock) -> bool:
+        """From a new file to its first orders; False if it is held back."""
+        older = self._others(clock)
+        if why := self._why_held(older):
+            self._end("held", why, clock)
+            return False
+        trip(self._desk)
+        for other in older:
+            self._take_over(other)
+        reconcile(self._desk, seconds=self._desk.confirm_seconds)
+        plan = self._desk.plan(self._row)
+        if plan.sells:
+            span = self._span(clock, phases_left=2)
+            self._write(plan.sells, plan.lines, "selling", clock.now, span)
+        else:
+            self._write(plan.buys, plan.lines, "buying", clock.now, self._span(clock))
+        return True
 
-    def _is_expired(self, clock: MarketClock) -> bool:
-        return self._row.expires_at is not None and clock.now >= self._row.expires_at
+    def _plan_buys(self, clock: MarketClock) -> None:
+        """Once, from the cash that the broker confirms now that all sells are final."""
+        reconcile(self._desk, seconds=self._desk.confirm_seconds)
+        sells = self._watch.orders(Side.SELL)
+        sold = sum(float(o.filled_qty) * (o.filled_average_price or 0.0) for o in sells)
+        plan = self._desk.plan(self._row, sold=sold)
+        lines = _lines_of_buys(plan, {order.symbol for order in sells})
+        self._write(plan.buys, lines, "buying", clock.now, self._span(clock))
 
-    def _abandon(self, clock: MarketClock) -> AllocationRow:
-        self.cancel_open()
-        return self._end("abandoned", "expired before it was traded to its end", clock)
+    def _why_held(self, older: Sequence[AllocationRow]) -> str | None:
+        """Why a decision waits: only files dropped by hand are traded, or too little has drifted.
 
-    def cancel_open(self) -> None:
-        """Cancel the allocation's open orders at the broker and wait until each is final."""
-        open_orders = [o for o in self._journal.orders(self._row.id) if not o.status.is_final]
-        for order in open_orders:
-            sent = order.status is not OrderStatus.PLANNED
-            found = self._look_up(order.id) if sent else None
-            if found is None:
-                reason = "never reached the broker" if sent else "never sent"
-                now = self._broker.clock().now
-                self._journal.mark(order.id, self._fence, OrderStatus.CANCELED, now, reason=reason)
-                continue
-            if not found.status.is_final:
-                self._door.cancel(found.id)
-            self._note(found)
-        self._await([o for o in open_orders if not self._is_final(o.id)])
+        A rebalance that is half done has made up its mind: the newer one takes it over.
+        """
+        desk, row = self._desk, self._row
+        if row.policy == MANUAL or desk.rebalance_on == "decision":
+            return None
+        if desk.rebalance_on == "file":
+            return "ASTRA_REBALANCE_ON=file: only files dropped by hand are traded"
+        last = self._journal.newest_done(row.account)
+        if older or last is None:
+            return None
+        holdings = desk.holdings(last.weights)
+        held = {p.symbol: float(p.qty) * p.market_price for p in holdings.positions}
+        if not holdings.equity > 0:
+            return None
+        found = drift({s: value / holdings.equity for s, value in held.items()}, last.weights)
+        if found >= desk.drift_threshold:
+            return None
+        return (
+            f"the holdings have drifted {found:.2%} of equity from {last.object}, under "
+            f"{desk.drift_threshold:.2%}"
+        )
 
-    def _look_up(self, order_id: str) -> Order | None:
-        """An order that left: asked for until a request under way must have arrived."""
-        deadline = time.monotonic() + self._desk.doubt_seconds
-        pause, longest = POLL_SECONDS
-        while (found := self._broker.order(order_id)) is None and time.monotonic() < deadline:
-            self._renew()
-            time.sleep(pause)
-            pause = min(2 * pause, longest)
-        return found
+    def _take_over(self, other: AllocationRow) -> None:
+        """End an older allocation that is half done: cancel what is open, learn what was filled."""
+        fence = self._journal.take_lease(other.id, lease_seconds(self._desk))
+        older = self._journal.allocation(other.id) or other
+        if older.is_final:
+            return
+        if fence is None:
+            raise TemporaryError(f"{other.object} is still being traded by another worker", 5)
+        worker = type(self)(self._desk, older, fence)
+        try:
+            worker.call_off("superseded", f"{self._row.object} is newer")
+        finally:
+            self._journal.release(other.id, fence)
+        self.ended += worker.ended
+        self._watch.keep()
 
-    def _write(self, planned: Sequence[PlannedOrder], status: str, now: dt.datetime) -> None:
-        """A phase's orders and the allocation's status, in one transaction, before any is sent."""
-        found = [
-            OrderRow(
-                id=f"{self._row.id}-{p.symbol}-{p.side.value}-1",
-                allocation_id=self._row.id,
-                account=self._row.account,
-                symbol=p.symbol,
-                side=p.side,
-                attempt=1,
-                qty=p.qty,
-                reference_price=p.reference_price,
-                reason=p.reason,
-                planned_at=now,
-                updated_at=now,
-            )
-            for p in planned
-        ]
-        self._journal.plan_orders(self._row.id, self._fence, found, status, at=now)
+    def _span(self, clock: MarketClock, phases_left: int = 1) -> dt.timedelta:
+        """For the slices of a phase."""
+        until = min(self._row.expires_at or clock.next_close, clock.next_close) - _MARGIN
+        return span_of(self._desk.style, clock.now, until, phases_left)
+
+    def _write(
+        self,
+        planned: Sequence[PlannedOrder],
+        lines: Sequence[PlanLine],
+        status: str,
+        now: dt.datetime,
+        span: dt.timedelta,
+    ) -> None:
+        """A phase's orders, the plan's lines and the allocation's status, in one transaction,
+        before any order is sent."""
+        found: list[OrderRow] = []
+        for order in planned:
+            parts = sliced(order, span, self._desk)
+            found += written(self._watch, order, parts, now, self._desk)
+        self._journal.plan_orders(
+            self._row.id, self._watch.fence, found, status, lines=lines, at=now
+        )
         self._row = replace(self._row, status=status)
 
     def _complete(self, side: Side) -> None:
-        """Send what was not sent, learn what is not known, wait until every order is final."""
-        phase = [o for o in self._journal.orders(self._row.id) if o.side is side]
-        if not phase:
-            return
-        gate = self._door.gate(self._row)
-        for order in phase:
-            self._renew()
-            if order.status is OrderStatus.PLANNED:
-                self._send(order, gate)
-            elif order.status is OrderStatus.SENDING:
-                self._resolve(order, gate)
-        self._await([o for o in phase if not self._is_final(o.id)])
+        Phase(self._desk, self._door, self._watch, side).complete()
 
-    def _send(self, order: OrderRow, gate: Gate) -> None:
-        try:
-            sent = self._door.send(order, self._fence, gate)
-        except OrderError as error:
-            self._reject(order, f"BROKER: {error}")
-            return
-        if isinstance(sent, Denial):
-            self._reject(order, f"{sent.code}: {sent.reason}")
-        else:
-            self._note(sent)
-
-    def _reject(self, order: OrderRow, reason: str) -> None:
-        now = self._broker.clock().now
-        self._journal.mark(order.id, self._fence, OrderStatus.REJECTED, now, reason=reason)
-        log.warning("order=%s rejected=%s", order.id, reason)
-
-    def _resolve(self, order: OrderRow, gate: Gate) -> None:
-        """It was on its way when a worker was cut off: look it up, send again if it never came.
-
-        A copy that still arrives bears the same id and is refused by the broker.
-        """
-        found = self._broker.order(order.id)
-        if found is None:
-            self._send(order, gate)
-        else:
-            self._note(found)
-
-    def _note(self, found: Order) -> None:
-        self._journal.mark(
-            found.client_order_id,
-            self._fence,
-            found.status,
-            found.filled_at or found.submitted_at or self._row.received_at,
-            broker_id=found.id,
-            filled_qty=found.filled_qty,
-            filled_average_price=found.filled_average_price,
-        )
-
-    def _is_final(self, order_id: str) -> bool:
-        return any(
-            o.id == order_id and o.status.is_final for o in self._journal.orders(self._row.id)
-        )
-
-    def _await(self, waiting: Sequence[OrderRow]) -> None:
-        """Look at open orders until all are final; cumulative quantities are noted on the way."""
-        open_ids = {order.id for order in waiting}
-        deadline = time.monotonic() + self._desk.fill_timeout
-        pause, longest = POLL_SECONDS
-        while open_ids:
-            for order in self._broker.orders("all", self._row.received_at - dt.timedelta(hours=1)):
-                if order.client_order_id in open_ids:
-                    self._note(order)
-                    if order.status.is_final:
-                        open_ids.discard(order.client_order_id)
-            if open_ids and time.monotonic() > deadline:
-                raise TemporaryError(f"{len(open_ids)} orders of {self._row.object} are open", 30)
-            if open_ids:
-                self._renew()
-                time.sleep(pause)
-                pause = min(2 * pause, longest)
-
-    def _renew(self) -> None:
-        self._journal.renew(self._row.id, self._fence, LEASE_SECONDS)
-
-    def _done(self) -> AllocationRow:
+    def _done(self) -> None:
         clock = self._broker.clock()
         self._desk.record_account(clock.now, self._row.id)
-        orders = self._journal.orders(self._row.id)
-        filled = sum(o.status is OrderStatus.FILLED for o in orders)
-        reason = f"{filled} of {len(orders)} orders filled" if orders else "nothing to trade"
-        return self._end("done", reason, clock)
+        lines = [line for side in Side for line in lines_of(self._watch.orders(side))]
+        filled = sum(line.last.status is OrderStatus.FILLED for line in lines)
+        reason = f"{filled} of {len(lines)} orders filled" if lines else "nothing to trade"
+        self._end("done", reason, clock)
 
-    def _end(self, status: str, reason: str, clock: MarketClock) -> AllocationRow:
+    def _end(self, status: str, reason: str, clock: MarketClock) -> None:
         log.info("allocation=%s object=%s status=%s reason=%s", self._row.id, self._row.object,
                  status, reason)  # fmt: skip
-        return self._journal.set_status(self._row.id, self._fence, status, reason, clock.now)
+        self._row = self._journal.set_status(
+            self._row.id, self._watch.fence, status, reason, clock.now
+        )
+        self.ended.append(self._row)
 
 
 def _rank(row: AllocationRow) -> tuple[float, int]:
@@ -258,6 +233,27 @@ def _why_not(row: AllocationRow, clock: MarketClock) -> str | None:
     return why_not_now(Allocation(row.object, row.as_of, row.expires_at, row.weights), clock.now)
 
 
-def _log_skipped(row: AllocationRow, plan: Plan) -> None:
-    for skipped in plan.skipped:
-        log.info("allocation=%s symbol=%s skipped=%s", row.id, skipped.symbol, skipped.reason)
+def _why_closed(clock: MarketClock) -> str | None:
+    if clock.is_open:
+        return None
+    return f"the market is closed until {clock.next_open:%Y-%m-%d %H:%M} UTC"
+
+
+def _lines_of_buys(plan: Plan, sold: set[str]) -> list[PlanLine]:
+    """The plan's lines as the second phase knows them. A name that was sold keeps the line of the
+    first one; one that came to lie above its target in between is left for the next allocation."""
+    late = {order.symbol for order in plan.sells}
+    return [
+        _left_alone(line) if line.symbol in late else line
+        for line in plan.lines
+        if line.symbol not in sold
+    ]
+
+
+def _left_alone(line: PlanLine) -> PlanLine:
+    return replace(
+        line,
+        weight_planned=line.weight_before,
+        parts={"limit": line.weight_before - line.weight_target, "rounding": 0.0},
+        reason="above its target since the sales were planned: left for the next allocation",
+    )

@@ -1,0 +1,298 @@
+"""One phase of an allocation: all its sells or all its buys, until each is final.
+
+One loop: what may leave is sent, what is open is looked at. What cannot be done within this call
+(slices that are not due, orders that stay open) is left to the next one by a TemporaryError.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+
+from astra.errors import OrderError, TemporaryError
+from astra.execution.desk import Desk
+from astra.execution.door import Door
+from astra.execution.line import NOT_YET, REFUSED, UNFILLED, Line, lines_of, passes
+from astra.execution.watch import Watch, pauses
+from astra.records import Order, OrderStatus, PlannedOrder, Side
+from astra.risk import Denial
+from astra.store.journal import OrderRow
+from astra.tactics import Slice, limit_price, slices
+
+log = logging.getLogger("astra.execution.phase")
+
+_FROZEN_SECONDS = 2.0  # of wall time in which a market's clock that runs must have moved
+_RESTS = 4  # a limit order rests for this part of the time for fills, and has 3 attempts
+
+
+def written(
+    watch: Watch, planned: PlannedOrder, parts: Sequence[Slice], now: dt.datetime, desk: Desk
+) -> list[OrderRow]:
+    """A planned order as rows of the journal: one, or one for each slice."""
+    return [
+        _row(watch, planned, number, part.qty, now, desk, now + part.after)
+        for number, part in enumerate(parts, start=1)
+    ] or [_row(watch, planned, 1, planned.qty, now, desk)]
+
+
+def sliced(planned: PlannedOrder, span: dt.timedelta, desk: Desk) -> list[Slice]:
+    """The slices of an order, none if the desk's style has none."""
+    if desk.style.kind != "twap":
+        return []
+    return slices(planned.qty, planned.reference_price, span, desk.rules.min_order_usd)
+
+
+class Phase:
+    """Orders of one side, worked on under the watch's lease."""
+
+    def __init__(self, desk: Desk, door: Door, watch: Watch, side: Side) -> None:
+        self._desk = desk
+        self._broker = desk.broker
+        self._journal = desk.store.journal
+        self._door = door
+        self._watch = watch
+        self._side = side
+        self._least = desk.rules.min_order_usd
+        self._deadline = time.monotonic() + desk.fill_timeout
+        self._not_before: dict[str, float] = {}  # monotonic, by symbol
+        self._resting: dict[str, float] = {}  # monotonic, by order id: when we first saw it rest
+        self._cancelled: dict[str, str] = {}  # why, by order id
+        self._doubtful: set[str] = set()  # ids that have left without an answer
+        self._clock = _MarketsClock(desk)
+
+    def complete(self) -> None:
+        """Take every line to its end: a fill, or a reason.
+
+        Raises:
+            TemporaryError: something is left that cannot be done now.
+        """
+        waits = pauses()
+        while waiting := [line for line in self._lines() if not line.is_done(self._least)]:
+            self._watch.keep()
+            if ready := self._ready(waiting):
+                self._send_all(ready)
+                waits = pauses()
+                continue
+            self._check_patience(waiting)
+            time.sleep(next(waits))
+            self._look([order for line in waiting if (order := line.open)])
+
+    def _lines(self) -> list[Line]:
+        return lines_of(self._watch.orders(self._side))
+
+    def _ready(self, waiting: Sequence[Line]) -> list[OrderRow]:
+        """The orders that may leave now, one a symbol at most; a further attempt is journaled
+        when the one before it is final."""
+        due: list[OrderRow] = []
+        again: list[Line] = []
+        for line in waiting:
+            if line.open is not None:
+                continue
+            if line.next is None:
+                if time.monotonic() >= self._not_before.get(line.symbol, 0.0):
+                    again.append(line)
+            elif line.next.due_at is None or line.next.due_at <= self._clock.now():
+                due.append(line.next)
+        return [*due, *self._write_again(again)]
+
+    def _write_again(self, lines: Sequence[Line]) -> list[OrderRow]:
+        """One more attempt for what is left of each line, at the price of now."""
+        if not lines:
+            return []
+        prices = self._broker.latest_prices([line.symbol for line in lines])
+        now = self._clock.now()
+        found = []
+        for line in lines:
+            price = prices.get(line.symbol, line.last.reference_price)
+            why = f"attempt after {line.last.id}"
+            planned = PlannedOrder(line.symbol, self._side, line.rest, price, why)
+            number = line.last.attempt + 1
+            found.append(_row(self._watch, planned, number, line.rest, now, self._desk))
+        self._journal.plan_orders(self._watch.row.id, self._watch.fence, found, at=now)
+        return found
+
+    def _send_all(self, ready: Sequence[OrderRow]) -> None:
+        self._clear({order.symbol for order in ready})
+        self._gate = self._door.gate(self._watch.row)
+        for order in ready:
+            self._watch.keep()
+            self._send(order)
+
+    def _clear(self, symbols: set[str]) -> None:
+        """Cancel what else is open on the symbols, and wait until it is gone: one order a symbol.
+
+        Raises:
+            TemporaryError: it is still there when the time for fills is over.
+        """
+        ours = {order.id for order in self._watch.orders(self._side)}
+        asked: set[str] = set()
+        for pause in pauses():
+            others = [
+                order
+                for order in self._broker.orders("open")
+                if order.symbol in symbols and order.client_order_id not in ours
+            ]
+            if not others:
+                return
+            for order in others:
+                if order.id not in asked:
+                    log.warning("order=%s symbol=%s cancelled=it is in the way of ours",
+                                order.client_order_id, order.symbol)  # fmt: skip
+                    self._door.cancel(order.id)
+                    asked.add(order.id)
+            if time.monotonic() > self._deadline:
+                raise TemporaryError(
+                    f"no other open order of {others[0].symbol} is allowed beside ours, found "
+                    f"{others[0].client_order_id}, which does not go: it was asked to",
+                    30,
+                )
+            self._watch.keep()
+            time.sleep(pause)
+
+    def _send(self, order: OrderRow) -> None:
+        """Send it, or learn that it has left before; a refusal or a denial ends it."""
+        if order.status is OrderStatus.SENDING:
+            self._doubtful.add(order.id)
+            if found := self._broker.order(order.id):
+                self._watch.note(found)
+                return
+        sent: Order | Denial | OrderError
+        try:
+            sent = self._deliver(order)
+        except OrderError as error:
+            sent = error
+        # An order that left with no answer may still arrive: until then nothing is said of it.
+        if not isinstance(sent, Order) and order.id in self._doubtful:
+            sent = self._watch.look_up(order.id) or sent
+        if isinstance(sent, Order):
+            self._watch.note(sent)
+        elif isinstance(sent, Denial):
+            self._watch.end(order, OrderStatus.REJECTED, f"{sent.code}: {sent.reason}")
+        else:
+            self._refused(order, sent)
+
+    def _deliver(self, order: OrderRow) -> Order | Denial:
+        """Send it, with the same id again and again while its outcome is unknown, for as long as
+        a request may take.
+
+        Raises:
+            TemporaryError: the lease was lost, or the broker does not answer.
+            OrderError: refused by the broker.
+        """
+        deadline, waits = time.monotonic() + self._desk.doubt_seconds, pauses()
+        while True:
+            try:
+                return self._door.send(order, self._watch.fence, self._gate)
+            except TemporaryError as error:
+                self._doubtful.add(order.id)
+                self._watch.renew()  # a worker that was overtaken ends here
+                if error.retry_after or time.monotonic() > deadline:
+                    raise
+            time.sleep(next(waits))
+            self._gate = self._door.gate(self._watch.row)  # the one before has counted it
+
+    def _refused(self, order: OrderRow, error: OrderError) -> None:
+        code = REFUSED
+        if passes(error):
+            code = NOT_YET
+            tried = sum(o.symbol == order.symbol for o in self._watch.orders(self._side))
+            self._not_before[order.symbol] = time.monotonic() + 2.0 ** (tried - 1)
+        self._watch.end(order, OrderStatus.REJECTED, f"{code}: {error}")
+
+    def _look(self, open_orders: Sequence[OrderRow]) -> None:
+        """Note what has become of open orders; a limit order that has rested long enough goes."""
+        if not open_orders:
+            return
+        self._watch.look(open_orders, self._cancelled)
+        now = time.monotonic()
+        for order in open_orders:
+            since = self._resting.setdefault(order.id, now)
+            is_over = now - since > self._desk.fill_timeout / _RESTS or self._clock.is_frozen()
+            if order.limit_price is not None and is_over and order.id not in self._cancelled:
+                self._cancelled[order.id] = (
+                    f"{UNFILLED}: its limit of {order.limit_price} USD was not met within "
+                    f"{now - since:.0f} s"
+                )
+                self._door.cancel(order.broker_id)
+
+    def _check_patience(self, waiting: Sequence[Line]) -> None:
+        """Raises: TemporaryError if waiting longer is of no use in this call."""
+        left = self._deadline - time.monotonic()
+        name = self._watch.row.object
+        at_work = [line for line in waiting if line.open]
+        due = [line.next.due_at for line in waiting if line.next and line.next.due_at]
+        if left < 0 or (at_work and self._clock.is_frozen() and not self._has_limits(at_work)):
+            raise TemporaryError(f"{len(waiting)} names of {name} are not traded to the end", 30)
+        if due and not at_work and len(due) == len(waiting):
+            seconds = (min(due) - self._clock.now()).total_seconds()
+            if seconds > left or self._clock.is_frozen():
+                raise TemporaryError(
+                    f"the next slice of {name} is due in {seconds:.0f} s of the market's time",
+                    max(1.0, seconds),
+                )
+
+    def _has_limits(self, lines: Sequence[Line]) -> bool:
+        return any(line.open and line.open.limit_price is not None for line in lines)
+
+
+class _MarketsClock:
+    """The broker's clock during a phase. A stepped one stands still between two steps."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._broker = desk.broker
+        self._seen: tuple[float, dt.datetime] | None = None
+        self._has_moved = False
+
+    def now(self) -> dt.datetime:
+        now = self._broker.clock().now
+        if self._seen is None:
+            self._seen = (time.monotonic(), now)
+        elif now != self._seen[1]:
+            self._has_moved = True
+        return now
+
+    def is_frozen(self) -> bool:
+        """Whether it has stood still for longer than a clock that runs can."""
+        if self._has_moved:
+            return False
+        if self._seen is None:
+            self.now()
+            return False
+        if time.monotonic() - self._seen[0] < _FROZEN_SECONDS:
+            return False
+        self.now()
+        return not self._has_moved
+
+
+def _row(
+    watch: Watch,
+    planned: PlannedOrder,
+    number: int,
+    qty: Decimal,
+    now: dt.datetime,
+    desk: Desk,
+    due_at: dt.datetime | None = None,
+) -> OrderRow:
+    limit = None
+    if desk.style.kind == "limit":
+        price, collar = planned.reference_price, desk.style.collar_bp
+        limit = float(limit_price(planned.side, price, collar))
+    return OrderRow(
+        id=watch.order_id(planned.symbol, planned.side, number),
+        allocation_id=watch.row.id,
+        account=watch.row.account,
+        symbol=planned.symbol,
+        side=planned.side,
+        attempt=number,
+        qty=qty,
+        reference_price=planned.reference_price,
+        reason=planned.reason,
+        planned_at=now,
+        updated_at=now,
+        type="market" if limit is None else "limit",
+        limit_price=limit,
+        due_at=due_at,
+    )
