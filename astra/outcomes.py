@@ -107,11 +107,9 @@ def _of_orders(orders: Sequence[Ordered], planned: str) -> Outcome:
 
 
 def _ordered(orders: Sequence[Ordered]) -> Decimal:
-    """Slices are due at different times and add up; a further attempt at one is due when it was."""
-    first: dict[dt.datetime | None, Decimal] = {}
-    for order in orders:
-        first.setdefault(order.due_at, order.qty)
-    return sum(first.values(), Decimal(0))
+    """Slices, which have their times, add up; any other order but the first takes up a rest."""
+    slices = [o.qty for o in orders if o.due_at is not None]
+    return sum(slices, Decimal(0)) if slices else orders[0].qty
 
 
 def _why_unfilled(orders: Sequence[Ordered]) -> str:
@@ -122,8 +120,9 @@ def _why_unfilled(orders: Sequence[Ordered]) -> str:
         return f"open: {still[-1].status.value}"
     if not short:
         return "less was ordered than planned"
-    last = short[-1]
-    return f"{last.status.value}: {last.reason}" if last.reason else last.status.value
+    status, reason = short[-1].status.value, short[-1].reason
+    has_code = reason.partition(":")[0].isupper()
+    return reason if has_code else ": ".join(filter(None, (status, reason)))
 
 
 def _average_price(orders: Sequence[Ordered]) -> float | None:

@@ -54,7 +54,7 @@ def test_a_filled_line_needs_no_reason() -> None:
     ("orders", "filled", "reason"),
     [
         ([short(OrderStatus.REJECTED, 0, "RISK_ORDER_VALUE: too much")], 0,
-         "rejected: RISK_ORDER_VALUE: too much"),
+         "RISK_ORDER_VALUE: too much"),
         ([short(OrderStatus.CANCELED, 4, "the session closed")], 4,
          "canceled: the session closed"),
         ([short(OrderStatus.EXPIRED, 0, "")], 0, "expired"),
@@ -76,15 +76,14 @@ def test_a_further_attempt_counts_once_and_clears_what_the_first_one_lacked() ->
     assert (*told(found), found.average_price) == (10, 10, "", 101.0)
 
 
-def test_slices_add_up_and_their_attempts_do_not() -> None:
+def test_slices_add_up_and_the_attempt_at_their_rest_does_not() -> None:
     later = TEN + dt.timedelta(minutes=5)
     slices = [
         replace(ORDER, attempt=1, due_at=TEN),
-        replace(short(OrderStatus.REJECTED, 0, "BROKER: no", 2), due_at=later),
-        replace(short(OrderStatus.REJECTED, 0, "BROKER: no again", 3), due_at=later),
+        replace(short(OrderStatus.REJECTED, 0, "BROKER_NOT_YET: no", 2), due_at=later),
+        short(OrderStatus.REJECTED, 0, "BROKER_REFUSED: no", 3),
     ]
-    found = only(slices)
-    assert told(found) == (20, 10, "rejected: BROKER: no again")
+    assert told(only(slices)) == (20, 10, "BROKER_REFUSED: no")
 
 
 def test_a_line_without_an_order_ends_with_the_plans_reason() -> None:
