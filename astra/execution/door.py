@@ -1,49 +1,20 @@
 """The only door to the broker: nothing is sent that the risk gate has not let through.
 
-Gathers what `astra.risk` has to know; the only importer of `astra.alpaca.orders`.
+The only importer of `astra.alpaca.orders`; what the gate asks is `astra.execution.gate`'s.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
 from decimal import Decimal
 
 from astra.alpaca.orders import Orders
 from astra.execution.desk import Desk
-from astra.records import Order, PlannedOrder, Side
-from astra.risk import Denial, Situation, deny
+from astra.execution.gate import Gate
+from astra.records import Order
+from astra.risk import Denial
 from astra.store.journal import AllocationRow, OrderRow
 
-log = logging.getLogger("astra.execution.door")
-
-
-class Gate:
-    """The risk gate for a phase of one allocation: the account as it was when the phase began,
-    plus what it has let through since."""
-
-    def __init__(self, desk: Desk, row: AllocationRow) -> None:
-        account = desk.broker.account()
-        self._limits = desk.limits
-        self._situation = Situation(
-            equity=float(account.equity),
-            gross=sum(float(p.qty) * p.market_price for p in desk.broker.positions()),
-            is_open=desk.broker.clock().is_open,
-            state=desk.store.states.get(row.account).state,
-        )
-
-    def deny(self, order: OrderRow) -> Denial | None:
-        """Why it may not leave, or None: then it counts as filled for those after it."""
-        planned = PlannedOrder(
-            order.symbol, order.side, order.qty, order.reference_price, order.reason
-        )
-        denial = deny(planned, self._situation, self._limits)
-        if denial is None:
-            value = float(order.qty) * order.reference_price
-            sign = 1 if order.side is Side.BUY else -1
-            gross = self._situation.gross + sign * value
-            self._situation = replace(self._situation, gross=gross)
-        return denial
+__all__ = ["Door", "Gate"]
 
 
 class Door:
@@ -61,11 +32,12 @@ class Door:
         """Send a journaled order, or say why it may not leave.
 
         Before it leaves it is marked `sending`, in one transaction with a look at the fencing token
-        and at the account's state, so that after a halt nothing more is sent.
+        and at the account's state, so that after a halt nothing more is sent; nor is it by a worker
+        that was paused and whose lease may end under the request.
 
         Raises:
-            TemporaryError: the lease was lost, or the order is not at the broker as far as can be
-                known: send it again with the same id.
+            TemporaryError: the lease was lost or is about to end, or the order is not at the broker
+                as far as can be known: send it again with the same id.
             OrderError: refused by the broker.
         """
         if denial := gate.deny(order):

@@ -5,13 +5,14 @@ backtest asks the same rules with what it knows. `python -m astra.risk` writes `
 """
 
 from astra.risk.losses import FLOWS, drawdown, growth
-from astra.risk.mark import Mark, mark_of
+from astra.risk.mark import UNKNOWN, Mark, mark_of
 from astra.risk.rules import RULES, Rule, denied_by_state, deny
 from astra.risk.situation import Denial, Limits, Situation
 
 __all__ = [
     "FLOWS",
     "RULES",
+    "UNKNOWN",
     "Denial",
     "Limits",
     "Mark",
