@@ -31,7 +31,6 @@ def account_body(broker: Broker) -> Body:
         "cash_withdrawable": _usd(max(Decimal(0), now.settled_cash)),
         "buying_power": _usd(now.buying_power),
         "regt_buying_power": _usd(now.buying_power),
-        "daytrading_buying_power": "0",
         "non_marginable_buying_power": _usd(cash_only),
         "portfolio_value": _usd(now.equity),
         "equity": _usd(now.equity),
@@ -70,7 +69,7 @@ def order_body(order: Order) -> Body:
         "replaced_at": _at(order.replaced_at),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,
-        "asset_id": asset_id(ticket.symbol),
+        "asset_id": asset_id(order.record_name),
         "symbol": ticket.symbol,
         "asset_class": "us_equity",
         "notional": _text(ticket.notional),
@@ -98,7 +97,7 @@ def position_body(lot: Lot) -> Body:
     value = lot.qty * lot.price
     gain, today = value - lot.cost, lot.qty * (lot.price - lot.last_close)
     return {
-        "asset_id": asset_id(lot.symbol),
+        "asset_id": asset_id(lot.record_name),
         "symbol": lot.symbol,
         "exchange": "NYSE",
         "asset_class": "us_equity",
@@ -155,7 +154,7 @@ def activity_body(line: Line) -> Body:
 def asset_body(broker: Broker, symbol: str) -> Body:
     is_listed = broker.market.has(symbol)
     return {
-        "id": asset_id(symbol),
+        "id": asset_id(broker.market.record_name(symbol)),
         "class": "us_equity",
         "exchange": "NYSE",
         "symbol": symbol,
@@ -190,9 +189,9 @@ def calendar_body(session: Session) -> Body:
     }
 
 
-def asset_id(symbol: str) -> str:
-    """The same for a symbol in every sandbox."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, symbol))
+def asset_id(record_name: str) -> str:
+    """The same in every sandbox, and for a ticker by each of its names."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, record_name))
 
 
 def rfc3339(t: datetime) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import socket
 import time
 from collections.abc import Iterator
@@ -26,9 +25,10 @@ from astra.alpaca.orders import Orders
 from astra.errors import ConfigError, DataError, OrderError, TemporaryError
 from astra.records import OrderStatus, Side
 from astra.sessions import BAR, next_session
-from sandbox.orders import read_ticket
+from sandbox.orders import Order, read_ticket
 
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+MICROSECOND = dt.timedelta(microseconds=1)
 
 NINE = Decimal("0.000000001")
 
@@ -203,6 +203,22 @@ class TestListingAndCanceling:
         last = desk.alpaca.orders("all", after=found[-2].submitted_at)
         assert [order.client_order_id for order in last] == ["n520"]
 
+    def test_orders_that_share_a_time_are_not_lost_between_two_pages(self, desk: Desk) -> None:
+        orders = waiting(desk, 700)
+        for order in orders[300:]:
+            order.submitted_at = orders[450 if orders.index(order) < 620 else 620].submitted_at
+        found = desk.alpaca.orders("all")
+        assert [order.client_order_id for order in found] == [f"n{i}" for i in range(700)]
+
+    def test_more_orders_of_one_time_than_a_page_holds_are_said_not_to_be_listed(
+        self, desk: Desk
+    ) -> None:
+        orders = waiting(desk, 520)
+        for order in orders:
+            order.submitted_at = orders[0].submitted_at
+        with pytest.raises(DataError, match="within a microsecond"):
+            desk.alpaca.orders("all")
+
     def test_an_open_order_is_canceled_and_a_final_one_stays(self) -> None:
         with opened(CLOSE) as desk:
             order = desk.orders.submit("AAPL", Side.BUY, Decimal(1), "waiting")
@@ -251,6 +267,19 @@ class TestListingAndCanceling:
         latest = max(line.at for line in desk.alpaca.activities())
         desk.orders.submit("JPM", Side.BUY, Decimal(1), "early")
         assert [line.symbol for line in desk.alpaca.activities(latest)] == ["AAPL", "JPM"]
+
+
+def waiting(desk: Desk, count: int) -> list[Order]:
+    """That many orders that nobody fills, as the broker has them."""
+    limit = {"type": "limit", "limit_price": "0.01", "time_in_force": "gtc"}
+    for i in range(count):
+        body = {"symbol": "JPM", "side": "buy", "qty": 100, "client_order_id": f"n{i}"}
+        ticket = read_ticket(body | limit)
+        order = Order(
+            ticket, desk.market.clock.now(), TEN + i * MICROSECOND, None, Decimal(1), id=f"{i}"
+        )
+        desk.app.extensions["broker"].orders[order.id] = order
+    return list(desk.app.extensions["broker"].orders.values())
 
 
 class TestFailing:
@@ -334,11 +363,19 @@ class TestBodies:
     def test_an_order_is_open_until_alpaca_says_that_it_is_final(
         self, word: str, filled: str, status: OrderStatus
     ) -> None:
-        body = {"symbol": "A", "side": "buy", "qty": 5, "filled_qty": filled, "status": word}
+        body = {
+            "id": "1",
+            "symbol": "A",
+            "side": "buy",
+            "qty": 5,
+            "filled_qty": filled,
+            "status": word,
+        }
         assert read_order(body).status is status
 
     def test_times_with_nanoseconds_are_read_in_utc(self) -> None:
         body = {
+            "id": "1",
             "symbol": "A",
             "side": "sell",
             "submitted_at": "2022-07-27T04:12:33.667750101-04:00",
@@ -386,7 +423,8 @@ class TestBodies:
         assert read_position(body | {"lastday_price": "10"}).market_price == 10
         assert read_position(body | {"market_value": "44"}).market_price == 11
         assert read_position(body | {"current_price": "12"}).market_price == 12
-        assert math.isnan(read_position({"symbol": "A", "qty": "4"}).market_price)
+        with pytest.raises(DataError, match="A has none"):
+            read_position({"symbol": "A", "qty": "4"})
 
     def test_an_asset_that_does_not_say_so_is_neither_tradable_nor_fractionable(self) -> None:
         asset = read_asset({"symbol": "A"})
@@ -407,7 +445,7 @@ class TestBodies:
         for read, body in [
             (read_account, {"cash": "much"}),
             (read_position, {"qty": "1"}),
-            (read_order, {"symbol": "A", "side": "?"}),
+            (read_order, {"id": "1", "symbol": "A", "side": "?"}),
             (read_clock, {"timestamp": "2026-01-12T15:00:00Z"}),
             (read_clock, {"timestamp": "noon"}),
             (read_activity, {"activity_type": "FILL", "side": "buy", "qty": "1"}),

@@ -309,9 +309,9 @@ def test_answers_have_the_fields_of_alpacas_own_samples(desk: Desk, test_data: P
     keys = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
     left_out = {"usd", "commission", "source", "subtag"}  # Alpaca sends them to few accounts
     # gone since 2026-07: the pattern-day-trader rule; options; figures of assets no one reads
-    left_out |= {"pattern_day_trader", "daytrade_count", "sma", "last_maintenance_margin"}
+    left_out |= {"pattern_day_trader", "daytrade_count", "daytrading_buying_power"}
     left_out |= {"options_buying_power", "options_approved_level", "options_trading_level"}
-    left_out |= {"last_close_pct_change", "last_price"}
+    left_out |= {"last_close_pct_change", "last_price", "sma", "last_maintenance_margin"}
     for name, path in [
         ("account_routes.get_account", "account"),
         ("asset_routes.get_asset", "assets/AAPL"),

@@ -132,7 +132,9 @@ class Alpaca:
     def order(self, client_order_id: str) -> Order | None:
         """The order with our id, or None if the broker has never seen it."""
         body = self._find("/orders:by_client_order_id", {"client_order_id": client_order_id})
-        return None if body is None else read_order(read_object(body, "order"))
+        if body is None:
+            return None
+        return read_order({**read_object(body, "order"), "client_order_id": client_order_id})
 
     def orders(self, status: str = "open", after: datetime | None = None) -> tuple[Order, ...]:
         """Orders submitted after `after`, oldest first; `status` is open, closed or all.

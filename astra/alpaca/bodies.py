@@ -43,6 +43,9 @@ _FINAL = {
     "rejected": OrderStatus.REJECTED,
 }
 
+# Lines whose quantity is a change of what is held (of a dividend it is what was paid for): splits,
+# new names and symbols, mergers, spin-offs, shares that come from or go to another account.
+_MOVING = frozenset(("SPLIT", "SSP", "NC", "SC", "MA", "REORG", "SPIN", "SSO", "ACATS", "JNLS"))
 _UNTOUCHED = frozenset({"", "new", "accepted", "pending_new", "rejected"})
 _LAST_SECOND = 4_102_444_800  # the year 2100; a time beyond it is in another unit
 _TOO_LONG = 30  # decimal places before or after the point that no number of a broker has
@@ -80,14 +83,17 @@ def read_list(body: object, noun: str) -> Sequence[Body]:
 
 
 def read_account(body: Body) -> Account:
-    """`settled_cash` is read where `multiplier` says that the account may not borrow."""
+    """`settled_cash` is read where `multiplier` says that the account may not borrow.
+
+    Books are kept by the account's number, so nothing else may stand in for it.
+    """
     cash = _required(body, "cash", "account")
     equity = _first(body, "equity", "portfolio_value")
     if equity is None:
         equity = cash + (_decimal(body.get("long_market_value")) or Decimal(0))
     power = _first(body, "buying_power", "regt_buying_power", "non_marginable_buying_power")
     return Account(
-        number=_text(body.get("account_number")) or _text(body.get("id")),
+        number=_named(body, "account_number", "account"),
         cash=cash,
         equity=equity,
         buying_power=max(cash, Decimal(0)) if power is None else power,
@@ -117,10 +123,12 @@ def read_position(body: Body) -> Position:
         price = value / qty
     if price is None:
         price = _first(body, "lastday_price", "avg_entry_price")
+    if price is None:
+        raise DataError(f"Alpaca's position needs a price, {body.get('symbol')} has none")
     return Position(
-        symbol=_symbol(body, "position"),
+        symbol=_named(body, "symbol", "position"),
         qty=qty,
-        market_price=math.nan if price is None else float(price),
+        market_price=float(price),
         average_entry_price=math.nan if entry is None else float(entry),
         qty_available=_decimal(body.get("qty_available")),
         asset_id=_text(body.get("asset_id")),
@@ -134,9 +142,9 @@ def read_order(body: Body) -> Order:
     average, limit = _decimal(body.get("filled_avg_price")), _decimal(body.get("limit_price"))
     open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
     return Order(
-        id=_text(body.get("id")),
+        id=_named(body, "id", "order"),
         client_order_id=_text(body.get("client_order_id")),
-        symbol=_symbol(body, "order"),
+        symbol=_named(body, "symbol", "order"),
         side=_side(body),
         status=_FINAL.get(word, open_status),
         qty=filled if qty is None else qty,
@@ -165,18 +173,16 @@ def _filled(body: Body, qty: Decimal | None, word: str) -> Decimal:
 
 def read_activity(body: Body) -> Activity:
     """A fill's cash is quantity times price, paid on a buy; other lines carry their amount."""
-    kind, key = _text(body.get("activity_type")), _text(body.get("id"))
-    if not kind or not key:
-        raise DataError(f"an activity needs activity_type and id, Alpaca's {key or kind} lacks one")
-    qty, price = _decimal(body.get("qty")), _decimal(body.get("price"))
-    side, amount, change = None, _decimal(body.get("net_amount")) or Decimal(0), None
+    kind, key = _named(body, "activity_type", "activity"), _named(body, "id", "activity")
+    qty, price = _optional(body, "qty", "activity"), _decimal(body.get("price"))
+    side, amount, change = None, _optional(body, "net_amount", "activity") or Decimal(0), None
     if kind == "FILL":
         side = _side(body)
         if qty is None or price is None:
-            raise DataError(f"a fill needs qty and price, Alpaca's {body.get('id')} lacks one")
+            raise DataError(f"a fill needs qty and price, Alpaca's {key} lacks one")
         change = qty if side is Side.BUY else -qty
         amount = -change * price
-    elif kind == "SPLIT":
+    elif kind in _MOVING:
         change = qty
     return Activity(
         id=key,
@@ -204,7 +210,7 @@ def read_asset(body: Body) -> Asset:
     """An asset that does not say that it can be traded or split cannot."""
     active = (_text(body.get("status")) or "active") == "active"
     return Asset(
-        symbol=_symbol(body, "asset"),
+        symbol=_named(body, "symbol", "asset"),
         name=_text(body.get("name")),
         tradable=_is(True, body.get("tradable")) and active,
         fractionable=_is(True, body.get("fractionable")),
@@ -271,9 +277,9 @@ def read_time(text: object) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise DataError(f"an RFC 3339 time is required from Alpaca, found {text!r}") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _time(text: object) -> datetime | None:
@@ -313,18 +319,23 @@ def _side(body: Body) -> Side:
     raise DataError(f"a side of buy or sell is required from Alpaca, found {word!r}")
 
 
-def _symbol(body: Body, noun: str) -> str:
-    symbol = _text(body.get("symbol"))
-    if not symbol:
-        raise DataError(f"Alpaca's {noun} needs a symbol; it is missing")
-    return symbol
+def _named(body: Body, name: str, noun: str) -> str:
+    found = _text(body.get(name))
+    if not found:
+        raise DataError(f"Alpaca's {noun} needs {name}; it is missing")
+    return found
 
 
 def _required(body: Body, name: str, noun: str) -> Decimal:
     value = _decimal(body.get(name))
     if value is None:
-        raise DataError(f"Alpaca's {noun} needs {name}; it is missing")
+        raise DataError(f"Alpaca's {noun} needs {name} as a number, found {body.get(name)!r}")
     return value
+
+
+def _optional(body: Body, name: str, noun: str) -> Decimal | None:
+    """None where it is missing; what is there must be a number, for the books count with it."""
+    return None if body.get(name) in (None, "") else _required(body, name, noun)
 
 
 def _first(body: Body, *names: str) -> Decimal | None:
