@@ -6,11 +6,12 @@ shadow books, monitor and page count in the same books.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from astra.records import Account, Activity, Position
+from astra.records import OWN, REVERSED, Account, Activity, Position
 
 CENT = Decimal("0.01")
 
@@ -62,3 +63,73 @@ def compare(book: Book, account: Account, positions: Iterable[Position]) -> Diff
     }
     cash = book.cash.quantize(CENT, ROUND_HALF_EVEN) - account.cash.quantize(CENT, ROUND_HALF_EVEN)
     return Differences(cash, {s: d for s, d in diffs.items() if d != 0})
+
+
+def opening(
+    book: Book, account: Account, positions: Iterable[Position], at: dt.datetime
+) -> tuple[Activity, ...]:
+    """Lines of the type OPENING that make a book the broker's, for an account met the first time.
+
+    A paper account's first deposit, for one, is in no record. Shares are only ever added: where the
+    broker has fewer than its own record says, its answer is not believed, and there are no lines.
+    """
+    theirs = {p.symbol: p.qty for p in positions}
+    if any(theirs.get(symbol, Decimal(0)) < qty for symbol, qty in book.shares.items()):
+        return ()
+    lines = [
+        Activity(f"{OWN}opening:{symbol}", "OPENING", at, Decimal(0), symbol, more)
+        for symbol, qty in sorted(theirs.items())
+        if (more := qty - book.shares.get(symbol, Decimal(0)))
+    ]
+    if money := account.cash - book.cash:
+        lines.append(Activity(f"{OWN}opening:cash", "OPENING", at, money))
+    return tuple(lines)
+
+
+def renaming(
+    found: Differences,
+    positions: Iterable[Position],
+    asset_ids: Mapping[str, str],
+    at: dt.datetime,
+) -> tuple[Activity, ...]:
+    """Pairs of lines for shares that the broker holds under a new symbol of the same asset.
+
+    Args:
+        asset_ids: the broker's ids of the symbols that the book knows, where known.
+    """
+    lines: list[Activity] = []
+    theirs = {p.asset_id: p for p in positions if p.asset_id}
+    for symbol, missing in found.shares.items():
+        new = theirs.get(asset_ids.get(symbol, ""))
+        if new is None or new.symbol == symbol or missing <= 0:
+            continue
+        if found.shares.get(new.symbol) != -missing:
+            continue
+        key = f"{OWN}renamed:{symbol}:{new.symbol}:{at:%Y%m%d%H%M%S}"
+        lines.append(Activity(f"{key}:out", "NC", at, Decimal(0), symbol, -missing))
+        lines.append(Activity(f"{key}:in", "NC", at, Decimal(0), new.symbol, missing))
+    return tuple(lines)
+
+
+def reversal(
+    found: Differences, lines: Sequence[Activity], at: dt.datetime
+) -> tuple[Activity, ...]:
+    """Lines that take back those we booked ourselves for a new name, once the broker's own record
+    says it too and the book counts it twice. Empty if that is not the whole difference.
+
+    Args:
+        lines: of which those are looked for that we booked and have not taken back.
+    """
+    gone = {line.id.removeprefix(REVERSED) for line in lines if line.id.startswith(REVERSED)}
+    ours = [a for a in lines if a.id.startswith(f"{OWN}renamed:") and a.id not in gone]
+    twice = dict[str, Decimal]()
+    for line in ours:
+        if line.symbol and line.symbol in found.shares and line.qty is not None:
+            twice[line.symbol] = twice.get(line.symbol, Decimal(0)) + line.qty
+    if not twice or twice != dict(found.shares) or found.cash:
+        return ()
+    return tuple(
+        replace(line, id=f"{REVERSED}{line.id}", at=at, qty=-(line.qty or Decimal(0)))
+        for line in ours
+        if line.symbol in twice
+    )

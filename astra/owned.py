@@ -1,17 +1,20 @@
 """Which part of the account's positions our own orders hold. Pure.
 
-Only positions that our own orders opened are touched; splits multiply our part as they multiply the
-account's.
+Only positions that our own orders opened are touched; what happens to the account's shares without
+an order (splits, new names, mergers) happens to our part of them in proportion.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from astra.records import Activity, Position
+from astra.records import REVERSED, Activity, Position
+
+SPLITS = frozenset({"SPLIT", "SSP"})
+MOVES = frozenset({"NC", "SC", "MA", "REORG"})  # out of one symbol, and often into another
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +26,82 @@ class Fill:
     at: dt.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What befell all shares of `symbol` at one time: `qty` more or, negative, fewer of them.
+
+    `into` got `into_qty` for what went out; None = no symbol of the same account did.
+    """
+
+    symbol: str
+    qty: Decimal
+    at: dt.datetime
+    into: str | None = None
+    into_qty: Decimal = Decimal(0)
+
+
 def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[str, Decimal]:
     """What our own orders hold of each symbol.
 
-    A split multiplies our part as it multiplies the account's, which `activities` (all of the
-    account's) tell.
+    Args:
+        activities: the account's lines of at least all symbols that a split or a move has met, in
+            any order; each id counts once.
     """
+    lines = standing(activities)
+    acted = {line.id for line in lines if line.type in SPLITS | MOVES}
+    moved = [line for line in lines if line.id not in acted]
     ours, whole = dict[str, Decimal](), dict[str, Decimal]()
-    events: list[Fill | Activity] = [*fills, *activities]
+    events: list[Fill | Activity | Action] = [*fills, *moved, *actions(lines)]
     # At one instant the account's own line comes after ours, as a split does after the fills.
-    for event in sorted(events, key=lambda e: (e.at, isinstance(e, Activity))):
-        symbol, qty = event.symbol, event.qty
-        if symbol is None or qty is None:
-            continue
-        if isinstance(event, Fill):
-            ours[symbol] = ours.get(symbol, Decimal(0)) + qty
-            continue
-        before = whole.get(symbol, Decimal(0))
-        if event.type == "SPLIT" and before > 0:
-            ours[symbol] = ours.get(symbol, Decimal(0)) * (before + qty) / before
-        whole[symbol] = before + qty
+    rank = {Fill: 0, Activity: 1, Action: 2}
+    for event in sorted(events, key=lambda e: (e.at, rank[type(e)])):
+        if isinstance(event, Action):
+            _act(event, ours, whole)
+        elif event.symbol is not None and event.qty is not None:
+            held = ours if isinstance(event, Fill) else whole
+            held[event.symbol] = held.get(event.symbol, Decimal(0)) + event.qty
     return ours
+
+
+def standing(activities: Iterable[Activity]) -> tuple[Activity, ...]:
+    """The lines, each id once, without those that were taken back and what took them back."""
+    found = {line.id: line for line in activities}
+    gone = {i.removeprefix(REVERSED) for i in found if i.startswith(REVERSED)}
+    return tuple(line for i, line in found.items() if i not in gone and not i.startswith(REVERSED))
+
+
+def actions(lines: Iterable[Activity]) -> tuple[Action, ...]:
+    """Splits and moves, oldest first, from lines of which each id comes once.
+
+    The broker writes a split or a new name as several lines of one day: the old shares out, the new
+    ones in. What goes out of one symbol is matched with what comes into another by type, day and,
+    if there are several, quantity.
+    """
+    splits = dict[tuple[str, dt.date], list[Activity]]()
+    moves = dict[tuple[str, dt.date], list[Activity]]()
+    for line in sorted(lines, key=lambda a: (a.at, a.id)):
+        if line.symbol is None or not line.qty:
+            continue
+        if line.type in SPLITS:
+            splits.setdefault((line.symbol, line.at.date()), []).append(line)
+        elif line.type in MOVES:
+            moves.setdefault((line.type, line.at.date()), []).append(line)
+    found = [
+        Action(symbol, sum((a.qty or Decimal(0) for a in of), Decimal(0)), of[0].at)
+        for (symbol, _), of in splits.items()
+    ]
+    for day in moves.values():
+        found += _pairs(day)
+    return tuple(sorted(found, key=lambda a: a.at))
+
+
+def renamed(lines: Iterable[Activity]) -> dict[str, str]:
+    """The symbol that took the place of another, by the other: share for share."""
+    return {
+        a.symbol: a.into
+        for a in actions(standing(lines))
+        if a.into is not None and a.into_qty == -a.qty
+    }
 
 
 def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple[Position, ...]:
@@ -57,6 +115,34 @@ def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple
         qty = min(p.qty, ours.get(p.symbol, Decimal(0)))
         if qty > 0:
             free = p.qty if p.qty_available is None else p.qty_available
-            available = min(qty, free)
-            kept.append(Position(p.symbol, qty, p.market_price, p.average_entry_price, available))
+            kept.append(replace(p, qty=qty, qty_available=min(qty, free)))
     return tuple(kept)
+
+
+def _pairs(lines: Sequence[Activity]) -> list[Action]:
+    """Each line that goes out with one that comes in; what comes in alone is nobody's of ours."""
+    out = [a for a in lines if a.qty is not None and a.qty < 0]
+    into = [a for a in lines if a.qty is not None and a.qty > 0]
+    found = []
+    for line in out:
+        qty, symbol = line.qty or Decimal(0), line.symbol or ""
+        equal = [a for a in into if a.qty == -qty]
+        partner = equal[0] if equal else into[0] if len(out) == len(into) == 1 else None
+        if partner is None:
+            found.append(Action(symbol, qty, line.at))
+            continue
+        into.remove(partner)
+        found.append(Action(symbol, qty, line.at, partner.symbol, partner.qty or Decimal(0)))
+    return found
+
+
+def _act(action: Action, ours: dict[str, Decimal], whole: dict[str, Decimal]) -> None:
+    """Change our part of a symbol, and what it became, as the whole is changed."""
+    before, mine = whole.get(action.symbol, Decimal(0)), ours.get(action.symbol, Decimal(0))
+    whole[action.symbol] = before + action.qty
+    if before > 0 and mine:
+        ours[action.symbol] = mine * (before + action.qty) / before
+    if action.into is not None:
+        whole[action.into] = whole.get(action.into, Decimal(0)) + action.into_qty
+        if before > 0 and mine:
+            ours[action.into] = ours.get(action.into, Decimal(0)) + mine * action.into_qty / before

@@ -130,12 +130,17 @@ class Account:
     settled_cash: Decimal | None = None
 
 
+# Lines of the record that we book ourselves have ids that begin with OWN; REVERSED stands before
+# the id of one that is taken back.
+OWN, REVERSED = "astra:", "astra:reversed:"
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """One line of the broker's record: a fill, a fee, a dividend, a deposit or a split.
 
     `net_amount` is the change of cash (signed); for a FILL it follows from side, qty and price.
-    `qty` is the change of shares (signed) for FILL and SPLIT, else None.
+    `qty` is the change of shares (signed) where the line is one (FILL, SPLIT, NC, ...), else None.
     """
 
     id: str

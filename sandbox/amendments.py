@@ -1,4 +1,4 @@
-"""What was done to a market at run time: splits, corrections, stopped feeds, comings, goings, names.
+"""What was done to a market at run time: splits, corrections, stops, comings, goings, new names.
 
 Here is the memory of it, empty at first. What an event must look like and when it is possible is
 `sandbox.market_events`' business, what follows from it `sandbox.market`'s and `sandbox.view`'s.

@@ -27,7 +27,7 @@ from astra.execution.agreement import (
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
-from astra.ledger import Differences, compare
+from astra.ledger import Differences, compare, opening, renaming, reversal
 from astra.records import Account, Activity, Order, Position, TradingState
 from astra.store.journal import OrderRow
 from astra.store.reconciliations import Reconciliation
@@ -91,7 +91,10 @@ def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
     if not look.is_equal:
         look = _look(desk, _LONG)
         new += look.new
-    return _conclude(desk, look, new)
+    booked = "" if look.differences.are_none else _book(desk, look)
+    if booked:
+        look = _look(desk, _SHORT)
+    return _conclude(desk, look, new, booked)
 
 
 def duplicates(desk: Desk, account: str) -> int:
@@ -185,10 +188,32 @@ def _missed(desk: Desk, account: str, overlap: dt.timedelta) -> tuple[Activity, 
     return tuple(desk.broker.activities(None if last is None else last - overlap))
 
 
-def _conclude(desk: Desk, look: _Look, new: int) -> Reconciled:
+def _book(desk: Desk, look: _Look) -> str:
+    """Book what explains a difference though the broker's record does not say it; a sentence about
+    it, "" if nothing does."""
+    books, number = desk.store.books, look.account.number
+    known = books.activities(number)
+    missing = [symbol for symbol, qty in look.differences.shares.items() if qty > 0]
+    ids = books.asset_ids(number, missing) if missing else {}
+    lines = renaming(look.differences, look.positions, ids, look.at)
+    text = "a new symbol of the same asset was booked"
+    if not lines:
+        lines = reversal(look.differences, known, look.at)
+        text = "the broker told of a new symbol that had been booked"
+    if not lines and desk.store.reconciliations.latest(number) is None:
+        first = min((line.at for line in known), default=look.at) - dt.timedelta(seconds=1)
+        lines = opening(books.replayed(number), look.account, look.positions, first)
+        text = "the account is met for the first time and its record was opened with what it holds"
+    for line in lines:
+        log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",
+                    number, line.id, line.type, line.symbol, line.qty, line.net_amount)  # fmt: skip
+    return text if books.record_activities(number, lines) else ""
+
+
+def _conclude(desk: Desk, look: _Look, new: int, booked: str) -> Reconciled:
     """Correct the journal, write down how it stands, and halt where that is called for."""
     corrected = _correct(desk, look)
-    status = "explained" if corrected else "equal"
+    status = "explained" if corrected or booked else "equal"
     if not look.is_equal:
         status = "differs"
     found = Reconciliation(
@@ -200,7 +225,7 @@ def _conclude(desk: Desk, look: _Look, new: int) -> Reconciled:
         order_diffs={**corrected, **look.unexplained},
         value_diff=_value(desk, look),
     )
-    found = replace(found, message=_message(found))
+    found = replace(found, message=_message(found, booked))
     is_to_halt = _is_to_halt(desk, look, found)
     desk.store.reconciliations.record(found)
     if status == "differs":
@@ -260,15 +285,16 @@ def _is_to_halt(desk: Desk, look: _Look, found: Reconciliation) -> bool:
     return seen is None or seen.status != "differs" or not seen.is_same_difference(found)
 
 
-def _message(found: Reconciliation) -> str:
+def _message(found: Reconciliation, booked: str) -> str:
     if found.status == "equal":
         return "our books equal the broker's to the cent and the share"
-    parts = [f"cash by {found.cash_diff:+.2f} USD"] if found.cash_diff else []
+    parts = [booked] if booked else []
+    parts += [f"cash by {found.cash_diff:+.2f} USD"] if found.cash_diff else []
     parts += [f"{symbol} by {qty:+f} shares" for symbol, qty in found.share_diffs.items()]
     parts += [f"order {i}: {text}" for i, text in found.order_diffs.items()]
     listed = "; ".join(parts[:_SHOWN]) + (f"; {len(parts) - _SHOWN} more" * (len(parts) > _SHOWN))
     if found.status == "explained":
-        return f"our books equal the broker's once corrected: {listed}"
+        return f"our books equal the broker's, once corrected: {listed}"
     return (
         f"our books must equal the broker's, which is right, and differ by "
         f"{found.value_diff:.2f} USD: {listed}; look at its activities"

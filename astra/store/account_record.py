@@ -7,7 +7,8 @@ each time only their number is checked.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,12 +16,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from astra.ledger import Book
-from astra.records import Activity, Side
+from astra.records import OWN, Activity, Side
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 from astra.store.versions import bump
 
 _table = schema.activities
+_SUMMARIES = 2000  # that far back a symbol is looked for: four weeks of every five minutes
 _RECENT = 2 * 86_400  # seconds before the last line in which lines may still be booked later
 
 
@@ -47,9 +49,24 @@ def read(dialect: Dialect, account: str, since: dt.datetime | None = None) -> tu
 
 
 def last_at(dialect: Dialect, account: str) -> dt.datetime | None:
-    """The time of the latest activity that is known; None if there is none."""
+    """The time of the latest activity that the broker told; None if there is none."""
     with dialect.reading() as connection:
         return rows.moment_or_none(_last(connection, account))
+
+
+def asset_ids(dialect: Dialect, account: str, symbols: Collection[str]) -> dict[str, str]:
+    """The broker's ids of symbols from the newest account summaries that hold them."""
+    table, found = schema.account_summary, dict[str, str]()
+    newest = table.c.at.desc()
+    summaries = select(table.c.positions).where(table.c.account == account).order_by(newest)
+    with dialect.reading() as connection:
+        for text in connection.scalars(summaries.limit(_SUMMARIES)):
+            held = {p["symbol"]: p.get("asset_id") for p in json.loads(text)}
+            new = (held.keys() & set(symbols)) - found.keys()
+            found |= {symbol: held[symbol] for symbol in new if held[symbol]}
+            if len(found) == len(symbols):
+                break
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,9 @@ class Replayed:
 
 def _last(connection: Connection, account: str) -> int | None:
     found: int | None = connection.scalar(
-        select(func.max(_table.c.at)).where(_table.c.account == account)
+        select(func.max(_table.c.at)).where(
+            (_table.c.account == account) & _table.c.id.not_like(f"{OWN}%")
+        )
     )
     return found
 

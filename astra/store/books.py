@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -94,6 +94,10 @@ class Books:
     def last_activity(self, account: str) -> dt.datetime | None:
         """The time of the latest activity recorded; None if there is none."""
         return account_record.last_at(self._dialect, account)
+
+    def asset_ids(self, account: str, symbols: Collection[str]) -> dict[str, str]:
+        """The broker's ids of symbols as they were last seen held, of those that are known."""
+        return account_record.asset_ids(self._dialect, account, symbols)
 
     def replayed(self, account: str) -> Book:
         """Cash and shares after all recorded activities."""
@@ -250,6 +254,7 @@ def _position(p: Position, own: Mapping[str, Decimal] | None) -> dict[str, Any]:
         "price": p.market_price,
         "value": float(p.qty) * p.market_price,
         "average_entry_price": p.average_entry_price,
+        "asset_id": p.asset_id,
     }
 
 

@@ -317,7 +317,7 @@ account_summary = Table(
     amount("cash", nullable=False),
     amount("equity", nullable=False),
     amount("buying_power", nullable=False),
-    # JSON list of {symbol, qty, own_qty, price, value, average_entry_price}
+    # JSON list of {symbol, qty, own_qty, price, value, average_entry_price, asset_id}
     Column("positions", UnicodeText, nullable=False),
     Column("allocation_id", code(16)),  # set when a rebalance wrote it
 )
