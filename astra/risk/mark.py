@@ -36,8 +36,8 @@ class Mark:
     deviation: float
 
     def sigmas(self, price: float) -> float:
-        """How many deviations a price is away; NaN if either price is no positive number."""
-        if not (self.close > 0 and price > 0 and self.deviation > 0):
+        """How many deviations a price is away; NaN if that cannot be said."""
+        if not (self.close > 0 and price > 0 and 0 < self.deviation < math.inf):
             return math.nan
         return abs(math.log(price) - math.log(self.close)) / self.deviation
 
