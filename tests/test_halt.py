@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import desk as trading
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from astra.allocation import build
+from astra.breakers import beyond, raised, tripped
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
@@ -43,6 +47,7 @@ def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
         capital=0.0,
         fill_timeout=2.0,
         doubt_seconds=1.0,
+        confirm_seconds=0.5,
     )
 
 
@@ -305,3 +310,107 @@ def test_every_throw_and_every_lift_is_a_line_of_the_audit_log(desk: Desk) -> No
     assert [(c["from"], c["to"], c["by"]) for c in found] == [
         ("ACTIVE", "REDUCING", "a"), ("REDUCING", "HALTED", "b"), ("HALTED", "ACTIVE", "c"),
     ]  # fmt: skip
+
+
+def churn(sandbox: trading.Desk, name: str, shares: int = 300) -> None:
+    """Lose spread and fee: of 300 shares 0.65 bp of the account."""
+    for side in (Side.BUY, Side.SELL):
+        sandbox.orders.submit("AAPL", side, Decimal(shares), f"{name}-{side}")
+
+
+def test_a_days_loss_trips_once_and_not_again_at_a_figure_that_a_person_has_accepted(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    careful = replace(desk, limits=replace(desk.limits, max_daily_loss=1e-4))
+    account = sandbox.alpaca.account().number
+    churn(sandbox, "one")
+    assert trip(careful) is None
+    churn(sandbox, "two")
+    reason = trip(careful)
+    assert reason == "0.01% lost in a day, over 0.01%"
+    row = careful.store.states.get(account)
+    assert (row.state, row.changed_by, row.reason) == (REDUCING, "breaker", reason)
+    assert trip(careful) is None, "it stands already"
+
+    lift(careful, offer_lift(careful).code, "a person")
+    assert trip(careful) is None
+    churn(sandbox, "a little", shares=30)
+    assert trip(careful) is None
+    assert careful.store.states.get(account).state is TradingState.ACTIVE
+    churn(sandbox, "more")
+    assert trip(careful) is not None
+    assert careful.store.states.get(account).state is REDUCING
+
+
+def test_a_breaker_leaves_a_stricter_state_alone(sandbox: trading.Desk, desk: Desk) -> None:
+    careful = replace(desk, limits=replace(desk.limits, max_daily_loss=1e-5))
+    account = halt(careful, HALTED, "a person", "test").account
+    churn(sandbox, "one")
+    assert trip(careful) is None
+    assert careful.store.states.get(account).reason == "a person"
+
+
+def test_orders_that_the_broker_rejects_halt_the_account_by_themselves(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("POST", "/v2/orders", reject=True, times=None)
+    Executor(desk).execute(dropped(THIRDS))
+    assert trip(desk) is None, "three orders say nothing yet"
+    Executor(desk).execute(dropped(THIRDS, generation=2))
+    assert trip(desk) == "100.00% of the day's orders rejected, over 50.00%"
+    assert desk.store.states.get(sandbox.alpaca.account().number).state is HALTED
+
+
+def test_a_breaker_does_not_take_a_silent_broker_for_an_account_without_loss(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("GET", "/v2/account", status=503, times=None)
+    with pytest.raises(TemporaryError):
+        trip(desk)
+
+
+LIMITS = Limits(max_daily_loss=0.05, max_drawdown=0.2, max_reject_rate=0.5)
+NOON = dt.datetime(2026, 1, 12, 17, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("figures", "state"),
+    [
+        ({"daily_loss": 0.05, "drawdown": 0.2, "reject_rate": 0.5}, None),
+        ({"daily_loss": None, "drawdown": None, "reject_rate": None}, None),
+        ({"daily_loss": float("nan")}, None),
+        ({"daily_loss": 0.0501}, REDUCING),
+        ({"drawdown": 0.201}, REDUCING),
+        ({"reject_rate": 0.51}, HALTED),
+        ({"daily_loss": 0.3, "drawdown": 0.3, "reject_rate": 0.6}, HALTED),
+    ],
+)
+def test_a_figure_beyond_its_limit_calls_for_the_strictest_state(
+    figures: dict[str, float | None], state: TradingState | None
+) -> None:
+    found = tripped(figures, LIMITS)
+    assert (found and found.state) == state
+
+
+def test_what_was_accepted_holds_for_that_day_in_new_york_only() -> None:
+    accepted = {"daily_loss": 0.06, "drawdown": 0.25}
+    same = raised(LIMITS, accepted, NOON, NOON + dt.timedelta(hours=10))  # 22:00 in New York
+    assert same.max_daily_loss == pytest.approx(0.06 + 0.05 / 4)
+    assert same.max_drawdown == pytest.approx(0.25 + 0.2 / 4)
+    assert same.max_reject_rate == LIMITS.max_reject_rate
+    assert raised(LIMITS, accepted, NOON, NOON + dt.timedelta(hours=13)) == LIMITS
+    assert raised(LIMITS, accepted, None, NOON) == LIMITS
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["daily_loss", "drawdown", "reject_rate"]), st.floats(0, 1), min_size=1
+    )
+)
+def test_whatever_is_accepted_does_not_trip_again_and_limits_never_shrink(
+    figures: dict[str, float],
+) -> None:
+    after = raised(LIMITS, beyond(figures, LIMITS), NOON, NOON)
+    assert tripped(figures, after) is None
+    for name in ("max_daily_loss", "max_drawdown", "max_reject_rate"):
+        assert getattr(after, name) >= getattr(LIMITS, name)

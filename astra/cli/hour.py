@@ -67,6 +67,7 @@ class RunReport:
     books: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] | None = None
     shadow: dict[str, float] = field(default_factory=dict)
+    faults_met: int | None = None  # None = no faults were asked for
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -83,6 +84,7 @@ class RunReport:
             "duplicate_orders": self.books["duplicate_orders"],
             "benchmark": self.benchmark,
             "shadow": self.shadow,
+            **({} if self.faults_met is None else {"faults_met": self.faults_met}),
         }
 
 
@@ -157,7 +159,7 @@ class Hours:
         """One decision time: bars -> decision -> orders -> account log."""
         began = time.monotonic()
         self._sandbox.step_to(t)
-        self._sandbox.arm(self._faults)
+        self._arm(self._faults)
         self._log_account()
         loaded = self._load()
         try:
@@ -187,18 +189,26 @@ class Hours:
 
     def close(self, times: Sequence[dt.datetime]) -> None:
         """After the last decision's hour: value, books, benchmark; nothing fails any more."""
-        self._sandbox.arm(())
+        self._arm(())
         self._sandbox.step_to(times[-1] + HORIZON)
         held = (b for d in self._report.decisions[-1:] for b in d.get("books", {}).values())
         self._load(("SPY", *{name for b in held for name in (*b["shares"], *b["weights"])}))
         self._log_account()
         for path in ("/activities", "/history"):
             self._job("monitor", path)
+        if self._report.faults_met is not None:
+            self._say(f"{self._report.faults_met} requests met a fault")
         self._report.books = self._services.get("monitor", "/reconcile")
         self._report.benchmark = self._benchmark(times)
         self._report.orders = self._services.dump("orders").table.to_pylist()
         stored = self._services.dump("price_history", columns="ticker")
         self._report.bars = stored.table.num_rows
+
+    def _arm(self, faults: Sequence[Fault]) -> None:
+        """These from now on; how many requests met those before is counted."""
+        met = self._sandbox.arm(faults)
+        if self._faults:
+            self._report.faults_met = (self._report.faults_met or 0) + met
 
     def _job(self, service: str, path: str) -> dict[str, Any]:
         """One POST, as the scheduler makes it: what failed in passing is asked again."""

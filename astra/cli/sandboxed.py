@@ -64,6 +64,7 @@ class Sandbox:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._armed = 0  # requests that the armed faults are for
 
     def state(self) -> dict[str, Any]:
         answer = requests.get(f"{self._url}/sandbox/state", timeout=30)
@@ -78,19 +79,26 @@ class Sandbox:
         """A new account that opens at the clock's time, with its first deposit."""
         requests.post(f"{self._url}/sandbox/account", timeout=60).raise_for_status()
 
-    def arm(self, faults: Sequence[Fault]) -> None:
+    def arm(self, faults: Sequence[Fault]) -> int:
         """These faults and no others.
 
+        Returns: how many requests met those armed before, without those armed for ever.
+
         Raises:
-            DataError: the first one that the sandbox does not understand.
+            DataError: the first fault that the sandbox does not understand.
         """
         url = f"{self._url}/sandbox/faults"
+        left = self.state()["faults"] if self._armed else []
+        met = self._armed - sum(fault["left"] or 0 for fault in left)
         requests.delete(url, timeout=60).raise_for_status()
+        self._armed = 0
         for fault in faults:
             answer = requests.post(url, json=fault, timeout=60)
             if answer.status_code == HTTPStatus.BAD_REQUEST:
                 raise DataError(f"{json.dumps(fault)}: {answer.json()['message']}")
             answer.raise_for_status()
+            self._armed += answer.json()["faults"][-1]["left"] or 0
+        return met
 
     def run(self, speed: float) -> None:
         """Let the clock run, `speed` market seconds for each second."""

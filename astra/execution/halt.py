@@ -13,15 +13,18 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from astra.breakers import beyond, raised, tripped
 from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
-from astra.records import Order, OrderStatus, TradingState
+from astra.execution.standing import standing
+from astra.records import Account, Order, OrderStatus, TradingState
 from astra.store.states import StateRow
 
 log = logging.getLogger("astra.execution.halt")
 
 OFFER_SECONDS = 600.0  # how long the code that lifts a state is good for
+BREAKER_SECONDS = 2.0  # that a breaker looks at the broker; the next look goes on
 _PAUSES = (0.05, 0.5)  # first and longest pause between two looks at the broker
 _LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # none that are mistaken for one another
 
@@ -154,28 +157,44 @@ def offer_lift(desk: Desk) -> Offer:
 def lift(desk: Desk, code: str, by: str) -> Lifted:
     """The second step: the account may trade again. A half-done allocation is left as it is.
 
+    The figures that are beyond the breakers' limits now are accepted for the rest of the day.
+
     Raises:
         DataError: the code is wrong, was used, or is older than ten minutes; nothing has changed.
         TemporaryError: the broker does not say which account it is.
     """
-    account, now = desk.broker.account().number, desk.broker.clock().now
-    before = desk.store.states.lift(account, code.strip().upper(), time.time(), {}, by, now)
+    account, now = desk.broker.account(), desk.broker.clock().now
+    states = desk.store.states
+    accepted = beyond(_figures(desk, account, now), desk.limits)
+    before = states.lift(account.number, code.strip().upper(), time.time(), accepted, by, now)
     if before is None:
-        state = desk.store.states.get(account).state.value
+        state = states.get(account.number).state.value
         raise DataError(
-            f"the code offered for account {account} within the last ten minutes is required, "
+            f"the code offered for account {account.number} in the last ten minutes is required, "
             f"found another, a used or an old one: it stays {state}, ask for a new code"
         )
-    log.warning("alarm=lifted account=%s was=%s by=%s", account, before.state.value, by)
-    return Lifted(account, before.state, _unfinished(desk, account))
+    log.warning("alarm=lifted account=%s was=%s by=%s", before.account, before.state.value, by)
+    return Lifted(before.account, before.state, _unfinished(desk, before.account))
 
 
 def trip(desk: Desk) -> str | None:
     """Let the breakers look at the account; where it is stopped already, cancel what is open.
 
+    A breaker makes a state only stricter, and does not trip again at figures that a person has
+    accepted on the same day by lifting, see `astra.breakers.raised`.
+
     Returns: why it was stopped now, or None.
+
+    Raises:
+        TemporaryError: the broker does not answer.
     """
-    row = desk.store.states.get(desk.broker.account().number)
+    account, now = desk.broker.account(), desk.broker.clock().now
+    row = desk.store.states.get(account.number)
+    limits = raised(desk.limits, row.accepted, row.since, now)
+    found = tripped(_figures(desk, account, now), limits)
+    if found is not None and found.state.is_stricter_than(row.state):
+        halt(desk, found.state, found.reason, "breaker", seconds=BREAKER_SECONDS)
+        return found.reason
     if row.state is not TradingState.ACTIVE:
         confirm(desk, row)
     return None
@@ -336,6 +355,16 @@ class _Switch:
                 if order.id in self._cancelling and order.status is OrderStatus.CANCELED
             )
         return ()
+
+
+def _figures(desk: Desk, account: Account, now: dt.datetime) -> dict[str, float | None]:
+    """What the breakers hold against their limits."""
+    found = standing(desk, account, now)
+    return {
+        "daily_loss": None if found.day_return is None else -found.day_return,
+        "drawdown": found.drawdown,
+        "reject_rate": found.reject_rate,
+    }
 
 
 def _left(unfinished: tuple[str, ...]) -> str:
