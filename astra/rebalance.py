@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
+from astra.moves import FRACTION, WHOLE, Move, rounded, take, take_all
 from astra.records import Asset, PlanLine, PlannedOrder, Position, Side
 
 # Alpaca refuses market buys without 2.5-4 % of head-room in buying power.
 BUYING_POWER_HEADROOM = 0.04
-_FRACTION = Decimal("0.000000001")  # Alpaca's smallest part of a share
-_WHOLE = Decimal(1)
 _NONE = Decimal(0)
-_GRAIN = 1e-9  # of a share: what a float may lack of a whole one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,45 +81,14 @@ class Holdings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Move:
-    """One name's way to its target: `qty` shares are traded, of the `full` ones that are worth it.
-
-    `floor` is the USD below which a trade is left out, `reason` why less than all is traded.
-    """
-
-    symbol: str
-    side: Side
-    price: float
-    step: Decimal
-    before: float
-    target: float
-    full: Decimal
-    floor: float
-    qty: Decimal = _NONE
-    share: float = 1.0  # of the difference that the limits leave
-    reason: str = ""
-
-    def order(self, source: str | None) -> PlannedOrder:
-        told = f"{'to' if self.side is Side.BUY else 'down to'} {self.target:.2%} of equity"
-        if self.side is Side.SELL and self.target == 0:
-            told = "sold out: no target"
-        if self.reason:
-            told = f"{told}, {self.reason}"
-        if source:
-            told = f"{told}, priced by {source}"
-        return PlannedOrder(self.symbol, self.side, self.qty, self.price, told)
-
-
 def plan_orders(targets: Mapping[str, float], holdings: Holdings, rules: Rules) -> Plan:
     """Orders that move the holdings to the target weights.
 
     A holding without a target is sold out. Trades are rounded towards zero: to 9 decimals where the
     asset is fractionable, else to whole shares. If they are over the turnover, all are scaled down
-    alike; so are the buys if they would cost more than the cash (with head-room), and what rounding
-    leaves of it is shared out again until no order is worth it.
+    alike; so are the buys if they would cost more than the cash (with head-room).
     """
-    moves: list[_Move] = []
+    moves: list[Move] = []
     lines: list[PlanLine] = []
     held = {p.symbol: p for p in holdings.positions if p.qty > 0}
     for symbol in sorted(held.keys() | targets.keys()):
@@ -186,7 +153,7 @@ def after_sells(holdings: Holdings, sells: Sequence[PlannedOrder]) -> Holdings:
 
 def _judge(
     symbol: str, target: float, position: Position | None, holdings: Holdings, rules: Rules
-) -> _Move | PlanLine:
+) -> Move | PlanLine:
     """What moves a name to its target; a line if nothing does."""
     have = position.qty if position else _NONE
     equity = max(holdings.equity, 0.0)
@@ -196,26 +163,24 @@ def _judge(
     marked = price if price or position is None else position.market_price
     before = _share(float(have) * marked, equity)
     if reason := _cannot_trade(symbol, price, holdings, rules):
-        return _still(symbol, before, target, "limit", reason, holdings)
-    step = _FRACTION if holdings.assets[symbol].fractionable else _WHOLE
+        return _still(symbol, price, before, target, "limit", reason, holdings)
+    step = FRACTION if holdings.assets[symbol].fractionable else WHOLE
     change = Decimal(repr(target * equity / price)) - have
-    value = abs(float(change)) * price
-    is_sale = change < 0
-    is_sold_out = is_sale and target == 0
-    floor = 0.0 if is_sold_out else max(rules.min_order_usd, rules.drift_band * equity)
-    if value < floor or not change:
-        why = f"difference of {value:.2f} USD under {floor:.2f}" if change else ""
-        return _still(symbol, before, target, "rounding", why, holdings)
+    side = Side.SELL if change < 0 else Side.BUY
+    is_sold_out = side is Side.SELL and target == 0
     # A sell-out takes the odd fraction along; any other trade is rounded.
-    full = have if is_sold_out else _round(abs(change), step, _GRAIN)
-    side = Side.SELL if is_sale else Side.BUY
-    move = _Move(symbol, side, price, step, before, target, full, floor)
-    free = position.qty_available if position and is_sale else None
+    full = have if is_sold_out else rounded(abs(change), step, is_near=True)
+    floor = 0.0 if is_sold_out else max(rules.min_order_usd, rules.drift_band * equity)
+    if not full or float(full) * price < floor:
+        value = abs(float(change)) * price
+        small = f"difference of {value:.2f} USD under {floor:.2f}"
+        why = small if value < floor else "difference of less than a share"
+        return _still(symbol, price, before, target, "rounding", why if change else "", holdings)
+    move = Move(symbol, side, price, step, before, target, full, floor)
+    free = position.qty_available if position and side is Side.SELL else None
     if free is not None and free < full:
-        move.share, move.full = float(free / full), _round(free, step)
-        move.reason = f"only {free:f} shares are free to sell"
-    if not move.full and not move.reason:
-        move.reason = "difference of less than a share"
+        move.limit(float(free / full), f"only {free:f} shares are free to sell")
+        move.full = rounded(free, step)
     return move
 
 
@@ -233,63 +198,41 @@ def _cannot_trade(symbol: str, price: float, holdings: Holdings, rules: Rules) -
 
 
 def _share_out(
-    sells: Sequence[_Move], buys: Sequence[_Move], holdings: Holdings, rules: Rules
+    sells: Sequence[Move], buys: Sequence[Move], holdings: Holdings, rules: Rules
 ) -> None:
-    """Set what each move trades, within the turnover and the cash."""
-    wanted = sum(float(move.full) * move.price for move in sells)
-    cost = sum(float(move.full) * move.price for move in buys)
-    spendable = holdings.cash - rules.cash_buffer * holdings.equity
-    cash = max(0.0, min(spendable, holdings.buying_power / (1 + BUYING_POWER_HEADROOM)))
-    in_all = holdings.sold + wanted + min(cost, cash + wanted)
+    """Set what each move trades, within the turnover and the cash.
+
+    The turnover counts what was sold before, so that the second phase finds the same scale as the
+    first and buys exactly its share.
+    """
+    wanted, cost = sum(move.value for move in sells), sum(move.value for move in buys)
+    cash = _spendable(holdings, rules, 0.0)
+    payable = min(cost, _spendable(holdings, rules, wanted))
+    in_all = holdings.sold + wanted + payable
     limit = rules.max_turnover * max(holdings.equity, 0.0)
-    scale = min(1.0, limit / in_all) if in_all > 0 else 1.0
+    scale = limit / in_all if limit < in_all else 1.0
+    selling = wanted
     if scale == 1.0:
-        _take_all(sells)
+        take_all(sells)
     else:
-        left = max(0.0, scale * (holdings.sold + wanted) - holdings.sold)
-        _take(sells, left, wanted, "turnover", rules)
-    budget = min(cash, scale * min(cost, cash + wanted))
+        selling = max(0.0, scale * (holdings.sold + wanted) - holdings.sold)
+        take(sells, selling, wanted, "turnover", rules.min_order_usd)
+    allowed = max(0.0, min(scale * payable, limit - holdings.sold - selling))
+    budget = min(cash, allowed)
     if cost <= budget:
-        _take_all(buys)
+        take_all(buys)
     else:
-        _take(buys, budget, cost, "turnover" if budget < cash else "cash", rules)
+        what = "turnover" if scale < 1.0 and allowed <= cash else "cash"
+        take(buys, budget, cost, what, rules.min_order_usd)
 
 
-def _take_all(moves: Sequence[_Move]) -> None:
-    for move in moves:
-        move.qty = move.full
+def _spendable(holdings: Holdings, rules: Rules, raised: float) -> float:
+    """USD that buys may use once sells have raised so much."""
+    cash = holdings.cash - rules.cash_buffer * holdings.equity + raised
+    return max(0.0, min(cash, (holdings.buying_power + raised) / (1 + BUYING_POWER_HEADROOM)))
 
 
-def _take(moves: Sequence[_Move], budget: float, cost: float, what: str, rules: Rules) -> None:
-    """Trade `budget` of the `cost` USD that the moves want, all scaled alike; what is left by
-    rounding and by orders too small goes round again."""
-    if cost <= 0:
-        return
-    share = budget / cost
-    for move in moves:
-        move.share *= share
-        limited = f"scaled by {share:.3f} to the {what}"
-        move.reason = f"{move.reason}, {limited}" if move.reason else limited
-    while cost > 0 and budget > 0 and budget >= rules.min_order_usd:
-        scale = Decimal(repr(min(1.0, budget / cost)))
-        spent = cost = 0.0
-        for move in moves:
-            rest = move.full - move.qty
-            if float(rest) * move.price < move.floor:
-                continue
-            qty = _round(rest * scale, move.step)
-            value = float(qty) * move.price
-            if not qty or value < rules.min_order_usd:
-                qty, value = _NONE, 0.0
-            move.qty += qty
-            spent += value
-            cost += float(rest - qty) * move.price
-        budget -= spent
-        if not spent:
-            return
-
-
-def _line(move: _Move, holdings: Holdings) -> PlanLine:
+def _line(move: Move, holdings: Holdings) -> PlanLine:
     """Where the move leads; what the limits take of it, and what rounding does."""
     wanted = move.target - move.before
     sign = 1 if move.side is Side.BUY else -1
@@ -309,20 +252,19 @@ def _line(move: _Move, holdings: Holdings) -> PlanLine:
 
 
 def _still(
-    symbol: str, before: float, target: float, cause: str, reason: str, holdings: Holdings
+    symbol: str,
+    price: float,
+    before: float,
+    target: float,
+    cause: str,
+    reason: str,
+    holdings: Holdings,
 ) -> PlanLine:
     """The line of a name that is left as it is; the whole difference has one cause."""
     parts = {"limit": 0.0, "rounding": 0.0, cause: before - target}
-    known = holdings.prices.get(symbol), holdings.decision_prices.get(symbol)
-    return PlanLine(symbol, known[0], before, target, before, parts, reason, known[1])
+    decided = holdings.decision_prices.get(symbol)
+    return PlanLine(symbol, price or None, before, target, before, parts, reason, decided)
 
 
 def _share(usd: float, equity: float) -> float:
     return usd / equity if equity > 0 else 0.0
-
-
-def _round(qty: Decimal, step: Decimal, grain: float = 0.0) -> Decimal:
-    """Down to a multiple of `step`; up where no more than a grain of a whole share is lacking."""
-    if step is _WHOLE and grain:
-        qty += Decimal(repr(grain))
-    return qty.quantize(step, ROUND_DOWN)
