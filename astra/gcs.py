@@ -6,12 +6,14 @@ every call has a time-out and a bounded time for its retries.
 
 from __future__ import annotations
 
+import base64
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+import google_crc32c
 import requests
 
 from astra.errors import AstraError, ConfigError, DataError, TemporaryError
@@ -170,6 +172,11 @@ class Bucket:
             content = self._ask(lambda: blob.download_as_bytes(**self._limits))
         except NotFound:  # replaced or deleted in between
             return self.read_or_none(name, generation, most=most)
+        if _checksum(content) != blob.crc32c:
+            raise TemporaryError(
+                f"{self.url}/{name} did not arrive whole: {blob.size:,} bytes with the checksum "
+                f"{blob.crc32c} are required, found {len(content):,}"
+            )
         return StoredObject(name, int(blob.generation), content, dict(blob.metadata or {}))
 
     def names(self, prefix: str = "") -> tuple[str, ...]:
@@ -265,6 +272,12 @@ class Bucket:
                 f"{self.url} could not be reached or failed for now ({type(cause).__name__})"
             )
         return DataError(f"{self.url} refused a request with status {status}")
+
+
+def _checksum(content: bytes) -> str:
+    """As Google's metadata has it. Its client checks none where it took a broken download up
+    again (google-cloud-storage 3.4), and would hand out part of an allocation."""
+    return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
 
 
 def connect(settings: Settings) -> storage.Client:

@@ -150,10 +150,9 @@ def _get(bucket: str, name: str) -> Response:
     if request.args.get("alt") != "media":
         return _shown(found)
     kind = found.settings.get("contentType", "application/octet-stream")
-    content = _arrived(found.content)
-    answer = Response(content, content_type=kind, headers=_media_headers(found))
-    answer.make_conditional(request, accept_ranges=True, complete_length=len(content))
-    return answer
+    answer = Response(found.content, content_type=kind, headers=_media_headers(found))
+    answer.make_conditional(request, accept_ranges=True, complete_length=len(found.content))
+    return _arrived(answer)
 
 
 @api.patch(_OBJECT)
@@ -221,13 +220,14 @@ def _announce(made: StoredObject, courier: Courier | None, faults: Faults) -> No
         courier.send(event, after=fault.late_event if fault else 0.0)
 
 
-def _arrived(content: bytes) -> bytes:
-    """What of an object's bytes a reader gets; the checksums told with it are of all of them."""
+def _arrived(answer: Response) -> Response:
+    """What a reader gets of an object's bytes; the checksums told with it are of all of them."""
     faults: Faults = current_app.extensions["faults"]
     fault = faults.take("storage", request.method, request.path, ON_READING)
-    if fault is None or fault.truncate is None:
-        return content
-    return content[: int(len(content) * fault.truncate)]
+    if fault is not None and fault.truncate is not None:
+        content = answer.get_data()
+        answer.set_data(content[: int(len(content) * fault.truncate)])
+    return answer
 
 
 def _shown(found: StoredObject) -> Response:

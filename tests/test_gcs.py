@@ -245,3 +245,17 @@ def test_any_content_under_any_name_comes_back(bucket: Bucket, name: str, conten
         existing = bucket.read(name)
         assert existing.content == content
     assert name in bucket.names(name)
+
+
+@pytest.mark.parametrize(("share", "times"), [(0, 1), (0.7, 1), (0.7, 2), (0.7, None)])
+def test_an_object_that_arrives_cut_is_never_handed_out(
+    bucket: Bucket, faults: Faults, share: float, times: int | None
+) -> None:
+    bucket.create_once(NAME, CONTENT, "text/csv", {})
+    faults.arm({"vendor": "storage", "method": "GET", "truncate": share, "times": times})
+    try:
+        assert bucket.read(NAME).content == CONTENT
+    except TemporaryError:
+        assert times != 1
+    faults.disarm()
+    assert bucket.read(NAME).content == CONTENT

@@ -110,6 +110,19 @@ def test_dropped_fields_are_gone_at_any_depth(faults: Faults, url: str) -> None:
     assert requests.get(url, timeout=5).json()["id"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("effect", "rows"), [("duplicate", [1, 1, 2, 2, 3, 3]), ("reorder", [3, 2, 1])]
+)
+def test_the_rows_of_a_list_are_doubled_or_turned_round(
+    faults: Faults, effect: str, rows: list[int]
+) -> None:
+    app = Flask("rows")
+    install(app, "alpaca", faults)
+    app.add_url_rule("/", view_func=lambda: jsonify([1, 2, 3]))
+    faults.arm({"vendor": "alpaca", effect: True})
+    assert [app.test_client().get("/").json for _ in range(2)] == [rows, [1, 2, 3]]
+
+
 def test_a_fault_on_the_work_waits_for_the_vendor_to_ask(faults: Faults, url: str) -> None:
     faults.arm({"vendor": "alpaca", "method": "POST", "path": "/v2/orders", "partial_fill": 0.5})
     assert requests.get(url, timeout=5).json()["share"] is None
@@ -165,6 +178,15 @@ def test_a_fault_meets_its_own_requests_only(faults: Faults, spec: dict, meets: 
         ({"vendor": "alpaca", "partial_fill": 1}, "partial_fill is a share"),
         ({"vendor": "alpaca", "partial_fill": float("nan")}, "partial_fill is a share"),
         ({"vendor": "alpaca", "drop_fields": "id"}, "drop_fields is a list of names"),
+        ({"vendor": "alpaca", "reject": 1}, "reject is true or false"),
+        ({"vendor": "alpaca", "lag_s": -1}, "lag_s is a number of seconds"),
+        ({"vendor": "alpaca", "lag_power_s": "10"}, "lag_power_s is a number of seconds"),
+        ({"vendor": "alpaca", "lag_s": 0}, "needs an effect"),
+        ({"vendor": "alpaca", "partial_fill": 0.5, "rest": "vanish"}, "rest is wait or cancel"),
+        ({"vendor": "alpaca", "status": 500, "rest": "wait"}, "rest goes with a partial_fill"),
+        ({"vendor": "alpaca", "duplicate": "yes"}, "duplicate is true or false"),
+        ({"vendor": "alpaca", "reorder": None}, "reorder is true or false"),
+        ({"vendor": "storage", "truncate": 1}, "truncate is a share of the bytes"),
         ({"vendor": "storage", "late_event": "soon"}, "late_event is a number of seconds"),
         ({"vendor": "storage", "lost_event": True}, "found 'lost_event'"),
     ],
