@@ -24,6 +24,7 @@ from astra.errors import DataError
 LIFETIME = dt.timedelta(minutes=30)
 CLOCK_TOLERANCE = dt.timedelta(minutes=1)
 MANUAL = "manual"
+SIMULATED = "simulated"
 STAMP = "%Y%m%d-%H%M%S"
 TICKER = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,2})?")
 _NAME = re.compile(r"target_([0-9]{8}-[0-9]{6})_([0-9a-f]{8}|[A-Za-z0-9-]{1,40})\.csv")
@@ -47,7 +48,8 @@ class Allocation:
         metadata: the object's other metadata, as text.
         keep: tickers whose shares stay as they are.
         coverage: share of the candidates that the forecast covered, None where nothing is said.
-        trained_until: end of the model's training, None where nothing is said.
+        trained_until: end of the model's training, None where nothing is said, or where it was
+            trained on a simulated market, which does not grow old.
     """
 
     name: str
@@ -139,6 +141,7 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
     if metadata.get("sha256", found) != found:
         raise DataError(f"{name}: its bytes don't match the sha256 in its metadata: drop it again")
     weights, keep = _rows(name, content, max_names)
+    trained_until = _moment(name, "trained_until", metadata)
     return Allocation(
         name,
         as_of,
@@ -149,7 +152,7 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
         dict(metadata),
         keep,
         _coverage(name, metadata),
-        _moment(name, "trained_until", metadata),
+        None if metadata.get("trained_on") == SIMULATED else trained_until,
     )
 
 

@@ -90,6 +90,7 @@ class Decisions:
             model_id=document["model_id"],
             metadata={
                 "trained_until": document["trained_until"],
+                "trained_on": document["trained_on"],
                 "coverage": f"{document['coverage']:.4f}",
                 "skill": f"ic {skill['ic']:.4f}, t {skill['t']:.2f}, {state}",
             },

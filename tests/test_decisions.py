@@ -24,6 +24,7 @@ DECIDED: dict[str, Any] = {
     "held": ["HELD", "QUIET", "STILL"],
     "hold": ["HELD"],
     "kept": ["HELD", "QUIET", "STILL"],
+    "trained_on": "real",
     "trained_until": "2026-09-30T20:00:00+00:00",
     "coverage": 0.98,
     "skill": {"ic": 0.01, "t": 2.5, "on": True},
@@ -46,6 +47,10 @@ def test_more_unusable_holdings_than_places_are_kept_and_the_file_is_not_refused
     assert found.keep == {"STILL", "QUIET"}, "what is on hold is none of the file's business"
     assert found.coverage == 0.98
     assert found.trained_until == dt.datetime(2026, 9, 30, 20, tzinfo=dt.UTC)
+
+
+def test_what_was_trained_on_a_simulated_market_does_not_grow_old() -> None:
+    assert dropped({**DECIDED, "trained_on": "simulated"}, max_names=3).trained_until is None
 
 
 def test_a_decision_of_an_earlier_release_keeps_nothing_by_name() -> None:
