@@ -20,6 +20,7 @@ from astra import predictions
 from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
+from astra.execution.halt import trip
 from astra.execution.reconcile import catch_up, duplicates, reconcile
 from astra.gcs import Bucket
 from astra.records import Position
@@ -63,7 +64,7 @@ class Monitor:
         self._bucket = bucket
 
     def update_account(self) -> dict[str, Any]:
-        """Save cash, equity and positions as of the broker's clock."""
+        """Save cash, equity and positions as of the broker's clock, and let the breakers look."""
         now = self._broker.clock().now
         saved = self._desk.record_account(now)
         return {
@@ -72,6 +73,7 @@ class Monitor:
             "cash": str(saved.account.cash),
             "equity": str(saved.account.equity),
             "positions": [_shown(p) for p in saved.positions],
+            "stopped": trip(self._desk),
         }
 
     def activities(self, days: int | None) -> dict[str, Any]:
@@ -109,6 +111,7 @@ class Monitor:
         """Our books and journal against the broker's account, and what was filled twice.
 
         What differs is looked at again for `seconds`, by default as long as the broker may lag.
+        Then the breakers look.
         """
         wait = self._desk.confirm_seconds if seconds is None else min(seconds, _LONGEST_WAIT)
         done = reconcile(self._desk, wait)
@@ -123,6 +126,7 @@ class Monitor:
             "value_diff": found.value_diff,
             "duplicate_orders": duplicates(self._desk, found.account),
             "halted": done.halted,
+            "stopped": trip(self._desk),
             "message": found.message,
         }
 

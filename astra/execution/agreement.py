@@ -62,12 +62,12 @@ def compare_orders(
         absent=tuple(o for o in journaled if o.broker_id and o.id not in known),
         strange=tuple(o for i, o in known.items() if is_ours(i) and i not in ours),
         unfilled={
-            order.client_order_id or order.id: (
+            i: (
                 f"{order.filled_qty:f} {order.symbol} are filled, by the record "
                 f"{filled.get(order.id, Decimal(0)):f}"
             )
-            for order in known.values()
-            if order.filled_qty != filled.get(order.id, Decimal(0))
+            for i, order in known.items()
+            if i in ours and order.filled_qty != filled.get(order.id, Decimal(0))
         },
     )
 

@@ -15,7 +15,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from astra.errors import AstraError
+from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.agreement import (
     Orders,
     compare_orders,
@@ -143,10 +143,13 @@ class _Look:
 def _look(desk: Desk, overlap: dt.timedelta) -> _Look:
     """Ask the broker for everything, then write down what is new and compare."""
     broker, store = desk.broker, desk.store
-    number = broker.account().number
-    lines = _missed(desk, number, overlap)
-    journaled, theirs, since = _orders(desk, number)
-    positions, account, at = broker.positions(), broker.account(), broker.clock().now
+    try:
+        number = broker.account().number
+        lines = _missed(desk, number, overlap)
+        journaled, theirs, since = _orders(desk, number)
+        positions, account, at = broker.positions(), broker.account(), broker.clock().now
+    except DataError as error:  # it may pass, and is no answer
+        raise TemporaryError(f"the broker's answer cannot be read: {error}") from error
     if account.number != number:
         return _look(desk, overlap)  # the account was reset between two answers
     new = store.books.record_activities(number, lines)
