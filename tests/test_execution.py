@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -11,20 +12,16 @@ from pathlib import Path
 
 import desk as trading
 import pytest
+from execution_desk import HALVES, dropped, opened_desk, sent, shares
 
-from astra.allocation import build
-from astra.errors import TemporaryError
+from astra.errors import AstraError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.ledger import compare, replay
-from astra.rebalance import Rules
-from astra.records import OrderStatus, Side
+from astra.records import OrderStatus, Side, TradingState
 from astra.risk import Limits
-from astra.store import open_store
-
-RULES = Rules(drift_band=0.001, min_order_usd=1.0)
-LIMITS = Limits(max_order_weight=0.6)
-HALVES = {"AAPL": 0.5, "JPM": 0.4}
+from astra.store import open_store, schema
+from astra.store.journal import Journal
 
 
 @pytest.fixture
@@ -35,34 +32,7 @@ def sandbox() -> Iterator[trading.Desk]:
 
 @pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
-    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
-    return Desk(
-        sandbox.alpaca,
-        store,
-        RULES,
-        LIMITS,
-        max_names=20,
-        capital=0.0,
-        fill_timeout=5.0,
-        doubt_seconds=0.2,
-    )
-
-
-def dropped(
-    weights: dict[str, float], as_of: dt.datetime = trading.TEN, generation: int = 1
-) -> Delivered:
-    name, content, metadata = build(
-        as_of, "0a1b2c3d", weights, policy="measured", model_id="m", metadata={}
-    )
-    return Delivered("bucket", name, generation, content, metadata)
-
-
-def shares(sandbox: trading.Desk) -> dict[str, Decimal]:
-    return {p.symbol: p.qty for p in sandbox.alpaca.positions()}
-
-
-def sent(sandbox: trading.Desk) -> list[str]:
-    return [o.client_order_id for o in sandbox.alpaca.orders("all")]
+    return opened_desk(sandbox, tmp_path)
 
 
 def books_differ(sandbox: trading.Desk) -> bool:
@@ -300,3 +270,158 @@ def test_a_preview_sends_and_writes_nothing(sandbox: trading.Desk, desk: Desk) -
     assert [o.symbol for o in plan.buys] == ["AAPL", "JPM"]
     assert sent(sandbox) == []
     assert desk.store.journal.allocation(dropped(HALVES).id) is None
+
+
+def test_what_is_half_done_is_resumed_without_the_file(sandbox: trading.Desk, desk: Desk) -> None:
+    sandbox.fail("POST", "/v2/orders", status=503, times=50)
+    half = dropped(HALVES)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(half)
+    assert [row.status for row in Executor(desk).resume()] == ["buying"]  # the fault is still there
+    sandbox.faults.disarm()
+    assert [row.status for row in Executor(desk).resume()] == ["done"]
+    assert Executor(desk).resume() == []
+    assert set(shares(sandbox)) == {"AAPL", "JPM"}
+    assert len(sent(sandbox)) == 2
+
+
+def test_of_two_unfinished_files_resume_trades_the_newer(sandbox: trading.Desk, desk: Desk) -> None:
+    older = dropped({"BRK.B": 0.9}, trading.TEN - dt.timedelta(minutes=5))
+    newer = dropped(HALVES, generation=2)
+    for delivered in (newer, older):  # both workers died right after writing them down
+        Executor(desk)._receive(delivered)
+    assert [row.status for row in Executor(desk).resume()] == ["superseded", "done"]
+    assert set(shares(sandbox)) == {"AAPL", "JPM"}
+
+
+def test_a_newer_file_ends_the_older_one_between_its_two_phases(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped(HALVES))
+    sandbox.fail("POST", "/v2/orders", status=503, times=50)
+    older = dropped({"BRK.B": 0.9}, generation=2)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(older)
+    sandbox.faults.disarm()
+    Executor(desk)._receive(dropped(HALVES, generation=3))
+    assert Executor(desk).execute(older).status == "superseded"
+    reasons = {o.reason for o in desk.store.journal.orders(older.id)}
+    assert all(reason.startswith("CALLED_OFF: ") for reason in reasons)
+    assert [row.status for row in Executor(desk).resume()] == ["done"]
+    assert set(shares(sandbox)) == {"AAPL", "JPM"}
+
+
+def test_a_worker_goes_on_from_what_the_last_one_left_not_from_what_it_saw_first(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    executor = Executor(desk)
+    stale = executor._receive(dropped(HALVES))
+    done = Executor(desk).execute(dropped(HALVES))
+    assert stale.status == "received"
+    assert executor._finish(stale) == done
+    assert len(sent(sandbox)) == 2
+
+
+def test_a_worker_that_slept_over_its_lease_sends_nothing(
+    sandbox: trading.Desk, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = desk.store.journal
+    begin_sending = type(journal).begin_sending
+
+    def begin_and_sleep(self: Journal, order_id: str, fence: int, at: dt.datetime) -> TradingState:
+        state = begin_sending(self, order_id, fence, at)
+        for held in self._held.values():
+            held.until = time.monotonic()
+        return state
+
+    monkeypatch.setattr(type(journal), "begin_sending", begin_and_sleep)
+    with pytest.raises(TemporaryError, match="must last"):
+        Executor(desk).execute(dropped(HALVES))
+    assert sent(sandbox) == []
+    monkeypatch.undo()
+    assert Executor(desk).resume()[0].reason == "2 of 2 orders filled"
+
+
+def test_an_account_without_its_number_is_not_taken_for_another(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk)._receive(dropped(HALVES))
+    sandbox.fail("GET", "/v2/account", drop_fields=["account_number", "id"], times=None)
+    with pytest.raises(AstraError):
+        Executor(desk).execute(dropped(HALVES))
+    sandbox.faults.disarm()
+    assert Executor(desk).execute(dropped(HALVES)).status == "done"
+
+
+def test_positions_that_lag_their_fills_are_waited_for(sandbox: trading.Desk, desk: Desk) -> None:
+    sandbox.fail("POST", "/v2/orders", lag_s=1.0, times=None)
+    Executor(desk).execute(dropped(HALVES))
+    before = shares(sandbox)
+    Executor(desk).execute(dropped(HALVES, generation=2))  # only what the price has moved since
+    time.sleep(1.1)
+    bought = shares(sandbox)["AAPL"]
+    assert float(bought) == pytest.approx(991, rel=0.01)
+    assert before == {}
+    swap = Executor(desk).execute(dropped({"BRK.B": 0.5, "JPM": 0.4}, generation=3))
+    assert swap.reason == "2 of 2 orders filled"
+    time.sleep(1.1)
+    assert not books_differ(sandbox)
+
+
+def test_every_name_of_both_phases_has_its_line(sandbox: trading.Desk, desk: Desk) -> None:
+    Executor(desk).execute(dropped({"AAPL": 0.5, "JPM": 0.48}))
+    row = Executor(desk).execute(dropped({"BRK.B": 0.4, "JPM": 0.3}, generation=2))
+    lines = {line.symbol: line for line in desk.store.journal.lines(row.id)}
+    assert set(lines) == {"AAPL", "BRK.B", "JPM"}
+    assert lines["AAPL"].weight_before == pytest.approx(0.5, abs=0.01)  # before it was sold
+    assert lines["BRK.B"].weight_planned == pytest.approx(0.4, abs=0.01)
+
+
+def test_only_files_dropped_by_hand_are_traded_where_the_settings_say_so(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    by_hand = replace(desk, rebalance_on="file")
+    row = Executor(by_hand).execute(dropped(HALVES))
+    assert row.status == "held"
+    assert "only files dropped by hand" in row.reason
+    assert Executor(by_hand).execute(dropped(HALVES)) == row
+    manual = dropped({"BRK.B": 0.5}, generation=2, policy="manual")
+    assert Executor(by_hand).execute(manual).status == "done"
+    assert set(shares(sandbox)) == {"BRK.B"}
+
+
+def test_a_decision_waits_until_the_holdings_have_drifted(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    lazy = replace(desk, rebalance_on="drift", drift_threshold=0.05)
+    first = Executor(lazy).execute(dropped(HALVES))
+    assert first.status == "done"  # there is nothing to drift from
+    row = Executor(lazy).execute(dropped({"BRK.B": 0.55}, generation=2))
+    assert row.status == "held"
+    assert "under 5.00%" in row.reason
+    jumpy = replace(lazy, drift_threshold=1e-6)
+    assert Executor(jumpy).execute(dropped({"BRK.B": 0.55}, generation=3)).status == "done"
+    assert set(shares(sandbox)) == {"BRK.B"}
+    manual = dropped(HALVES, generation=4, policy="manual")
+    assert Executor(lazy).execute(manual).status == "done"
+
+
+def test_nothing_of_an_expired_allocation_stays_open_at_the_broker(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.fail("POST", "/v2/orders", partial_fill=0.5, times=None)
+    half = dropped(HALVES)
+    with pytest.raises(TemporaryError, match="not traded to the end"):
+        Executor(desk).execute(half)
+    assert [o.symbol for o in sandbox.alpaca.orders("open")] == ["AAPL", "JPM"]
+    early = desk.store.journal.allocation(half.id)
+    assert early is not None
+    with desk.store._dialect.writing("books") as connection:
+        connection.execute(
+            schema.allocations.update().values(expires_at=int(early.received_at.timestamp()))
+        )
+    assert Executor(desk).execute(half).status == "abandoned"
+    assert sandbox.alpaca.orders("open") == ()
+    ended = desk.store.journal.orders(half.id)
+    assert {o.status for o in ended} == {OrderStatus.CANCELED}
+    assert all(o.filled_qty > 0 and "it expired before" in o.reason for o in ended)

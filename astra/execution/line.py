@@ -29,10 +29,11 @@ _ENDINGS = {
 }
 ATTEMPTS = 3  # of which two only if something was cancelled, expired or left unfilled
 ATTEMPTS_REFUSED = 5  # one, two, four and eight seconds after a refusal that passes
-# Alpaca's codes that speak of funds, of shares and of orders on the other side, all of which change
-# within seconds of a fill; and what the same codes say that does not.
-_PASSING_CODES = (40310000, 42210000, 403)
+# Alpaca's codes: 40310000 (403 where the body had none) speaks of funds and of shares, which change
+# within seconds of a fill, 42210000 of anything, an order of the other side among it.
+_FORBIDDEN, _UNPROCESSABLE = (40310000, 403), (42210000, 422)
 _LASTING = ("short", "fractionable", "not active", "not tradable", "minimal amount", "cost basis")
+_OTHER_SIDE = ("wash trade", "opposite side")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,9 @@ def passes(refusal: OrderError) -> bool:
     """Whether the broker may accept the same in a few seconds: its positions, cash and open orders
     can lag its own fills by ten."""
     text = str(refusal).lower()
-    return refusal.code in _PASSING_CODES and not any(word in text for word in _LASTING)
+    if refusal.code in _FORBIDDEN:
+        return not any(word in text for word in _LASTING)
+    return refusal.code in _UNPROCESSABLE and any(word in text for word in _OTHER_SIDE)
 
 
 def ending(order: Order) -> str | None:

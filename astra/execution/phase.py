@@ -24,8 +24,10 @@ from astra.tactics import Slice, limit_price, slices
 
 log = logging.getLogger("astra.execution.phase")
 
-_FROZEN_SECONDS = 2.0  # of wall time in which a market's clock that runs must have moved
-_RESTS = 4  # a limit order rests for this part of the time for fills, and has 3 attempts
+# A limit order rests for this part of the time for fills, and has three attempts; so long, or two
+# seconds, a market's clock that runs cannot stand still.
+_PART = 4
+_FROZEN_SECONDS = 2.0
 
 
 def written(
@@ -210,7 +212,7 @@ class Phase:
         now = time.monotonic()
         for order in open_orders:
             since = self._resting.setdefault(order.id, now)
-            is_over = now - since > self._desk.fill_timeout / _RESTS or self._clock.is_frozen()
+            is_over = now - since > self._desk.fill_timeout / _PART or self._clock.is_frozen()
             if order.limit_price is not None and is_over and order.id not in self._cancelled:
                 self._cancelled[order.id] = (
                     f"{UNFILLED}: its limit of {order.limit_price} USD was not met within "
@@ -243,6 +245,7 @@ class _MarketsClock:
 
     def __init__(self, desk: Desk) -> None:
         self._broker = desk.broker
+        self._seconds = min(_FROZEN_SECONDS, desk.fill_timeout / _PART)
         self._seen: tuple[float, dt.datetime] | None = None
         self._has_moved = False
 
@@ -261,7 +264,7 @@ class _MarketsClock:
         if self._seen is None:
             self.now()
             return False
-        if time.monotonic() - self._seen[0] < _FROZEN_SECONDS:
+        if time.monotonic() - self._seen[0] < self._seconds:
             return False
         self.now()
         return not self._has_moved
