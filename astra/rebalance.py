@@ -30,6 +30,7 @@ class Rules:
         cash_buffer: fraction of equity never spent: a market buy is charged at its fill, which may
             lie above the last price.
         max_turnover: sells and buys of an allocation together, as a fraction of equity.
+        collar: by which fraction a buy may cost more than its price, for limit orders.
     """
 
     drift_band: float
@@ -37,6 +38,7 @@ class Rules:
     hold: frozenset[str] = frozenset()
     cash_buffer: float = 0.01
     max_turnover: float = 2.0
+    collar: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ def _share_out(
 
 def _spendable(holdings: Holdings, rules: Rules, raised: float) -> float:
     """USD that buys may use once sells have raised so much."""
-    cash = holdings.cash - rules.cash_buffer * holdings.equity + raised
+    cash = (holdings.cash - rules.cash_buffer * holdings.equity + raised) / (1 + rules.collar)
     return max(0.0, min(cash, (holdings.buying_power + raised) / (1 + BUYING_POWER_HEADROOM)))
 
 

@@ -159,6 +159,13 @@ def test_a_line_tells_where_each_name_goes_and_why_no_further() -> None:
     assert {line.symbol for line in plan.skipped} == {"?", "C", "OFF"}
 
 
+def test_buys_leave_room_for_a_limit_order_that_fills_at_its_limit() -> None:
+    start = replace(holdings(1000, prices={"A": 100.0}), buying_power=2000.0)
+    rules = replace(RULES, cash_buffer=0.0, collar=0.05)
+    (order,) = plan_orders({"A": 1.0}, start, rules).buys
+    assert float(order.qty) * 105.0 == pytest.approx(1000.0)
+
+
 def test_both_phases_at_once_buy_with_what_the_sells_raise() -> None:
     start = holdings(0, {"A": ("10", 100)}, {"B": 50.0})
     plan = plan_both({"B": 0.9}, start, RULES)

@@ -80,6 +80,7 @@ class Desk:
                 hold=frozenset(settings.on_hold),
                 cash_buffer=settings.cash_buffer,
                 max_turnover=settings.max_turnover,
+                collar=settings.limit_collar_bp / 1e4 if settings.order_style == "limit" else 0.0,
             ),
             limits=Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)}),
             max_names=settings.k,
