@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, cast
 
@@ -75,7 +75,9 @@ def create_app(
     """A broker with one account in `market`, and its data feed.
 
     `extensions["broker"]` is the account, `["state"]()` a view of it for `/sandbox/state`,
-    `["reset"]()` opens a new account, `["stop"]()` ends what runs (nothing does).
+    `["reset"]()` opens a new account with a whole budget of requests, `["reset"](at)` at any time
+    of the record (for a market to which nothing has been done), `["stop"]()` ends what runs
+    (nothing does).
     """
     terms = Terms(
         cash=Decimal(str(cash)),
@@ -93,7 +95,7 @@ def create_app(
         "faults": faults,
         "feed": DataFeed(VendorView(market, "alpaca"), feed, half_spread_bp / 10_000),
         "state": lambda: _state(app),
-        "reset": lambda: _reset(app),
+        "reset": lambda at=None: _reset(app, at),
         "stop": lambda: None,
     }
     # Registered before the faults, so that they run after them and stamp their answers too.
@@ -260,8 +262,10 @@ def _state(app: _Exchange) -> dict[str, object]:
         }
 
 
-def _reset(app: _Exchange) -> None:
+def _reset(app: _Exchange, at: datetime | None) -> None:
     with app.turn:
+        if at is not None:
+            app.broker.market.clock.restart(at)
         app.broker.reset()
         for budget in app.extensions["budgets"].values():
             budget.reset()

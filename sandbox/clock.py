@@ -56,6 +56,15 @@ class Clock:
                 )
             self._base, self._speed = target, 0.0
 
+    def restart(self, at: dt.datetime) -> None:
+        """Stop at `at`, earlier or later: only together with all that remembers a time.
+
+        Raises:
+            DataError: `at` lies after the recording's end, or has no zone.
+        """
+        with self._lock:
+            self._base, self._speed = self._admissible(at), 0.0
+
     def run(self, speed: float) -> None:
         """Run from the present time, `speed` market seconds for each wall second.
 

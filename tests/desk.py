@@ -48,6 +48,12 @@ class Desk:
     def fail(self, method: str, path: str, **effect: Any) -> None:
         self.faults.arm({"vendor": "alpaca", "method": method, "path": path, **effect})
 
+    def begin_anew(self, at: dt.datetime = TEN) -> None:
+        """A new account at any time, nothing armed: the cheapest way to the next case (0.1 ms, a
+        new app takes 15 ms). What was done to the market (splits, symbols) stays done."""
+        self.faults.disarm()
+        self.app.extensions["reset"](at)
+
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = self.app.extensions["state"]()
         return state

@@ -9,16 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import requests
 from desk import TEN, Desk, connect, opened
 
 from astra.errors import OrderError
 from astra.records import OrderStatus, Side
 from astra.sessions import BAR
-from sandbox.alpaca import create_app
-from sandbox.faults import Faults
-from sandbox.market import Clock, Market
-from sandbox.serving import Servers
 
 LAG = 0.4
 
@@ -158,11 +153,21 @@ def test_a_spoiled_list_leaves_other_answers_alone(desk: Desk) -> None:
     assert account.cash == 100_000
 
 
-def test_an_app_on_the_same_record_is_a_new_world_at_an_earlier_time(desk: Desk) -> None:
-    """The cheapest way back: a market around the same tape, an app around the market."""
-    desk.step(TEN + 12 * BAR)
-    market = Market(desk.market.tape, Clock(TEN))
-    with Servers({"alpaca": create_app(market, Faults())}) as urls:
-        keys = {"APCA-API-KEY-ID": "key", "APCA-API-SECRET-KEY": "secret"}
-        clock = requests.get(f"{urls['alpaca']}/v2/clock", headers=keys, timeout=5).json()
-    assert clock["timestamp"] == "2026-01-12T15:00:00Z"
+def test_a_world_begun_anew_is_as_the_first_at_an_earlier_time(desk: Desk) -> None:
+    def life() -> list[Any]:
+        bought = buy(desk, partial_fill=0.5)
+        desk.step(TEN + 12 * BAR)
+        found = desk.alpaca.order(bought.client_order_id)
+        assert found is not None
+        told = desk.alpaca.account(), desk.alpaca.positions(), desk.alpaca.clock()
+        lines = [
+            (line.type, line.at, line.qty, line.net_amount) for line in desk.alpaca.activities()
+        ]
+        return [(found.filled_qty, found.filled_at), told[0].cash, *told[1:], lines]
+
+    first, number = life(), desk.alpaca.account().number
+    desk.fail("POST", "/v2/orders", reject=True, times=None)
+    desk.begin_anew()
+    assert desk.alpaca.clock().now == TEN
+    assert life() == first
+    assert desk.alpaca.account().number != number
