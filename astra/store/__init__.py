@@ -10,11 +10,7 @@ import threading
 from pathlib import Path
 
 import pyarrow as pa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -116,6 +112,14 @@ class Store:
         Raises:
             ConfigError: the tables are those of a later release.
         """
+        if self.revision() == schema.REVISION:
+            return
+        # A third of a second that the function's start has not to wait for.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with _migrating, self._dialect.writing("schema") as connection:
@@ -133,8 +137,11 @@ class Store:
 
     def revision(self) -> str | None:
         """Of the schema in the database; None before the first migration."""
+        table = schema.revisions
         with self._dialect.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table(table.name):
+                return None
+            return connection.scalar(select(table.c.version_num))
 
     def prune(self, keep_days: int, now: dt.datetime, dry_run: bool = False) -> Pruned:
         """Forget old bars, see `astra.store.retention.prune`."""

@@ -28,6 +28,10 @@ from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
 
+REVISION = "0005"  # of the last migration
+# Alembic's own table: which migration the database is at.
+revisions = Table("alembic_version", MetaData(), Column("version_num", String(32)))
+
 INSTANT = {"instant": True}
 AMOUNT = {"amount": True}
 
@@ -262,7 +266,9 @@ trading_states = Table(
     # The first of two steps to lift it: this code, until then (the machine's wall clock).
     Column("lift_code", String(16), nullable=False),
     Column("lift_until", Float(53), nullable=False),
-    Column("accepted", UnicodeText, nullable=False),  # JSON: figures a person lifted it at, by cause
+    Column(
+        "accepted", UnicodeText, nullable=False
+    ),  # JSON: figures a person lifted it at, by cause
 )
 
 # Our books held against the broker's.
