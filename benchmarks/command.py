@@ -16,7 +16,7 @@ from rich.table import Table
 from astra.errors import AstraError, ConfigError
 from benchmarks import results
 
-MEASURED = ("store", "forecast", "portfolio", "cycle")
+MEASURED = ("store", "forecast", "portfolio", "execution", "cycle")
 GROUPS = ("store", "forecast", "portfolio", "execution", "pages", "cycle")
 # Modules of a group that has more than its own.
 PARTS = {"portfolio": ("portfolio", "ledger", "walk")}

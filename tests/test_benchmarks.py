@@ -15,6 +15,7 @@ import pytest
 from astra.errors import AstraError, ConfigError
 from astra.settings import HOUSE
 from benchmarks import command, cycle, forecast, inputs, ledger, optimisers, portfolio, store, walk
+from benchmarks.execution import cold, function, journal, plan
 from benchmarks.results import LATEST, Row, record
 from benchmarks.store import engines, refresh, rivals
 from benchmarks.timing import DifferentAnswersError, Timed, in_turns, require_equal, timed
@@ -86,15 +87,14 @@ def test_what_was_not_measured_does_not_hold() -> None:
     assert not Row("store", "faster", 9.9, "ratio", 10.0, "higher").holds
 
 
-@pytest.mark.parametrize("group", ["execution", "pages"])
 def test_a_group_without_cases_says_so_and_leaves_the_file(
-    group: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "latest.json"
     record(path, "store", [row("store", 0.5)])
     before = path.read_bytes()
-    assert command.main(["--only", group, "--results", str(path)]) == 0
-    assert capsys.readouterr().out == f"{group}: no cases yet\n"
+    assert command.main(["--only", "pages", "--results", str(path)]) == 0
+    assert capsys.readouterr().out == "pages: no cases yet\n"
     assert path.read_bytes() == before
 
 
@@ -172,6 +172,24 @@ def test_without_torch_the_comparison_is_a_row_with_a_note(
     skipped = [r for r in rows if r.value is None]
     assert len(skipped) == 1 and "make setup" in skipped[0].against
     assert_shape([r.as_json() for r in rows])
+
+
+def test_small_rebalances_are_measured_through_the_function() -> None:
+    rows = function.rebalances(names=5, rounds=1)
+    assert_shape([r.as_json() for r in rows])
+    first, whole, requests = (r.value or 0.0 for r in rows)
+    assert 0 < first <= whole < function.LIMIT_SECONDS and requests > 6
+
+
+def test_the_function_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
+    (row,) = cold.starts(rounds=1)
+    assert row.value is not None and "without torch, darts, skfolio" in row.against
+
+
+def test_plan_gate_and_journal_are_measured() -> None:
+    rows = [*plan.plans(names=40, rounds=1), *journal.costs(names=3, rounds=1, orders=4)]
+    assert_shape([r.as_json() for r in rows])
+    assert all(r.value is not None and r.value > 0 for r in rows)
 
 
 def test_a_run_that_fails_is_reported_with_its_last_sentence() -> None:
