@@ -61,8 +61,8 @@ EDGES: list[tuple[str, PlannedOrder, dict[str, Any], PlannedOrder, dict[str, Any
     ("STALE_ALLOCATION", SELL, {"expires_at": NOW}, SELL, {"expires_at": NOW + SECOND}),
     ("NO_EQUITY", SELL, {"equity": 0.0}, SELL, {"equity": 0.01}),
     (
-        "MODEL_AGE", BUY, {"trained_until": NOW - 365 * DAY - SECOND},
-        BUY, {"trained_until": NOW - 365 * DAY},
+        "MODEL_AGE", BUY, {"trained_until": NOW - 366 * DAY},
+        BUY, {"trained_until": NOW - 366 * DAY + SECOND},
     ),
     ("COVERAGE", BUY, {"coverage": 0.4999}, BUY, {"coverage": 0.5}),
     ("DAILY_LOSS", BUY, {"day_return": -0.0501}, BUY, {"day_return": -0.05}),

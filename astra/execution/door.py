@@ -11,7 +11,7 @@ from astra.alpaca.orders import Orders
 from astra.execution.desk import Desk
 from astra.execution.gate import Gate
 from astra.records import Order
-from astra.risk import Denial
+from astra.risk import Denial, denied_by_state
 from astra.store.journal import AllocationRow, OrderRow
 
 __all__ = ["Door", "Gate"]
@@ -42,11 +42,10 @@ class Door:
         """
         if denial := gate.deny(order):
             return denial
-        now = self._desk.broker.clock().now
         journal = self._desk.store.journal
-        state = journal.begin_sending(order.id, fence, now)
-        if not state.allows(order.side):
-            return Denial("RISK_HALTED", f"{order.symbol}: the account is {state.value}")
+        state = journal.begin_sending(order.id, fence, gate.now)
+        if denial := denied_by_state(order.symbol, order.side, state):
+            return denial
         # A request takes as long as it may be in doubt: none leaves that could outlive the lease.
         journal.require_time(order.allocation_id, fence, self._desk.doubt_seconds)
         limit = None if order.limit_price is None else Decimal(str(order.limit_price))

@@ -19,7 +19,7 @@ from astra.execution.desk import Desk
 from astra.execution.marks import marks
 from astra.execution.standing import standing
 from astra.records import Account, Order, PlannedOrder, Position, Side
-from astra.risk import UNKNOWN, Denial, Situation, deny
+from astra.risk import UNKNOWN, Denial, Mark, Situation, deny
 from astra.store.journal import AllocationRow, OrderRow
 
 
@@ -38,7 +38,7 @@ class Gate:
                 f"account {row.account} is required for {row.object}, found {account.number}: "
                 "nothing more is sent for it, the next delivery ends it"
             )
-        self._broker, self._clock = desk.broker, desk.broker.clock()
+        self._desk, self._clock = desk, desk.broker.clock()
         orders = desk.store.journal.orders(row.id)
         symbols = {*row.weights, *(o.symbol for o in orders), *(p.symbol for p in positions)}
         self._marks = marks(desk, symbols, self._clock.now)
@@ -68,7 +68,7 @@ class Gate:
     @property
     def now(self) -> dt.datetime:
         """The market's time, as the broker said it last."""
-        heard = self._broker.trading.now
+        heard = self._desk.broker.trading.now
         return self._clock.now if heard is None else max(heard, self._clock.now)
 
     def deny(self, order: OrderRow | PlannedOrder) -> Denial | None:
@@ -94,10 +94,17 @@ class Gate:
             position=held.values.get(order.symbol, 0.0),
             held=held.shares.get(order.symbol, Decimal(0)),
             cash=held.cash,
-            mark=self._marks.get(order.symbol, UNKNOWN),
+            mark=self._mark(order.symbol),
             orders=others,
             orders_today=self._sent_by_others + others,
         )
+
+    def _mark(self, symbol: str) -> Mark:
+        """Of a symbol that was in no list as the phase began, it is looked up now."""
+        if symbol not in self._marks:
+            found = marks(self._desk, [symbol], self._clock.now)
+            self._marks[symbol] = found.get(symbol, UNKNOWN)
+        return self._marks[symbol]
 
     def _prices(self, ours: Iterable[OrderRow]) -> dict[str, float]:
         """What an open order's shares count as by symbol, USD."""

@@ -79,7 +79,7 @@ def _last_values(store: Store, number: str, now: dt.datetime) -> list[Flow]:
     if not len(found):
         return []
     at = found["at"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    first = dt.datetime.fromtimestamp(int(at[0]), dt.UTC)
+    first = dt.datetime.fromtimestamp(int(at[0]) - _AFTER_THE_CLOSE, dt.UTC)
     sessions = sessions_between(first, session_before(now).closes_at)
     opens = np.array([int(s.opens_at.timestamp()) for s in sessions], np.int64)
     closes = np.array([int(s.closes_at.timestamp()) for s in sessions], np.int64)

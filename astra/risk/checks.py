@@ -62,10 +62,10 @@ def no_equity(_: PlannedOrder, now: Situation, __: Limits) -> str | None:
 def model_age(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:
     if now.now is None or now.trained_until is None or not limits.model_max_age_days:
         return None
-    days = (now.now - now.trained_until) / dt.timedelta(days=1)
+    days = (now.now - now.trained_until).days
     if days <= limits.model_max_age_days:
         return None
-    return f"the model's training ended {days:.1f} days ago, over {limits.model_max_age_days}"
+    return f"the model's training ended {days} days ago, over {limits.model_max_age_days}"
 
 
 def coverage(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:

@@ -59,8 +59,8 @@ class Situation:
         is_blocked: the broker lets the account trade nothing.
         now, closes_at: the market's time, and the end of its session.
         expires_at: from then on the allocation trades nothing.
-        trained_until: the end of the model's training; None for a file dropped by hand, and for a
-            policy without a model.
+        trained_until: the end of the model's training; None for a file dropped by hand, and where
+            the file says nothing of it or names a simulated market, which does not grow old.
         coverage: share of the candidates that the forecast covered; None as above.
         position: USD value of the order's symbol once the orders let through are filled.
         held: its shares that may be sold.
