@@ -21,7 +21,7 @@ from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
 from astra.execution.halt import trip
-from astra.execution.reconcile import catch_up, duplicates, reconcile
+from astra.execution.reconcile import BRIEF, catch_up, duplicates, reconcile
 from astra.gcs import Bucket
 from astra.records import Position
 from astra.settings import Settings
@@ -65,6 +65,7 @@ class Monitor:
 
     def update_account(self) -> dict[str, Any]:
         """Save cash, equity and positions as of the broker's clock, and let the breakers look."""
+        catch_up(self._desk, self._broker.account().number, BRIEF)  # splits change our part
         now = self._broker.clock().now
         saved = self._desk.record_account(now)
         return {

@@ -11,16 +11,18 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
-from astra.owned import Fill, managed, own_shares
+from astra.owned import managed, own_shares
 from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
 from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
-from astra.records import Account, Position, Side
+from astra.records import Account, Position
 from astra.risk import Limits
 from astra.sessions import BAR_SECONDS, last_sessions
 from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.store.journal import AllocationRow
 from astra.tactics import Style
+
+_MARKET = Style()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Desk:
     confirm_seconds: float = 12.0
     adopt: frozenset[str] | None = frozenset()
     max_books_difference: float = 0.001
-    style: Style = Style()
+    style: Style = _MARKET
     rebalance_on: str = "decision"
     drift_threshold: float = 0.05
 
@@ -167,16 +169,9 @@ class Desk:
         return dict(zip(rows["ticker"].to_pylist(), rows["close"].to_pylist(), strict=True))
 
     def own_shares(self, account: str) -> dict[str, Decimal]:
-        """What our own orders hold of each symbol, splits applied."""
-        orders = self.store.journal.orders_of_account(account)
-        fills = [
-            Fill(o.symbol, o.filled_qty * (1 if o.side is Side.BUY else -1), o.updated_at)
-            for o in orders
-            if o.filled_qty > 0
-        ]
-        known = {a.id: a for a in self.store.books.activities(account)}
-        known |= {a.id: a for a in self.broker.activities(kinds=("SPLIT",))}
-        return own_shares(fills, known.values())
+        """What our own orders hold of each symbol, splits and new names on record applied."""
+        books = self.store.books
+        return own_shares(self.store.reconciliations.fills(account), books.acted(account))
 
     def record_account(self, at: dt.datetime, allocation_id: str | None = None) -> Recorded:
         """Save the account as the broker has it, with the part of each position that is ours."""

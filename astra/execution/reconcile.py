@@ -37,7 +37,7 @@ log = logging.getLogger("astra.execution.reconcile")
 _PAUSES = (0.05, 1.0)  # first and longest pause between two looks
 # How far before what is known the record is asked for: fills of one moment may appear one by one,
 # fees and dividends days later.
-_SHORT, _LONG = dt.timedelta(minutes=1), dt.timedelta(days=10)
+BRIEF, _LONG = dt.timedelta(minutes=1), dt.timedelta(days=10)
 OVERLAP = dt.timedelta(days=2)
 # Orders are compared again for so long after they were; one may be sent so long after its planning.
 _SINCE_LAST, _PLANNED_BEFORE = dt.timedelta(hours=1), dt.timedelta(days=1)
@@ -81,19 +81,19 @@ def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
     """
     deadline = time.monotonic() + seconds
     pause, longest = _PAUSES
-    look = _look(desk, _SHORT)
+    look = _look(desk, BRIEF)
     new = look.new
     while not look.is_equal and time.monotonic() < deadline:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, longest)
-        look = _look(desk, _SHORT)
+        look = _look(desk, BRIEF)
         new += look.new
     if not look.is_equal:
         look = _look(desk, _LONG)
         new += look.new
     booked = "" if look.differences.are_none else _book(desk, look)
     if booked:
-        look = _look(desk, _SHORT)
+        look = _look(desk, BRIEF)
     return _conclude(desk, look, new, booked)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from astra.ledger import Book
+from astra.owned import MOVES, SPLITS
 from astra.records import OWN, Activity, Side
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
@@ -45,6 +46,19 @@ def read(dialect: Dialect, account: str, since: dt.datetime | None = None) -> tu
         wanted &= _table.c.at >= rows.seconds(since)
     with dialect.reading() as connection:
         statement = select(_table).where(wanted).order_by(_table.c.id)
+        return tuple(map(_activity, connection.execute(statement).mappings()))
+
+
+def acted(dialect: Dialect, account: str) -> tuple[Activity, ...]:
+    """All lines of the symbols that a split or a move has met, by id: what `own_shares` needs."""
+    kinds = _table.c.type.in_(SPLITS | MOVES)
+    met = select(_table.c.symbol).where((_table.c.account == account) & kinds).distinct()
+    with dialect.reading() as connection:
+        symbols = [symbol for symbol in connection.scalars(met) if symbol is not None]
+        wanted = (_table.c.account == account) & _table.c.symbol.in_(symbols)
+        statement = select(_table).where(wanted).order_by(_table.c.id)
+        if not symbols:
+            return ()
         return tuple(map(_activity, connection.execute(statement).mappings()))
 
 

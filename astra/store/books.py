@@ -95,6 +95,10 @@ class Books:
         """The time of the latest activity recorded; None if there is none."""
         return account_record.last_at(self._dialect, account)
 
+    def acted(self, account: str) -> tuple[Activity, ...]:
+        """The recorded activities of all symbols that a split or a new name has met, by id."""
+        return account_record.acted(self._dialect, account)
+
     def asset_ids(self, account: str, symbols: Collection[str]) -> dict[str, str]:
         """The broker's ids of symbols as they were last seen held, of those that are known."""
         return account_record.asset_ids(self._dialect, account, symbols)

@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select
 
-from astra.records import OrderStatus
+from astra.owned import Fill
+from astra.records import OrderStatus, Side
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 from astra.store.journal_rows import OrderRow, select_orders
@@ -86,6 +87,21 @@ class Reconciliations:
             wanted &= recent | _orders.c.status.in_(_OPEN)
         with self._dialect.reading() as connection:
             return select_orders(connection, wanted)
+
+    def fills(self, account: str) -> tuple[Fill, ...]:
+        """What each of our orders has filled, by the order's id."""
+        columns = (_orders.c.symbol, _orders.c.side, _orders.c.filled_qty, _orders.c.updated_at)
+        filled = (_orders.c.account == account) & (_orders.c.filled_qty != "0")
+        statement = select(*columns).where(filled).order_by(_orders.c.id)
+        with self._dialect.reading() as connection:
+            return tuple(
+                Fill(
+                    row.symbol,
+                    Decimal(row.filled_qty) if row.side == Side.BUY else -Decimal(row.filled_qty),
+                    rows.moment(row.updated_at),
+                )
+                for row in connection.execute(statement)
+            )
 
 
 def _reconciliation(row: Any) -> Reconciliation:
