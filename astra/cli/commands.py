@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from astra.cli import audit, control, db, loops, models, steps, studies, trials, why
+from astra.cli import audit, control, db, loops, models, steps, studies, trading, trials, why
 from astra.cli.options import err, out, read_settings
 from astra.errors import AstraError
 
@@ -37,7 +37,7 @@ def doctor() -> None:
 _PANELS = {
     "Everything": (loops.run, loops.up, loops.sandbox),
     "One step of the hour": (
-        steps.load, steps.allocate, steps.rebalance, steps.monitor, steps.replay,
+        steps.load, steps.allocate, trading.rebalance, steps.monitor, steps.replay,
     ),
     "Stop and go": (control.halt, control.lift),
     "Study": (studies.backtest, studies.train, studies.evaluate),

@@ -1,17 +1,15 @@
-"""The commands that take one step: `load`, `allocate`, `rebalance`, `monitor`, `replay`."""
+"""The commands that take one step: `load`, `allocate`, `monitor`, `replay`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from astra.cli import loaded
 from astra.cli.options import AsJson, Policy, out, read_settings, show
-from astra.errors import DataError
 
 if TYPE_CHECKING:
     from astra.services import Services
@@ -79,38 +77,6 @@ def replay(
     """Make a past decision again, on what was known then or at another time; nothing is traded."""
     asked = {"as_of": as_of, "known_at": known_at, "policy": policy, "k": k}
     show(_services().post("model", "/replay", {n: v for n, v in asked.items() if v is not None}))
-
-
-def rebalance(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="target_<YYYYMMDD-HHMMSS>_<tag>.csv: ticker,weight"),
-    ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan, send nothing")] = False,
-) -> None:
-    """Drop an allocation file in the bucket, which triggers the trade; or show what it would do."""
-    from astra.allocation import parse
-    from astra.execution.desk import Desk
-    from astra.execution.executor import Delivered, Executor
-    from astra.gcs import Bucket
-
-    settings = read_settings()
-    if not file.is_file():
-        raise DataError(f"an allocation file is required, {file} is none")
-    content = file.read_bytes()
-    if dry_run:
-        delivered = Delivered(settings.bucket, file.name, 0, content, {})
-        plan, _ = Executor(Desk.from_settings(settings)).preview(delivered)
-        for order in (*plan.sells, *plan.buys):
-            out.print(f"{order.side} {order.qty} {order.symbol} at about "
-                      f"{order.reference_price:,.2f}: {order.reason}")  # fmt: skip
-        for skipped in plan.skipped:
-            out.print(f"skip {skipped.symbol}: {skipped.reason}")
-        out.print(f"{len(plan.sells)} sells, {len(plan.buys)} buys; nothing was sent")
-        return
-    parse(file.name, content, {}, settings.k)
-    generation = Bucket.from_settings(settings).create_once(file.name, content, "text/csv", {})
-    out.print(f"dropped {file.name} (generation {generation}) in {settings.bucket}")
 
 
 def monitor() -> None:
