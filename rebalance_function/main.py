@@ -14,7 +14,7 @@ from cloudevents.http import CloudEvent
 from werkzeug.exceptions import ServiceUnavailable
 
 from astra import settings as astra_settings
-from astra.allocation import is_allocation
+from astra.allocation import allocation_id, is_allocation
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
@@ -67,18 +67,26 @@ def _trade(source: str, name: str, generation: int) -> None:
     if source != bucket.name:
         log.warning("object=%s ignored=it lies in the bucket %s, not ours", name, source)
         return
-    try:
-        stored = bucket.read_or_none(name, generation, most=MOST_BYTES)
-    except DataError as error:
-        delivered = Delivered(source, name, generation, b"", {}, problem=str(error))
-    else:
-        if stored is None:
+    ended = executor.take_up(allocation_id(source, name, generation))
+    if ended is None:
+        delivered = _read(bucket, name, generation)
+        if delivered is None:
             # Overwritten or deleted since: a newer event speaks for what is there now.
             log.warning("object=%s generation=%d ignored=it is not there", name, generation)
             return
-        delivered = Delivered(source, name, generation, stored.content, stored.metadata)
-    ended = executor.execute(delivered)
+        ended = executor.execute(delivered)
     log.info("allocation=%s status=%s reason=%s", ended.id, ended.status, ended.reason)
+
+
+def _read(bucket: Bucket, name: str, generation: int) -> Delivered | None:
+    """The file as it was delivered; None if that generation is there no longer."""
+    try:
+        stored = bucket.read_or_none(name, generation, most=MOST_BYTES)
+    except DataError as error:
+        return Delivered(bucket.name, name, generation, b"", {}, problem=str(error))
+    if stored is None:
+        return None
+    return Delivered(bucket.name, name, generation, stored.content, stored.metadata)
 
 
 def _object_of(event: CloudEvent) -> tuple[str, str, int]:

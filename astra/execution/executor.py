@@ -61,8 +61,15 @@ class Executor:
             TemporaryError: another worker is at it, orders are still open, or the broker is down:
                 deliver it again.
         """
-        row = self._journal.allocation(delivered.id) or self._receive(delivered)
-        return self._finish(row)
+        return self.take_up(delivered.id) or self._finish(self._receive(delivered))
+
+    def take_up(self, allocation_id: str) -> AllocationRow | None:
+        """As `execute`, for one that the journal may know already; None if it does not.
+
+        The file is not needed any more: it may have been overwritten or deleted since.
+        """
+        row = self._journal.allocation(allocation_id)
+        return None if row is None else self._finish(row)
 
     def resume(self) -> list[AllocationRow]:
         """Go on with everything that is unfinished, oldest first.
@@ -151,13 +158,6 @@ def _read(blank: AllocationRow, delivered: Delivered, max_names: int) -> Allocat
     if delivered.problem:
         raise DataError(delivered.problem)
     found = parse(delivered.name, delivered.content, delivered.metadata, max_names)
-    for name, length in (("policy", 120), ("model_id", 64)):
-        said = getattr(found, name)
-        if len(said) > length or not said.isprintable():
-            raise DataError(
-                f"{delivered.name}: {name} has at most {length} printable characters, found "
-                f"{said[:length]!r}"
-            )
     return replace(
         blank,
         as_of=found.as_of,
