@@ -83,6 +83,7 @@ class Broker:
         self.orders: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._open: list[Order] = []
+        self._sold: dict[tuple[str, datetime], Decimal] = {}  # USD of a symbol at a moment
         self._renamed = len(self.market.amendments.renamings)  # of them, how many were booked
 
     def open_orders(self) -> list[Order]:
@@ -276,10 +277,18 @@ class Broker:
                 settles_at=_settlement(fill.at) if is_sale else None,
             )
         )
-        fee = fee_of_sale(value, self.terms.fee_bp)
-        if is_sale and fee:
+        fee = self._fee(ticket.symbol, fill.at, value) if is_sale else Decimal(0)
+        if fee:
             text = f"REG fee for proceed of {fill.qty:f} shares of {ticket.symbol}"
             self.books.book(Line("FEE", fill.at, -fee, description=text))
+
+    def _fee(self, symbol: str, at: datetime, value: Decimal) -> Decimal:
+        """Of a sale worth `value`: all that is sold of a symbol at one moment is rounded up to a
+        cent together, so that a sale in parts costs what it costs in one."""
+        before = self._sold.get((symbol, at), Decimal(0))
+        self._sold[symbol, at] = before + value
+        rate = self.terms.fee_bp
+        return fee_of_sale(before + value, rate) - fee_of_sale(before, rate)
 
     def _actions_due(self, now: datetime) -> list[CorporateAction]:
         symbols = {*self.books.holdings, *(order.ticket.symbol for order in self.open_orders())}
