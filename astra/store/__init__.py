@@ -23,6 +23,7 @@ from astra.store.changes import Counts, Offer
 from astra.store.dialect import Dialect
 from astra.store.dossiers import Dossier
 from astra.store.dump import Query
+from astra.store.equity import Equity
 from astra.store.journal import Journal
 from astra.store.loads import Loads
 from astra.store.prices import Prices
@@ -90,7 +91,7 @@ def _dialect(url: URL) -> Dialect:
 
 
 class Store:
-    """One database: `prices`, `loads`, `books`, `journal`, `states`, `audit`,
+    """One database: `prices`, `loads`, `books`, `equity`, `journal`, `states`, `audit`,
     `reconciliations`, `backtests`."""
 
     def __init__(self, dialect: Dialect) -> None:
@@ -98,6 +99,7 @@ class Store:
         self.prices = Prices(dialect)
         self.loads = Loads(dialect)
         self.books = Books(dialect)
+        self.equity = Equity(dialect)
         self.journal = Journal(dialect)
         self.states = States(dialect)
         self.audit = Audit(dialect)
