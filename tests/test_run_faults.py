@@ -13,10 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import desk as trading
 import pytest
 
 from astra.cli.sandboxed import Sandbox, read_faults
 from astra.errors import DataError
+from astra.records import Side
 from astra.settings import HOUSE
 from astra.store import open_store
 from sandbox.main import Sandbox as Vendors
@@ -112,3 +114,14 @@ def test_the_sandbox_takes_the_example_and_says_what_it_does_not_understand() ->
         assert vendors.faults.armed() == []
         with pytest.raises(DataError, match="needs an effect"):
             sandbox.arm([{"vendor": "alpaca"}])
+
+
+def test_a_sale_that_fills_in_parts_costs_what_it_costs_in_one() -> None:
+    left = []
+    for parts in ((100,), (33, 67)):
+        with trading.opened() as sandbox:
+            sandbox.orders.submit("AAPL", Side.BUY, Decimal(100), "bought")
+            for i, qty in enumerate(parts):
+                sandbox.orders.submit("AAPL", Side.SELL, Decimal(qty), f"part-{i}")
+            left.append(sandbox.alpaca.account().cash)
+    assert left[0] == left[1]
