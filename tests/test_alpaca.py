@@ -25,6 +25,7 @@ from astra.alpaca.orders import Orders
 from astra.errors import ConfigError, DataError, OrderError, TemporaryError
 from astra.records import OrderStatus, Side
 from astra.sessions import BAR, next_session
+from sandbox import market_events
 from sandbox.orders import Order, read_ticket
 
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
@@ -65,9 +66,37 @@ class TestReading:
         assert desk.alpaca.asset("NOPE") is None
         assert set(desk.alpaca.assets(["JPM", "BRK.B", "NOPE"])) == {"JPM", "BRK.B"}
 
+    def test_a_symbol_that_is_new_or_gone_is_known_before_the_list_is_asked_for_again(
+        self, desk: Desk
+    ) -> None:
+        assert desk.alpaca.assets(["JPM"])["JPM"].tradable
+        market_events.take(desk.market, {"delist": {"ticker": "JPM"}})
+        market_events.take(desk.market, {"list": {"ticker": "NEW"}})
+        desk.step(TEN + HOUR)
+        assert set(desk.alpaca.assets(["AAPL", "NEW", "NOPE"])) == {"AAPL", "NEW"}
+        anew = connect(desk.url).assets(["AAPL", "JPM"])
+        assert {symbol: asset.tradable for symbol, asset in anew.items()} == {
+            "AAPL": True,
+            "JPM": False,
+        }
+
     def test_latest_prices_are_the_markets_and_unknown_symbols_are_absent(self, desk: Desk) -> None:
         prices = desk.alpaca.latest_prices([*TICKERS, "NOPE"])
         assert prices == {t: (desk.market.last_price(t) or ("", 0.0))[1] for t in TICKERS}
+
+    def test_a_cash_account_may_spend_its_settled_cash_only(self) -> None:
+        with opened(account_type="cash") as desk:
+            bought = desk.orders.submit("AAPL", Side.BUY, Decimal(100), "one")
+            desk.orders.submit("AAPL", Side.SELL, Decimal(100), "two")
+            now = desk.alpaca.account()
+            assert bought.filled_average_price is not None
+            unspent = 100_000 - 100 * bought.filled_average_price
+            assert now.settled_cash == pytest.approx(Decimal(unspent), abs=Decimal("0.01"))
+            assert now.cash > now.settled_cash + 1000
+            desk.step(next_session(CLOSE).opens_at)
+            assert desk.alpaca.account().settled_cash == now.cash
+        with opened() as desk:
+            assert desk.alpaca.account().settled_cash is None
 
     def test_a_position_is_valued_at_the_last_trade(self, desk: Desk) -> None:
         order = desk.orders.submit("AAPL", Side.BUY, Decimal("2.5"), "one")

@@ -21,12 +21,8 @@ from werkzeug.http import http_date
 from astra import bars
 from astra.alpaca import MarketData, SymbolBars
 from astra.alpaca.bars import ROWS_A_PAGE, last_open_to_all
-from astra.alpaca.transport import (
-    SYMBOLS_A_REQUEST,
-    RateLimitError,
-    RefusedError,
-    UnreachableError,
-)
+from astra.alpaca.failures import RateLimitError, RefusedError, UnreachableError
+from astra.alpaca.transport import SYMBOLS_A_REQUEST
 from astra.errors import ConfigError, DataError, TemporaryError
 from astra.sessions import BAR, BAR_SECONDS, last_sessions
 from astra.settings import Settings

@@ -7,13 +7,13 @@ No decision and no journal belongs here, and nothing is changed at the broker: t
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote
 
 from astra.alpaca.bodies import (
-    Body,
     EquityPoint,
     read_account,
     read_activity,
@@ -21,20 +21,19 @@ from astra.alpaca.bodies import (
     read_clock,
     read_earlier,
     read_history,
-    read_list,
-    read_object,
     read_order,
     read_position,
     read_quote,
     read_trade,
 )
+from astra.alpaca.failures import RefusedError
 from astra.alpaca.transport import (
     SYMBOLS_A_REQUEST,
     Api,
-    RefusedError,
     data_api,
     trading_api,
 )
+from astra.alpaca.values import Body, read_list, read_object
 from astra.errors import ConfigError, DataError
 from astra.records import Account, Activity, Asset, MarketClock, Order, Position, Quote, Trade
 from astra.settings import Settings
@@ -43,6 +42,7 @@ log = logging.getLogger("astra.alpaca")
 
 _ORDER_PAGE = 500  # Alpaca's largest
 _ACTIVITY_PAGE = 100  # Alpaca's largest
+_ASSETS_SECONDS = 3600.0
 Timeframe = Literal["5Min", "15Min", "1H"]
 _WINDOWS = {"5Min": timedelta(minutes=5), "15Min": timedelta(minutes=15), "1H": timedelta(hours=1)}
 
@@ -55,7 +55,8 @@ class Alpaca:
         self.trading = trading
         self._data = data
         self.live_number = live_number
-        self._assets: dict[str, Asset] | None = None
+        self._assets: Mapping[str, Asset] = {}
+        self._assets_until = 0.0  # monotonic wall time
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Alpaca:
@@ -93,21 +94,27 @@ class Alpaca:
         return read_clock(read_object(self._get("/clock"), "clock"))
 
     def asset(self, symbol: str) -> Asset | None:
-        """None if Alpaca does not know the symbol."""
-        if self._assets is not None and symbol in self._assets:
-            return self._assets[symbol]
+        """None if Alpaca does not know the symbol; asked by itself each time."""
         body = self._find(f"/assets/{quote(symbol, safe='')}")
-        return None if body is None else read_asset(read_object(body, "asset"))
+        return None if body is None else _readable([read_object(body, "asset")]).get(symbol)
 
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
-        """Those of `symbols` that Alpaca lists as active; asked once, then remembered.
+        """Those of `symbols` that Alpaca knows.
 
-        An asset that cannot be read is left out: what is not listed is not traded.
+        The list of all active ones is asked for once an hour of wall time; a symbol that is not in
+        it (new, or no longer active) is asked for by itself. An asset that cannot be read is left
+        out: what is not listed is not traded.
         """
-        if self._assets is None:
+        listed = self._listed()
+        found = ((symbol, listed.get(symbol) or self.asset(symbol)) for symbol in symbols)
+        return {symbol: asset for symbol, asset in found if asset is not None}
+
+    def _listed(self) -> Mapping[str, Asset]:
+        if not self._assets or time.monotonic() >= self._assets_until:
             query = {"status": "active", "asset_class": "us_equity"}
             self._assets = _readable(read_list(self._get("/assets", query), "assets"))
-        return {s: self._assets[s] for s in symbols if s in self._assets}
+            self._assets_until = time.monotonic() + _ASSETS_SECONDS
+        return self._assets
 
     def latest_prices(self, symbols: Iterable[str]) -> dict[str, float]:
         """Price of each symbol's latest trade, USD; symbols without one are absent."""

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from astra.alpaca.bodies import read_time
-from astra.alpaca.transport import Answer, Api, RefusedError, data_api
+from astra.alpaca.failures import RefusedError
+from astra.alpaca.transport import Answer, Api, data_api
+from astra.alpaca.values import read_time
 from astra.errors import DataError, TemporaryError
 from astra.sessions import BAR_SECONDS
 from astra.settings import Settings

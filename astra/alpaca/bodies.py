@@ -8,14 +8,25 @@ Which requests bring the bodies is `astra.alpaca.account`'s business.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import zip_longest
-from typing import Any
 
+from astra.alpaca.values import (
+    Body,
+    as_decimal,
+    as_text,
+    as_time,
+    first,
+    named,
+    optional,
+    read_time,
+    required,
+    says,
+)
 from astra.errors import DataError
 from astra.records import (
     Account,
@@ -30,8 +41,6 @@ from astra.records import (
     Trade,
 )
 from astra.sessions import NEW_YORK, next_session, session_at
-
-Body = Mapping[str, Any]
 
 # Every other word (new, pending_new, held, stopped, done_for_day, pending_cancel, one we have
 # never seen) means that the order may still trade.
@@ -48,7 +57,6 @@ _FINAL = {
 _MOVING = frozenset(("SPLIT", "SSP", "NC", "SC", "MA", "REORG", "SPIN", "SSO", "ACATS", "JNLS"))
 _UNTOUCHED = frozenset({"", "new", "accepted", "pending_new", "rejected"})
 _LAST_SECOND = 4_102_444_800  # the year 2100; a time beyond it is in another unit
-_TOO_LONG = 30  # decimal places before or after the point that no number of a broker has
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,100 +68,78 @@ class EquityPoint:
     profit_loss: float | None
 
 
-def read_object(body: object, noun: str) -> Body:
-    """A JSON object.
-
-    Raises:
-        DataError: it is something else.
-    """
-    if not isinstance(body, Mapping):
-        raise DataError(f"Alpaca's {noun} needs a JSON object, found {type(body).__name__}")
-    return body
-
-
-def read_list(body: object, noun: str) -> Sequence[Body]:
-    """A JSON list of objects: an answer that is none must not pass for an empty one.
-
-    Raises:
-        DataError: it is something else.
-    """
-    if not isinstance(body, list):
-        raise DataError(f"Alpaca's {noun} need a JSON list, found {type(body).__name__}")
-    return [read_object(row, noun) for row in body]
-
-
 def read_account(body: Body) -> Account:
     """`settled_cash` is read where `multiplier` says that the account may not borrow.
 
     Books are kept by the account's number, so nothing else may stand in for it.
     """
-    cash = _required(body, "cash", "account")
-    equity = _first(body, "equity", "portfolio_value")
+    cash = required(body, "cash", "account")
+    equity = first(body, "equity", "portfolio_value")
     if equity is None:
-        equity = cash + (_decimal(body.get("long_market_value")) or Decimal(0))
-    power = _first(body, "buying_power", "regt_buying_power", "non_marginable_buying_power")
+        equity = cash + (as_decimal(body.get("long_market_value")) or Decimal(0))
+    power = first(body, "buying_power", "regt_buying_power", "non_marginable_buying_power")
     return Account(
-        number=_named(body, "account_number", "account"),
+        number=named(body, "account_number", "account"),
         cash=cash,
         equity=equity,
         buying_power=max(cash, Decimal(0)) if power is None else power,
-        status=_text(body.get("status")) or "UNKNOWN",
-        last_equity=_decimal(body.get("last_equity")),
+        status=as_text(body.get("status")) or "UNKNOWN",
+        last_equity=as_decimal(body.get("last_equity")),
         trading_blocked=any(
-            body.get(name) is not None and not _is(False, body[name])
+            body.get(name) is not None and not says(False, body[name])
             for name in ("trading_blocked", "account_blocked", "trade_suspended_by_user")
         ),
-        settled_cash=_settled(body, cash) if _decimal(body.get("multiplier")) == 1 else None,
+        settled_cash=_settled(body, cash) if as_decimal(body.get("multiplier")) == 1 else None,
     )
 
 
 def _settled(body: Body, cash: Decimal) -> Decimal:
     """What a cash account may spend; the buying power of one is settled cash too."""
-    found = _first(body, "non_marginable_buying_power", "cash_withdrawable", "buying_power")
+    found = first(body, "non_marginable_buying_power", "cash_withdrawable", "buying_power")
     return cash if found is None else found
 
 
 def read_position(body: Body) -> Position:
     """`market_price` falls back on market value per share, yesterday's price, then the cost."""
-    qty = _required(body, "qty", "position")
-    entry = _decimal(body.get("avg_entry_price"))
-    value = _decimal(body.get("market_value"))
-    price = _first(body, "current_price")
+    qty = required(body, "qty", "position")
+    entry = as_decimal(body.get("avg_entry_price"))
+    value = as_decimal(body.get("market_value"))
+    price = first(body, "current_price")
     if price is None and value is not None and qty:
         price = value / qty
     if price is None:
-        price = _first(body, "lastday_price", "avg_entry_price")
+        price = first(body, "lastday_price", "avg_entry_price")
     if price is None:
         raise DataError(f"Alpaca's position needs a price, {body.get('symbol')} has none")
     return Position(
-        symbol=_named(body, "symbol", "position"),
+        symbol=named(body, "symbol", "position"),
         qty=qty,
         market_price=float(price),
         average_entry_price=math.nan if entry is None else float(entry),
-        qty_available=_decimal(body.get("qty_available")),
-        asset_id=_text(body.get("asset_id")),
+        qty_available=as_decimal(body.get("qty_available")),
+        asset_id=as_text(body.get("asset_id")),
     )
 
 
 def read_order(body: Body) -> Order:
     """The order in the words of our journal; a notional order's `qty` is what was filled of it."""
-    qty, word = _decimal(body.get("qty")), _text(body.get("status"))
+    qty, word = as_decimal(body.get("qty")), as_text(body.get("status"))
     filled = _filled(body, qty, word)
-    average, limit = _decimal(body.get("filled_avg_price")), _decimal(body.get("limit_price"))
+    average, limit = as_decimal(body.get("filled_avg_price")), as_decimal(body.get("limit_price"))
     open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
     return Order(
-        id=_named(body, "id", "order"),
-        client_order_id=_text(body.get("client_order_id")),
-        symbol=_named(body, "symbol", "order"),
+        id=named(body, "id", "order"),
+        client_order_id=as_text(body.get("client_order_id")),
+        symbol=named(body, "symbol", "order"),
         side=_side(body),
         status=_FINAL.get(word, open_status),
         qty=filled if qty is None else qty,
         filled_qty=filled,
         filled_average_price=float(average) if average else None,
-        submitted_at=_time(body.get("submitted_at")) or _time(body.get("created_at")),
-        filled_at=_time(body.get("filled_at")),
-        message=_text(body.get("reject_reason")) or ("" if word in _FINAL else word),
-        type=_text(body.get("type")) or _text(body.get("order_type")) or "market",
+        submitted_at=as_time(body.get("submitted_at")) or as_time(body.get("created_at")),
+        filled_at=as_time(body.get("filled_at")),
+        message=as_text(body.get("reject_reason")) or ("" if word in _FINAL else word),
+        type=as_text(body.get("type")) or as_text(body.get("order_type")) or "market",
         limit_price=None if limit is None else float(limit),
     )
 
@@ -161,7 +147,7 @@ def read_order(body: Body) -> Order:
 def _filled(body: Body, qty: Decimal | None, word: str) -> Decimal:
     """Shares filled so far. Where the body does not say: all of a filled order, none of one that
     has just come or was refused, and of any other nobody knows."""
-    filled = _decimal(body.get("filled_qty"))
+    filled = as_decimal(body.get("filled_qty"))
     if filled is not None:
         return filled
     if word == "filled" and qty is not None:
@@ -173,9 +159,9 @@ def _filled(body: Body, qty: Decimal | None, word: str) -> Decimal:
 
 def read_activity(body: Body) -> Activity:
     """A fill's cash is quantity times price, paid on a buy; other lines carry their amount."""
-    kind, key = _named(body, "activity_type", "activity"), _named(body, "id", "activity")
-    qty, price = _optional(body, "qty", "activity"), _decimal(body.get("price"))
-    side, amount, change = None, _optional(body, "net_amount", "activity") or Decimal(0), None
+    kind, key = named(body, "activity_type", "activity"), named(body, "id", "activity")
+    qty, price = optional(body, "qty", "activity"), as_decimal(body.get("price"))
+    side, amount, change = None, optional(body, "net_amount", "activity") or Decimal(0), None
     if kind == "FILL":
         side = _side(body)
         if qty is None or price is None:
@@ -189,11 +175,11 @@ def read_activity(body: Body) -> Activity:
         type=kind,
         at=_activity_time(body),
         net_amount=amount,
-        symbol=_text(body.get("symbol")) or None,
+        symbol=as_text(body.get("symbol")) or None,
         qty=change,
         price=price,
         side=side,
-        order_id=_text(body.get("order_id")) or None,
+        order_id=as_text(body.get("order_id")) or None,
     )
 
 
@@ -203,30 +189,30 @@ def read_clock(body: Body) -> MarketClock:
     )
     if now is None or opens is None or closes is None:
         raise DataError("Alpaca's clock needs timestamp, next_open and next_close; one is missing")
-    return MarketClock(now, _is(True, body.get("is_open")), opens, closes)
+    return MarketClock(now, says(True, body.get("is_open")), opens, closes)
 
 
 def read_asset(body: Body) -> Asset:
     """An asset that does not say that it can be traded or split cannot."""
-    active = (_text(body.get("status")) or "active") == "active"
+    active = (as_text(body.get("status")) or "active") == "active"
     return Asset(
-        symbol=_named(body, "symbol", "asset"),
-        name=_text(body.get("name")),
-        tradable=_is(True, body.get("tradable")) and active,
-        fractionable=_is(True, body.get("fractionable")),
-        id=_text(body.get("id")),
+        symbol=named(body, "symbol", "asset"),
+        name=as_text(body.get("name")),
+        tradable=says(True, body.get("tradable")) and active,
+        fractionable=says(True, body.get("fractionable")),
+        id=as_text(body.get("id")),
     )
 
 
 def read_trade(body: Body) -> Trade | None:
     """None without a price or a time: such a trade is as good as none."""
-    price, at = _decimal(body.get("p")), _time(body.get("t"))
+    price, at = as_decimal(body.get("p")), as_time(body.get("t"))
     return None if price is None or price <= 0 or at is None else Trade(float(price), at)
 
 
 def read_quote(body: Body) -> Quote | None:
     """None without a time; a side that is missing is empty."""
-    bid, ask, at = _decimal(body.get("bp")), _decimal(body.get("ap")), _time(body.get("t"))
+    bid, ask, at = as_decimal(body.get("bp")), as_decimal(body.get("ap")), as_time(body.get("t"))
     return None if at is None else Quote(float(bid or 0), float(ask or 0), at)
 
 
@@ -236,7 +222,7 @@ def read_earlier(body: Body) -> Trade | None:
         bar = body.get(name)
         if not isinstance(bar, Mapping):
             continue
-        price, day = _decimal(bar.get(field)), _time(bar.get("t"))
+        price, day = as_decimal(bar.get(field)), as_time(bar.get("t"))
         if price is None or price <= 0 or day is None:
             continue
         with suppress(DataError):  # a day that no calendar has
@@ -252,7 +238,7 @@ def read_history(body: Body, window: timedelta) -> tuple[EquityPoint, ...]:
     time at which its value was true: the window's end, the session's close at the latest.
     """
     times, values, gains = (
-        [_decimal(value) for value in found] if isinstance(found := body.get(name), list) else []
+        [as_decimal(value) for value in found] if isinstance(found := body.get(name), list) else []
         for name in ("timestamp", "equity", "profit_loss")
     )
     return tuple(
@@ -271,39 +257,20 @@ def _window_end(start: datetime, window: timedelta) -> datetime:
     return start + window if session is None else min(start + window, session.closes_at)
 
 
-def read_time(text: object) -> datetime | None:
-    """RFC 3339 with up to nanoseconds, in UTC; None when missing."""
-    if not isinstance(text, str) or not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"an RFC 3339 time is required from Alpaca, found {text!r}") from error
-
-
-def _time(text: object) -> datetime | None:
-    """As `read_time`; None where it cannot be read."""
-    try:
-        return read_time(text)
-    except DataError:
-        return None
-
-
 def _activity_time(body: Body) -> datetime:
     """A fill's transaction time; other lines carry it, in New York time, before their id's "::".
 
     Example: `20190524113406977::8efc7b9a` is 11:34:06.977 in New York. Some ids hold only the day.
     """
-    if (at := _time(body.get("transaction_time"))) is not None:
+    if (at := as_time(body.get("transaction_time"))) is not None:
         return at
-    key = _text(body.get("id"))
+    key = as_text(body.get("id"))
     digits = key.partition("::")[0]
     try:
         if len(digits) == 17 and digits.isdigit():
             whole = datetime.strptime(digits[:14], "%Y%m%d%H%M%S").replace(tzinfo=NEW_YORK)
             return whole.replace(microsecond=1000 * int(digits[14:])).astimezone(UTC)
-        day = date.fromisoformat(_text(body.get("date"))[:10])
+        day = date.fromisoformat(as_text(body.get("date"))[:10])
     except ValueError as error:
         raise DataError(f"an activity needs a time, Alpaca's {key} has none") from error
     return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
@@ -311,58 +278,9 @@ def _activity_time(body: Body) -> datetime:
 
 def _side(body: Body) -> Side:
     """`sell_short` (fills only) is a sell."""
-    word = _text(body.get("side"))
+    word = as_text(body.get("side"))
     if word == "buy":
         return Side.BUY
     if word.startswith("sell"):
         return Side.SELL
     raise DataError(f"a side of buy or sell is required from Alpaca, found {word!r}")
-
-
-def _named(body: Body, name: str, noun: str) -> str:
-    found = _text(body.get(name))
-    if not found:
-        raise DataError(f"Alpaca's {noun} needs {name}; it is missing")
-    return found
-
-
-def _required(body: Body, name: str, noun: str) -> Decimal:
-    value = _decimal(body.get(name))
-    if value is None:
-        raise DataError(f"Alpaca's {noun} needs {name} as a number, found {body.get(name)!r}")
-    return value
-
-
-def _optional(body: Body, name: str, noun: str) -> Decimal | None:
-    """None where it is missing; what is there must be a number, for the books count with it."""
-    return None if body.get(name) in (None, "") else _required(body, name, noun)
-
-
-def _first(body: Body, *names: str) -> Decimal | None:
-    for name in names:
-        value = _decimal(body.get(name))
-        if value is not None:
-            return value
-    return None
-
-
-def _decimal(value: object) -> Decimal | None:
-    """A number or its text, exactly; None when missing or unreadable."""
-    if not isinstance(value, str | int | float) or value == "" or isinstance(value, bool):
-        return None
-    try:
-        found = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() and abs(found.adjusted()) < _TOO_LONG else None
-
-
-def _text(value: object) -> str:
-    """A text, or a number as text; empty when it is neither."""
-    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return str(value) if is_plain else ""
-
-
-def _is(wanted: bool, value: object) -> bool:
-    """Whether a flag says so clearly, as JSON or as text; one that cannot be read says nothing."""
-    return value is wanted or (isinstance(value, str) and value.lower() == str(wanted).lower())

@@ -7,8 +7,9 @@ from decimal import Decimal
 from urllib.parse import quote
 
 from astra.alpaca.account import Alpaca
-from astra.alpaca.bodies import read_object, read_order
-from astra.alpaca.transport import RateLimitError, RefusedError
+from astra.alpaca.bodies import read_order
+from astra.alpaca.failures import RateLimitError, RefusedError
+from astra.alpaca.values import read_object
 from astra.errors import AstraError, DataError, OrderError, TemporaryError
 from astra.records import Order, Side
 

@@ -9,7 +9,6 @@ counters nor an end in time.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import warnings
@@ -23,8 +22,15 @@ from urllib.parse import urlencode
 import requests
 from requests.adapters import HTTPAdapter
 
+from astra.alpaca.failures import (
+    RateLimitError,
+    TimedOutError,
+    UnreachableError,
+    failure,
+    told_wait,
+)
 from astra.alpaca.limiter import Limiter
-from astra.errors import AstraError, ConfigError, DataError, TemporaryError
+from astra.errors import AstraError, TemporaryError
 from astra.settings import Settings
 
 with warnings.catch_warnings():
@@ -44,44 +50,6 @@ RESERVE = 0.1  # of the trading API's budget, kept for orders and cancels
 _PAUSES = (0.1, 0.5)  # seconds before a read is tried again that failed in passing
 _LIMITED_PAUSE = 1.0  # after a 429 that does not say how long
 _LIMITED_TRIES = 5
-_LONGEST_WAIT = 3600.0
-
-
-class RefusedError(DataError):
-    """Alpaca understood the request and said no."""
-
-    def __init__(self, asked: str, http_status: int, code: int | None, sentence: str) -> None:
-        super().__init__(f"{asked} was refused ({http_status}): {sentence}")
-        self.http_status = http_status
-        self.code = http_status if code is None else code
-        self._sentence = sentence
-
-    @property
-    def is_duplicate_id(self) -> bool:
-        text = self._sentence
-        return self.http_status == 422 and "client_order_id" in text and "unique" in text
-
-    @property
-    def is_of_symbol(self) -> bool:
-        """A symbol has a form that Alpaca does not accept."""
-        return self.http_status in (400, 422) and "symbol" in self._sentence
-
-    @property
-    def is_of_subscription(self) -> bool:
-        """The account may not see this data."""
-        return self.http_status in (403, 422) and "subscription" in self._sentence
-
-
-class RateLimitError(TemporaryError):
-    """429: certainly not done."""
-
-
-class UnreachableError(TemporaryError):
-    """There was no answer at all."""
-
-
-class TimedOutError(UnreachableError):
-    """There was no answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +128,7 @@ class Api:
         try:
             body = self._client._request(method, path, sent)
         except APIError as error:
-            raise _translated(asked, error) from error
+            raise _failure(asked, error) from error
         except requests.RequestException as error:
             raise _silent(error)(
                 f"{asked} got no usable answer ({type(error).__name__}): try again"
@@ -238,54 +206,13 @@ def _silent(error: requests.RequestException) -> type[TemporaryError]:
     return UnreachableError if isinstance(error, requests.ConnectionError) else TemporaryError
 
 
-def _translated(asked: str, error: APIError) -> AstraError:
-    status = error.status_code or 0
-    code, sentence = _said(str(error))
-    if status == 429:
-        return RateLimitError(f"{asked} is rate limited: wait and try again", _wait(error))
-    if status >= 500 or status == 408:
-        return TemporaryError(f"{asked} failed with {status} {sentence}: try again", _wait(error))
-    refusal = RefusedError(asked, status, code, sentence)
-    # 40310000 speaks of the order; 40110000, or a 403 without a code, of the keys.
-    is_of_keys = status == 401 or (status == 403 and (code is None or str(code).startswith("401")))
-    if is_of_keys and not refusal.is_of_subscription:
-        return ConfigError(
-            f"{asked} was not authorised ({status} {sentence}): check ASTRA_ALPACA_KEY and "
-            "ASTRA_ALPACA_SECRET, and that they belong to the same paper or live account"
-        )
-    return refusal
-
-
-def _said(text: str) -> tuple[int | None, str]:
-    """Code and sentence of an error body; gateways answer in HTML, so neither may be there."""
-    try:
-        body = json.loads(text)
-    except ValueError:
-        return None, ""
-    if not isinstance(body, dict):
-        return None, ""
-    code = body.get("code")
-    sentence = str(body.get("message") or "")
-    reason = body.get("reject_reason")
-    return code if isinstance(code, int) else None, f"{sentence} ({reason})" if reason else sentence
-
-
-def _wait(error: APIError) -> float | None:
-    """Seconds to wait by the vendor's own clock: Retry-After, or for one request too many
-    X-RateLimit-Reset less Date."""
-    response = error.response
+def _failure(asked: str, error: APIError) -> AstraError:
+    response, status = error.response, error.status_code or 0
     if response is None:
-        return None
-    headers, now = response.headers, _dated(response)
-    try:
-        if "Retry-After" in headers:
-            return min(_LONGEST_WAIT, max(0.0, float(headers["Retry-After"])))
-        if error.status_code == 429 and now and "X-RateLimit-Reset" in headers:
-            left = float(headers["X-RateLimit-Reset"]) - now.timestamp()
-            return min(_LONGEST_WAIT, max(0.0, left))
-    except ValueError:
-        return None
-    return None
+        return failure(asked, status, str(error), None)
+    now = _dated(response)
+    wait = told_wait(status, response.headers, None if now is None else now.timestamp())
+    return failure(asked, status, str(error), wait)
 
 
 def _dated(response: requests.Response) -> datetime | None:

@@ -13,12 +13,8 @@ from collections.abc import Iterator, Mapping
 from astra import bars
 from astra.alpaca import MarketData, SymbolBars
 from astra.alpaca.bars import FIRST_BARS, ROWS_A_PAGE, MarketFeed, last_open_to_all
-from astra.alpaca.transport import (
-    SYMBOLS_A_REQUEST,
-    RateLimitError,
-    RefusedError,
-    UnreachableError,
-)
+from astra.alpaca.failures import RateLimitError, RefusedError, UnreachableError
+from astra.alpaca.transport import SYMBOLS_A_REQUEST
 from astra.errors import AstraError, ConfigError, DataError, TemporaryError
 from astra.sessions import next_session, sessions_between
 from astra.settings import Settings
