@@ -187,7 +187,7 @@ def test_the_function_starts_without_what_it_does_not_need(tmp_path: Path) -> No
 
 
 def test_plan_gate_and_journal_are_measured() -> None:
-    rows = [*plan.plans(names=40, rounds=1), *journal.costs(names=3, rounds=1, orders=4)]
+    rows = [*plan.plans(names=40, rounds=1), *journal.costs(names=5, rounds=1, orders=4)]
     assert_shape([r.as_json() for r in rows])
     assert all(r.value is not None and r.value > 0 for r in rows)
 

@@ -18,6 +18,7 @@ CHANGED = (
     "time passes", "newer file", "part fills", "rejected", "fields", "session closes",
     "account reset",
 )  # fmt: skip
+FORKED = tuple(kind for kind in EXACT + CHANGED if kind != "paused")  # for real processes
 _OFTEN = {
     "killed": 300, "killed twice": 200, "paused": 80, "two workers": 80, "faults": 150,
     "lists": 50, "lag": 20, "hanging": 10,
