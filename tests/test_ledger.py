@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.ledger import Book, compare, replay
-from astra.records import Account, Activity, Position, Side
+from astra.ledger import Book, Differences, compare, opening, renaming, replay, reversal
+from astra.records import REVERSED, Account, Activity, Position, Side
 
 T = dt.datetime(2026, 6, 15, 14, 5, tzinfo=dt.UTC)
 D = Decimal
@@ -46,3 +46,42 @@ def test_books_are_compared_to_the_cent_and_the_share() -> None:
     found = compare(book, account, [Position("A", D("3.9"), 100, 100), Position("B", D(1), 1, 1)])
     assert found.shares == {"A": D("0.1"), "B": D("-1")}
     assert compare(Book(D("801.57"), {}), account, []).cash == D("-0.01")
+
+
+def test_a_record_is_opened_with_what_it_does_not_tell() -> None:
+    book = Book(D("-100.5"), {"A": D(1)})
+    account = Account("1", D("900.25"), D("1200"), D("0"))
+    positions = [Position("A", D(3), 100, 100), Position("B", D(2), 100, 100)]
+    lines = opening(book, account, positions, T)
+    assert [(x.type, x.symbol, x.qty, x.net_amount) for x in lines] == [
+        ("OPENING", "A", D(2), D(0)),
+        ("OPENING", "B", D(2), D(0)),
+        ("OPENING", None, None, D("1000.75")),
+    ]
+    assert opening(book, account, [], T) == (), "fewer shares than the record tells: no answer"
+
+
+def test_shares_under_a_new_symbol_of_the_same_asset_are_moved_there() -> None:
+    found = Differences(D(0), {"FB": D(10), "META": D(-10), "X": D(1)})
+    theirs = [Position("META", D(10), 1.0, 1.0, asset_id="a"), Position("Y", D(1), 1.0, 1.0)]
+    out, into = renaming(found, theirs, {"FB": "a", "X": "x"}, T)
+    assert [(x.symbol, x.qty, x.type) for x in (out, into)] == [
+        ("FB", D(-10), "NC"),
+        ("META", D(10), "NC"),
+    ]
+    assert renaming(found, theirs, {"FB": "b"}, T) == ()
+    sold = Differences(D(0), {"FB": D(10), "META": D(-9)})
+    assert renaming(sold, theirs, {"FB": "a"}, T) == (), "the quantities are not the same"
+
+
+def test_a_move_that_the_record_tells_as_well_is_taken_back_once() -> None:
+    found = Differences(D(0), {"FB": D(10), "META": D(-10)})
+    theirs = [Position("META", D(10), 1.0, 1.0, asset_id="a")]
+    ours = renaming(found, theirs, {"FB": "a"}, T)
+    twice = Differences(D(0), {"FB": D(-10), "META": D(10)})
+    back = reversal(twice, ours, T)
+    assert [x.id for x in back] == [REVERSED + x.id for x in ours]
+    assert replay([*ours, *back]) == Book(D(0), {})
+    assert reversal(twice, [*ours, *back], T) == ()
+    assert reversal(Differences(D(1), twice.shares), ours, T) == ()
+    assert reversal(Differences(D(0), {"FB": D(-9), "META": D(9)}), ours, T) == ()

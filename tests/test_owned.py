@@ -5,8 +5,30 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from astra.owned import Fill, managed, own_shares
-from astra.records import Activity, Position, Side
+from hypothesis import given
+from hypothesis import strategies as st
+
+from astra.owned import Fill, managed, own_shares, renamed
+from astra.records import REVERSED, Activity, Position, Side
+
+D = Decimal
+MIDNIGHT = dt.datetime(
+    2026, 6, 15, 4, tzinfo=dt.UTC
+)  # in New York: a day's lines that have no time
+
+
+def bought(symbol: str, qty: int, minute: int, id: str) -> Activity:
+    at = MIDNIGHT - dt.timedelta(days=1) + dt.timedelta(minutes=minute)
+    return Activity(id, "FILL", at, D(-qty), symbol, D(qty), D(1), Side.BUY)
+
+
+def line(id: str, kind: str, symbol: str, qty: str) -> Activity:
+    return Activity(id, kind, MIDNIGHT, D(0), symbol, D(qty))
+
+
+# The account has 10 A, of which 6 are ours, and 5 B, of which all are ours.
+RECORD = [bought("A", 6, 1, "1"), bought("A", 4, 2, "2"), bought("B", 5, 3, "3")]
+FILLS = [Fill("A", D(6), RECORD[0].at), Fill("B", D(5), RECORD[2].at)]
 
 
 def test_only_what_our_own_orders_opened_is_ours() -> None:
@@ -28,3 +50,62 @@ def test_a_split_multiplies_our_part_as_it_multiplies_the_whole() -> None:
     ]
     assert own_shares(fills, record) == {"A": Decimal(16)}
     assert own_shares(fills, record[:2]) == {"A": Decimal(6)}
+
+
+def test_a_position_keeps_its_asset_and_what_is_free_of_our_part() -> None:
+    theirs = Position("A", D(10), 5.0, 5.0, D(2), "asset-a")
+    (kept,) = managed([theirs], {"A": D(4)})
+    assert (kept.qty, kept.qty_available, kept.asset_id) == (D(4), D(2), "asset-a")
+
+
+def test_a_split_written_as_old_shares_out_and_new_ones_in_is_one_split() -> None:
+    split = [line("4", "SPLIT", "A", "-10"), line("5", "SPLIT", "A", "40")]
+    assert own_shares(FILLS, [*RECORD, *split]) == {"A": D(24), "B": D(5)}
+
+
+def test_a_new_symbol_takes_our_part_with_it() -> None:
+    named = [line("4", "NC", "A", "-10"), line("5", "NC", "AA", "10")]
+    assert own_shares(FILLS, [*RECORD, *named]) == {"A": D(0), "AA": D(6), "B": D(5)}
+    assert renamed(named) == {"A": "AA"}
+
+
+def test_new_symbols_of_one_day_are_told_apart_by_their_quantity() -> None:
+    named = [
+        line("4", "NC", "B", "-5"), line("5", "NC", "A", "-10"),
+        line("6", "NC", "AA", "10"), line("7", "NC", "BB", "5"),
+    ]  # fmt: skip
+    found = own_shares(FILLS, [*RECORD, *named])
+    assert found == {"A": D(0), "AA": D(6), "B": D(0), "BB": D(5)}
+
+
+def test_a_merger_pays_in_other_shares_or_in_cash_alone() -> None:
+    swapped = [line("4", "MA", "A", "-10"), line("5", "MA", "C", "5")]
+    assert own_shares(FILLS, [*RECORD, *swapped]) == {"A": D(0), "C": D(3), "B": D(5)}
+    assert own_shares(FILLS, [*RECORD, swapped[0]]) == {"A": D(0), "B": D(5)}
+    assert renamed(swapped) == {}
+
+
+def test_shares_that_come_without_an_order_are_not_ours() -> None:
+    given = [line("4", "JNLS", "A", "7"), line("5", "SPIN", "C", "3"), line("6", "NC", "E", "1")]
+    assert own_shares(FILLS, [*RECORD, *given]) == {"A": D(6), "B": D(5)}
+
+
+def test_a_line_of_our_own_that_was_taken_back_counts_for_nothing() -> None:
+    ours = [line("astra:x:out", "NC", "A", "-10"), line("astra:x:in", "NC", "AA", "10")]
+    back = [
+        line(f"{REVERSED}astra:x:out", "NC", "A", "10"),
+        line(f"{REVERSED}astra:x:in", "NC", "AA", "-10"),
+    ]
+    theirs = [line("4", "NC", "A", "-10"), line("5", "NC", "AA", "10")]
+    once = own_shares(FILLS, [*RECORD, *theirs])
+    assert own_shares(FILLS, [*RECORD, *ours, *back, *theirs]) == once
+    assert own_shares(FILLS, [*RECORD, *ours, *theirs]) == once, "told twice, moved once"
+
+
+@given(st.data())
+def test_the_order_of_lines_and_lines_told_twice_do_not_matter(data: st.DataObject) -> None:
+    acted = [line("4", "SPLIT", "A", "10"), line("5", "NC", "B", "-5"), line("6", "NC", "C", "5")]
+    record = [*RECORD, *acted]
+    extra = data.draw(st.lists(st.sampled_from(record), max_size=6))
+    shuffled = data.draw(st.permutations([*record, *extra]))
+    assert own_shares(data.draw(st.permutations(FILLS)), shuffled) == own_shares(FILLS, record)

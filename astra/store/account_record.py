@@ -23,6 +23,7 @@ from astra.store.dialect import Dialect
 from astra.store.versions import bump
 
 _table = schema.activities
+_Line = tuple[int, str | None, str | None, str]  # at, symbol, qty, net amount
 _SUMMARIES = 2000  # that far back a symbol is looked for: four weeks of every five minutes
 _RECENT = 2 * 86_400  # seconds before the last line in which lines may still be booked later
 
@@ -92,12 +93,12 @@ class _Sum:
     cash: Decimal = Decimal(0)
     shares: Mapping[str, Decimal] = field(default_factory=dict)
 
-    def plus(self, lines: Sequence[Any], until: int) -> _Sum:
+    def plus(self, lines: Sequence[_Line], until: int) -> _Sum:
         cash, shares = self.cash, dict(self.shares)
-        for line in lines:
-            cash += Decimal(line.net_amount)
-            if line.symbol is not None and line.qty is not None:
-                shares[line.symbol] = shares.get(line.symbol, Decimal(0)) + Decimal(line.qty)
+        for _, symbol, qty, amount in lines:
+            cash += Decimal(amount)
+            if symbol is not None and qty is not None:
+                shares[symbol] = shares.get(symbol, Decimal(0)) + Decimal(qty)
         return _Sum(until, self.count + len(lines), cash, shares)
 
 
@@ -115,10 +116,10 @@ class Replayed:
             if _count(connection, account, older.until) != older.count:
                 older = _Sum()  # a line of long ago was added
             lines = _lines(connection, account, older.until)
-        until = max((line.at for line in lines), default=0) - _RECENT
+        until = max((line[0] for line in lines), default=0) - _RECENT
         if until > older.until:
-            older = older.plus([line for line in lines if line.at < until], until)
-            lines = [line for line in lines if line.at >= until]
+            older = older.plus([line for line in lines if line[0] < until], until)
+            lines = [line for line in lines if line[0] >= until]
         self._older[account] = older
         whole = older.plus(lines, until)
         return Book(whole.cash, {s: q for s, q in sorted(whole.shares.items()) if q != 0})
@@ -140,10 +141,10 @@ def _count(connection: Connection, account: str, until: int) -> int:
     return connection.scalar(select(func.count()).select_from(_table).where(older)) or 0
 
 
-def _lines(connection: Connection, account: str, since: int) -> Sequence[Any]:
+def _lines(connection: Connection, account: str, since: int) -> Sequence[_Line]:
     columns = (_table.c.at, _table.c.symbol, _table.c.qty, _table.c.net_amount)
     wanted = (_table.c.account == account) & (_table.c.at >= since)
-    return connection.execute(select(*columns).where(wanted)).all()
+    return [tuple(row) for row in connection.execute(select(*columns).where(wanted))]
 
 
 def _values(account: str, a: Activity) -> dict[str, Any]:

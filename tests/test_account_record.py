@@ -1,0 +1,82 @@
+"""The record of an account in the store: sums that are remembered, and what they must equal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from astra.ledger import replay
+from astra.records import OWN, Account, Activity, Position
+from astra.store import Store, open_store
+
+D = Decimal
+_numbers = itertools.count()
+T = dt.datetime(2026, 6, 15, 14, 5, tzinfo=dt.UTC)
+
+
+def a_line(i: int, days: float, symbol: str | None, qty: int, amount: int) -> Activity:
+    change = None if symbol is None else D(qty) / 8
+    return Activity(str(i), "X", T + dt.timedelta(days=days), D(amount) / 7, symbol, change)
+
+
+amounts = st.tuples(
+    st.floats(-20, 20), st.sampled_from(["A", "B", None]), st.integers(-9, 9), st.integers(-99, 99)
+)
+lines = st.lists(amounts, max_size=12).map(
+    lambda found: [a_line(i, *values) for i, values in enumerate(found)]
+)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_store(f"sqlite:///{tmp_path_factory.mktemp('record') / 'astra.db'}")
+
+
+@settings(max_examples=40)
+@given(record=lines, data=st.data())
+def test_whatever_the_order_and_repetition_of_lines_the_book_is_their_replay(
+    many: Store, record: list[Activity], data: st.DataObject
+) -> None:
+    account, store = f"PA{next(_numbers)}", many
+    told = data.draw(st.permutations(record + record[:3]))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(told)), max_size=4)))
+    for start, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
+        store.books.record_activities(account, told[start:end])
+        known = replay(told[:end])
+        found = store.books.replayed(account)
+        assert (round(found.cash, 20), found.shares) == (round(known.cash, 20), known.shares)
+
+
+def test_lines_of_our_own_are_not_the_last_that_the_broker_told(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+    assert store.books.last_activity("PA1") is None
+    ours = Activity(f"{OWN}opening:cash", "OPENING", T + dt.timedelta(hours=1), D(5))
+    store.books.record_activities("PA1", [a_line(1, 0, None, 0, 7), ours])
+    assert store.books.last_activity("PA1") == T
+
+
+def test_only_symbols_that_were_acted_on_are_read_for_our_part(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+    split = Activity("4", "SPLIT", T, D(0), "A", D(10))
+    store.books.record_activities(
+        "PA1", [a_line(1, -1, "A", 8, 0), a_line(2, -1, "B", 8, 0), a_line(3, 0, None, 0, 1)]
+    )
+    assert store.books.acted("PA1") == ()
+    store.books.record_activities("PA1", [split])
+    assert [line.id for line in store.books.acted("PA1")] == ["1", "4"]
+
+
+def test_an_assets_id_is_that_of_the_newest_summary_that_held_it(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+    account = Account("PA1", D(1), D(1), D(1))
+    for hours, symbol, asset in ((0, "FB", "old"), (1, "FB", "a"), (2, "META", "a"), (3, "X", "")):
+        held = [Position(symbol, D(1), 1.0, 1.0, asset_id=asset)]
+        store.books.record_account_summary(account, held, T + dt.timedelta(hours=hours))
+    found = store.books.asset_ids("PA1", ["FB", "META", "X", "never"])
+    assert found == {"FB": "a", "META": "a"}
