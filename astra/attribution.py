@@ -19,8 +19,8 @@ PARTS = {
     "risk": "the target without a forecast, the one of least variance, less what was held",
     "cost": "the part of the way to the target that is not worth its cost",
     "file": "the weight in the file less what was held",
-    "limit": "caps, turnover, names that are kept or sold; in the plan what cash and turnover "
-    "leave, names that cannot be traded",
+    "limit": "what is held cut down to the caps, turnover, least weights, names kept or sold; in "
+    "the plan what cash and turnover leave, names that cannot be traded",
     "drift": "what was held when it was decided less what was held when it was planned",
     "rounding": "whole shares or the smallest part of one, the drift band, the least order",
 }

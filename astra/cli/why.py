@@ -32,7 +32,7 @@ def why(
     allocation: Annotated[
         str, typer.Argument(metavar="OBJECT", help="target_<stamp>_<tag>.csv, or an allocation id")
     ],
-    symbol: Annotated[str, typer.Argument(metavar="[SYMBOL]", help="one name only")] = "",
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="one name only")] = "",
 ) -> None:
     """Why this order: each weight change in its parts, what was filled, and what it cost."""
     found, fees = _gather(allocation)
