@@ -71,9 +71,10 @@ class Reconciled:
 def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
     """Bring the record up to date and hold books and journal against the broker.
 
-    What differs is looked at again until it is equal or `seconds` of wall time are over; then it is
-    recorded and alarmed, and above the desk's limit the account is halted, unless orders are still
-    under way or a person has lifted a halt at this very difference.
+    What differs is looked at again until it is equal or `seconds` of wall time are over, or at once
+    no more if it is the difference found last time. Then it is recorded and alarmed, and above the
+    desk's limit the account is halted, unless orders are still under way or a person has lifted a
+    halt at this very difference.
 
     Raises:
         TemporaryError: the broker or the store does not answer: nothing is known, nothing was
@@ -83,7 +84,7 @@ def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
     pause, longest = _PAUSES
     look = _look(desk, BRIEF)
     new = look.new
-    while not look.is_equal and time.monotonic() < deadline:
+    while not (look.is_equal or look.is_known) and time.monotonic() < deadline:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, longest)
         look = _look(desk, BRIEF)
@@ -124,11 +125,23 @@ class _Look:
     differences: Differences
     orders: Orders
     is_under_way: bool
+    last: Reconciliation | None
     new: int
 
     @property
     def is_equal(self) -> bool:
         return self.differences.are_none and not self.unexplained
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the last reconciliation has found the same, so that waiting mends nothing."""
+        return (
+            self.last is not None
+            and self.last.status == "differs"
+            and (self.last.cash_diff, self.last.share_diffs)
+            == (self.differences.cash, self.differences.shares)
+            and self.unexplained.keys() <= self.last.order_diffs.keys()
+        )
 
     @property
     def unexplained(self) -> dict[str, str]:
@@ -161,6 +174,7 @@ def _look(desk: Desk, overlap: dt.timedelta) -> _Look:
         compare(store.books.replayed(number), account, positions),
         compare_orders(journaled, theirs, store.books.activities(number, since), unfinished),
         any(is_under_way(order, unfinished) and order.sent_at for order in journaled),
+        store.reconciliations.latest(number),
         new,
     )
 
@@ -203,7 +217,7 @@ def _book(desk: Desk, look: _Look) -> str:
     if not lines:
         lines = reversal(look.differences, known, look.at)
         text = "the broker told of a new symbol that had been booked"
-    if not lines and desk.store.reconciliations.latest(number) is None:
+    if not lines and _is_new(desk, number):
         first = min((line.at for line in known), default=look.at) - dt.timedelta(seconds=1)
         lines = opening(books.replayed(number), look.account, look.positions, first)
         text = "the account is met for the first time and its record was opened with what it holds"
@@ -211,6 +225,14 @@ def _book(desk: Desk, look: _Look) -> str:
         log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",
                     number, line.id, line.type, line.symbol, line.qty, line.net_amount)  # fmt: skip
     return text if books.record_activities(number, lines) else ""
+
+
+def _is_new(desk: Desk, account: str) -> bool:
+    """Whether an account's books have yet to be the broker's, and nothing of ours was traded."""
+    known = desk.store.reconciliations
+    if known.latest(account) is None:
+        return True
+    return not known.was_equal(account) and not known.fills(account)
 
 
 def _conclude(desk: Desk, look: _Look, new: int, booked: str) -> Reconciled:

@@ -79,6 +79,12 @@ class Reconciliations:
             row = connection.execute(statement).mappings().first()
         return None if row is None else _reconciliation(row)
 
+    def was_equal(self, account: str) -> bool:
+        """Whether the books of an account have ever been the broker's."""
+        equal = (_table.c.account == account) & (_table.c.status != "differs")
+        with self._dialect.reading() as connection:
+            return connection.scalar(select(_table.c.at).where(equal).limit(1)) is not None
+
     def orders(self, account: str, since: dt.datetime | None) -> tuple[OrderRow, ...]:
         """Our orders planned from `since` on (None: all), and those at the broker still."""
         wanted: ColumnElement[bool] = _orders.c.account == account
