@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,29 +22,31 @@ from sandbox.market import simulated_market
 from sandbox.orders import read_ticket
 from sandbox.serving import Servers
 
-# `desk` imports astra.alpaca first, which quiets alpaca-py's own deprecation warning.
-from alpaca.common.exceptions import APIError  # isort: skip
-from alpaca.data.historical.stock import StockHistoricalDataClient  # isort: skip
-from alpaca.data.enums import DataFeed  # isort: skip
-from alpaca.data.requests import (  # isort: skip
-    StockBarsRequest,
-    StockLatestBarRequest,
-    StockLatestQuoteRequest,
-    StockLatestTradeRequest,
-    StockSnapshotRequest,
-)
-from alpaca.data.timeframe import TimeFrame, TimeFrameUnit  # isort: skip
-from alpaca.trading.client import TradingClient  # isort: skip
-from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce  # isort: skip
-from alpaca.trading.requests import (  # isort: skip
-    ClosePositionRequest,
-    GetCalendarRequest,
-    GetOrdersRequest,
-    GetPortfolioHistoryRequest,
-    LimitOrderRequest,
-    MarketOrderRequest,
-    ReplaceOrderRequest,
-)
+with warnings.catch_warnings():
+    # alpaca-py 0.44.0 imports its streams, and with them the deprecated websockets.legacy.
+    warnings.filterwarnings("ignore", "websockets", DeprecationWarning)
+    from alpaca.common.exceptions import APIError
+    from alpaca.data.enums import DataFeed
+    from alpaca.data.historical.stock import StockHistoricalDataClient
+    from alpaca.data.requests import (
+        StockBarsRequest,
+        StockLatestBarRequest,
+        StockLatestQuoteRequest,
+        StockLatestTradeRequest,
+        StockSnapshotRequest,
+    )
+    from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
+    from alpaca.trading.client import TradingClient
+    from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
+    from alpaca.trading.requests import (
+        ClosePositionRequest,
+        GetCalendarRequest,
+        GetOrdersRequest,
+        GetPortfolioHistoryRequest,
+        LimitOrderRequest,
+        MarketOrderRequest,
+        ReplaceOrderRequest,
+    )
 
 FIVE = TimeFrame(5, TimeFrameUnit.Minute)
 FRIDAY = dt.datetime(2026, 1, 9, 14, 30, tzinfo=dt.UTC)
