@@ -16,6 +16,7 @@ from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Executor
 from astra.execution.halt import Halted, Lifted, Offer, halt, lift, offer_lift, trip
+from astra.gcs import Bucket
 from astra.records import TradingState
 from astra.store.journal import AllocationRow
 
@@ -23,7 +24,7 @@ _BY = "monitor"
 Run = Callable[[str], AbstractContextManager[None]]
 
 
-def actions(desk: Desk, run: Run) -> Blueprint:
+def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
     """Routes /state, /halt, /lift and /resume; `run` notes a job and how it ended."""
     routes = Blueprint("actions", __name__)
 
@@ -51,7 +52,7 @@ def actions(desk: Desk, run: Run) -> Blueprint:
     def _resume() -> Response:
         with run("resume"):
             reason = trip(desk)
-            ended = Executor(desk).resume()
+            ended = Executor(desk, bucket).resume()
             return jsonify(tripped=reason or "", allocations=[_allocation(row) for row in ended])
 
     return routes

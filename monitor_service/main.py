@@ -38,9 +38,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure_logging()
     settings = settings or astra_settings.load()
     app = create_service("monitor", settings)
-    desk = Desk.from_settings(settings)
-    monitor = Monitor(desk, Bucket.from_settings(settings))
-    app.register_blueprint(actions(desk, monitor.run))
+    desk, bucket = Desk.from_settings(settings), Bucket.from_settings(settings)
+    monitor = Monitor(desk, bucket)
+    app.register_blueprint(actions(desk, bucket, monitor.run))
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "update_account": monitor.update_account,
         "activities": lambda: monitor.activities(_whole("days", least=1)),
