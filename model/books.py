@@ -91,6 +91,8 @@ def costs_of(settings: Settings) -> Costs:
         drift_band=settings.drift_band,
         min_order_usd=settings.min_order_usd,
         max_order_weight=settings.max_order_weight,
+        max_position_weight=settings.max_position_weight,
+        cash_buffer=settings.cash_buffer,
         hold=frozenset(settings.on_hold),
         max_turnover=settings.max_turnover,
     )

@@ -141,6 +141,29 @@ def test_the_risk_gate_lets_no_order_through_that_is_too_large() -> None:
     assert moved.book.shares == {"B": D(20)}
 
 
+def test_the_risk_gate_counts_what_is_held_of_a_name_before_a_purchase() -> None:
+    book, prices = Book(D(800), {"A": D(2)}), {"A": 100.0, "B": 10.0}
+    costs = Costs(0.0, 0.0, max_position_weight=0.25)
+    moved = move(book, {"A": 0.3, "B": 0.2}, prices, prices, costs)
+    assert moved.book.shares == {"A": D(2), "B": D(20)}
+
+
+def test_turnover_and_cash_buffer_are_the_accounts_own() -> None:
+    prices = {"A": 100.0, "B": 10.0}
+    careful = Costs(0.0, 0.0, max_order_weight=1.0, cash_buffer=0.5)
+    moved = move(Book(D(1000), {}), {"A": 0.9}, prices, prices, careful)
+    assert moved.book == Book(D(500), {"A": D(5)})
+    slow = Costs(0.0, 0.0, max_order_weight=1.0, max_turnover=0.4)
+    moved = move(Book(D(100), {"A": D(10)}), {"B": 0.9}, prices, prices, slow)
+    assert moved.traded == pytest.approx(0.4 * 1100)
+
+
+def test_what_is_kept_is_not_traded_whatever_its_weight() -> None:
+    book, prices = Book(D(0), {"A": D(5), "B": D(50)}), {"A": 100.0, "B": 10.0}
+    moved = move(book, {"A": 0.1}, prices, prices, FREE, keep={"A"})
+    assert moved.book == Book(D(500), {"A": D(5)})
+
+
 def test_whole_shares_are_rounded_down() -> None:
     prices = {"A": 300.0, "B": 7.0}
     costs = Costs(0.0, 0.0, max_order_weight=1.0, whole_shares=True)

@@ -99,6 +99,8 @@ def run_together(
                 one.whole_shares,
                 frozenset(one.terms.hold),
                 one.terms.max_turnover,
+                one.max_position_weight,
+                one.cash_buffer,
             ),
         )
         for one in specs

@@ -80,7 +80,8 @@ def asked(spec: Spec) -> dict[str, str]:
         "costs": f"{spec.half_spread_bp:g} bp of half a spread, {spec.slippage_bp:g} bp of "
         f"slippage, {spec.fee_bp:g} bp of fee on sales; decisions expect {terms.cost_bp:g} bp",
         "orders": f"{'whole' if spec.whole_shares else 'fractional'} shares, at least "
-        f"{spec.min_order_usd:g} USD, at most {spec.max_order_weight:.0%} of equity",
+        f"{spec.min_order_usd:g} USD, at most {spec.max_order_weight:.0%} of equity, "
+        f"{spec.max_position_weight:.0%} in one position; {spec.cash_buffer:.0%} is never spent",
         "limits": f"{limits.k} names at most, {limits.min_weight:.1%} to {limits.max_weight:.1%} "
         f"of equity in one, {limits.max_sector_weight:.0%} in a sector, {limits.cash_floor:.1%} "
         f"cash at least, turnover {terms.max_turnover:g} of equity at most",

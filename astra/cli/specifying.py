@@ -88,6 +88,8 @@ def specify(asked: Asked, settings: Settings) -> Spec:
         whole_shares=asked.whole_shares,
         bundle=asked.bundle or open_registry(settings).champion_id(),
         max_order_weight=settings.max_order_weight,
+        max_position_weight=settings.max_position_weight,
+        cash_buffer=settings.cash_buffer,
         candidates=names,
         files=tuple((str(path), _hash_of(path)) for path in files_of(policies, names)),
     )

@@ -39,9 +39,10 @@ class Costs:
     Attributes:
         half_spread_bp, fee_bp: of a side's value; the fee of sales alone.
         drift_band: fraction of equity; smaller differences are left alone.
-        max_order_weight: of equity in one order.
+        max_order_weight, max_position_weight: of equity in one order, in one position.
         hold: symbols whose shares stay as they are.
         max_turnover: of equity, sales and purchases of one decision together.
+        cash_buffer: of equity, never spent.
     """
 
     half_spread_bp: float
@@ -52,6 +53,8 @@ class Costs:
     whole_shares: bool = False
     hold: frozenset[str] = frozenset()
     max_turnover: float = 2.0
+    max_position_weight: float = 1.0
+    cash_buffer: float = 0.01
 
     def times(self, multiple: float) -> Costs:
         """A multiple of what a fill costs."""
@@ -62,12 +65,14 @@ class Costs:
     @property
     def rules(self) -> Rules:
         return Rules(
-            self.drift_band, self.min_order_usd, hold=self.hold, max_turnover=self.max_turnover
+            self.drift_band, self.min_order_usd, self.hold, self.cash_buffer, self.max_turnover
         )
 
     @property
     def limits(self) -> Limits:
-        return Limits(max_order_weight=self.max_order_weight)
+        return Limits(
+            max_order_weight=self.max_order_weight, max_position_weight=self.max_position_weight
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +274,11 @@ def _orders(
         sold=sold,
     )
     plan = plan_orders(wanted, holdings, costs.rules)
-    gross = sum(float(p.qty) * p.market_price for p in positions)
+    values = {p.symbol: float(p.qty) * p.market_price for p in positions}
+    gross = sum(values.values())
     for order in plan.sells if side is Side.SELL else plan.buys:
-        if deny(order, Situation(holdings.equity, gross), costs.limits) is None:
+        situation = Situation(holdings.equity, gross, position=values.get(order.symbol, 0.0))
+        if deny(order, situation, costs.limits) is None:
             value = float(order.qty) * order.reference_price
             gross += value if side is Side.BUY else -value
             yield order

@@ -52,6 +52,8 @@ class Spec:
         half_spread_bp, fee_bp: what a fill costs, the fee on sales alone.
         slippage_bp: beyond half a spread, at fills only: no decision expects it.
         whole_shares: no fractions are traded.
+        max_order_weight, max_position_weight: of equity in one order, in one position, at most.
+        cash_buffer: of equity, never spent.
         bundle: the network's id.
         candidates: `sp500`, names separated by |, or the path of a list of them; those that have
             bars are chosen from.
@@ -74,6 +76,8 @@ class Spec:
     max_order_weight: float = 0.25
     candidates: str = SP500
     files: tuple[tuple[str, str], ...] = ()
+    max_position_weight: float = 1.0
+    cash_buffer: float = 0.01
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` gives an equal specification back."""
