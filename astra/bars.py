@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, is_on_grid
+
+if TYPE_CHECKING:  # who trades needs no frames
+    import pandas as pd
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = ("ticker", "ts", *PRICES, "volume")
@@ -89,6 +92,8 @@ def validate(frame: pd.DataFrame, now: dt.datetime) -> tuple[pd.DataFrame, Rejec
 def refused(frame: pd.DataFrame, now: dt.datetime) -> pd.DataFrame:
     """The closed bars that `validate` leaves out because they cannot be right, with their `reason`:
     off_grid, missing or implausible. Duplicates are not among them."""
+    import pandas as pd
+
     _, *faults = _faults(frame, now)
     closed = frame["ts"].to_numpy(np.int64) + BAR_SECONDS <= int(now.timestamp())
     reasons = ("off_grid", "missing", "implausible")
@@ -129,6 +134,8 @@ def to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 def from_arrow(table: pa.Table) -> pd.DataFrame:
     """An Arrow table with at least the columns of `ARROW_SCHEMA` as a bars frame."""
+    import pandas as pd
+
     lacking = [c for c in COLUMNS if c not in table.column_names]
     if lacking:
         raise DataError(f"bars need the columns {', '.join(COLUMNS)}: {', '.join(lacking)} missing")

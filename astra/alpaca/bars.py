@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from astra.alpaca.failures import RefusedError
@@ -23,6 +22,9 @@ from astra.alpaca.values import read_time
 from astra.errors import DataError, TemporaryError
 from astra.sessions import BAR_SECONDS
 from astra.settings import Settings
+
+if TYPE_CHECKING:  # who trades needs no frames
+    import pandas as pd
 
 MarketFeed = Literal["sip", "iex"]
 FIRST_BARS = datetime(2016, 1, 1, tzinfo=UTC)
@@ -195,6 +197,8 @@ def last_open_to_all(now: datetime) -> datetime:
 
 
 def _frame(symbol: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         columns = {
             ours: np.array([row.get(theirs) for row in rows], np.float64)

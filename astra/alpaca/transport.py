@@ -2,7 +2,9 @@
 
 What the answers mean is the other modules' business. Written against alpaca-py 0.44.0, which sets
 no timeout, retries POST on 429 and 504 by itself and answers in models that reject unknown words:
-so requests carry a timeout, its retries are off, and bodies stay raw. What may be repeated is
+so requests carry a timeout, its retries are off, and bodies stay raw. Of the library its REST
+client is enough: the ones of trading and data bring pandas and streams along, half a second of
+each start. What may be repeated is
 repeated here, in one loop with one deadline: urllib3's own `Retry` knows neither the vendor's
 counters nor an end in time.
 """
@@ -11,7 +13,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
+from alpaca.common.enums import BaseURL
+from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
 from requests.adapters import HTTPAdapter
 
 from astra.alpaca.failures import (
@@ -32,14 +36,6 @@ from astra.alpaca.failures import (
 from astra.alpaca.limiter import Limiter
 from astra.errors import AstraError, TemporaryError
 from astra.settings import Settings
-
-with warnings.catch_warnings():
-    # alpaca-py 0.44.0 imports its streams, and with them the deprecated websockets.legacy.
-    warnings.filterwarnings("ignore", "websockets", DeprecationWarning)
-    from alpaca.common.exceptions import APIError
-    from alpaca.common.rest import RESTClient
-    from alpaca.data.historical.stock import StockHistoricalDataClient
-    from alpaca.trading.client import TradingClient
 
 SYMBOLS_A_REQUEST = 250  # keeps the URL under 2 KB
 CONNECT_SECONDS = 5.0  # at most, and never longer than a request may last
@@ -158,7 +154,7 @@ def trading_api(settings: Settings) -> Api:
         ConfigError: key or secret are missing.
     """
     url = settings.trading_url.rstrip("/")
-    client = TradingClient(*_keys(settings), raw_data=True, url_override=url)
+    client = RESTClient(url, *_keys(settings), raw_data=True)
     return Api(client, settings.vendor_timeout, patience=PATIENCE, reserve=RESERVE)
 
 
@@ -168,8 +164,8 @@ def data_api(settings: Settings, *, patience: float = PATIENCE) -> Api:
     Raises:
         ConfigError: key or secret are missing.
     """
-    url = settings.alpaca_data_url.rstrip("/") or None
-    client = StockHistoricalDataClient(*_keys(settings), raw_data=True, url_override=url)
+    url = settings.alpaca_data_url.rstrip("/") or BaseURL.DATA
+    client = RESTClient(url, *_keys(settings), raw_data=True)
     return Api(client, settings.vendor_timeout, patience=patience)
 
 

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
 import pyarrow as pa
 from sqlalchemy import Table, select
 
 from astra.errors import DataError
-from astra.ledger import Book
+from astra.ledger import Book, Held
 from astra.records import Account, Activity, Position
 from astra.store import account_record, rows, schema, universe
 from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
 from astra.store.universe import Member
 from astra.store.versions import bump, writing_books
+
+if TYPE_CHECKING:  # who trades needs no frames
+    import pandas as pd
 
 FORECAST_COLUMNS = tuple(column.name for column in schema.forecasts.columns)
 _NEEDED = [column.name for column in schema.forecasts.columns if not column.nullable]
@@ -99,9 +101,9 @@ class Books:
         """The recorded activities of all symbols that a split or a new name has met, by id."""
         return account_record.acted(self._dialect, account)
 
-    def asset_ids(self, account: str, symbols: Collection[str]) -> dict[str, str]:
-        """The broker's ids of symbols as they were last seen held, of those that are known."""
-        return account_record.asset_ids(self._dialect, account, symbols)
+    def last_held(self, account: str, shares: Mapping[str, Decimal]) -> dict[str, Held]:
+        """How symbols were last seen held, the price when there were as many as `shares` says."""
+        return account_record.last_held(self._dialect, account, shares)
 
     def replayed(self, account: str) -> Book:
         """Cash and shares after all recorded activities."""

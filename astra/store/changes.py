@@ -6,10 +6,9 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from astra import bars
@@ -17,6 +16,9 @@ from astra.errors import DataError
 from astra.store import feeds
 from astra.store.dialect import FIELDS, VERSION, Versions, Window
 from astra.store.feeds import Feed
+
+if TYPE_CHECKING:  # who trades needs no frames
+    import pandas as pd
 
 KNOWN = FIELDS.index("known_from")
 _VALUES = (*bars.PRICES, "volume")

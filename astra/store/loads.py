@@ -9,16 +9,18 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import pandas as pd
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from astra.bars import PRICES
 from astra.store import feeds, rows, schema
 from astra.store.dialect import Dialect
 from astra.store.feeds import Feed
+
+if TYPE_CHECKING:  # who trades needs no frames
+    import pandas as pd
 
 _sources, _status = schema.sources, schema.ticker_status
 _bars, _summaries, _decisions = schema.price_history, schema.account_summary, schema.decisions

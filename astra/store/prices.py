@@ -10,10 +10,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
@@ -37,6 +36,9 @@ from astra.store.dialect import FIELDS, Dialect, Versions, Window
 from astra.store.feeds import FEEDS, Feed
 from astra.store.rows import moment, seconds_or_none
 from astra.store.versions import bump
+
+if TYPE_CHECKING:  # who trades needs no frames
+    import pandas as pd
 
 SCHEMA = bars.ARROW_SCHEMA.append(pa.field("known_from", pa.timestamp("s", tz="UTC"))).append(
     pa.field("feed", pa.string())
