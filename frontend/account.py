@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from astra.errors import DataError
 from astra.performance import Performance, summarize
 from astra.records import Activity, Side
+from astra.risk import FLOWS
 from astra.sessions import BAR_SECONDS, NEW_YORK
 
 Floats = NDArray[np.float64]
-# Money that comes and goes, as the broker names it: deposits, withdrawals, journals, transfers.
-FLOWS = frozenset({"CSD", "CSW", "JNLC", "ACATC", "TRANS"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,16 @@ from astra.breakers import raised
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.marks import marks
-from astra.execution.standing import standing
-from astra.records import Account, Order, PlannedOrder, Position, Side
+from astra.execution.standing import Standing, standing
+from astra.records import (
+    Account,
+    MarketClock,
+    Order,
+    PlannedOrder,
+    Position,
+    Side,
+    TradingState,
+)
 from astra.risk import UNKNOWN, Denial, Mark, Situation, deny
 from astra.store.journal import AllocationRow, OrderRow
 
@@ -49,21 +57,7 @@ class Gate:
         today = standing(desk, account, self._clock.now)
         self._sent = {order.id for order in orders if order.sent_at is not None}
         self._sent_by_others = today.orders_today - len(self._sent)
-        is_manual = row.policy == MANUAL
-        self._begun = Situation(
-            equity=float(account.equity),
-            gross=0.0,
-            is_open=self._clock.is_open,
-            state=state.state,
-            is_blocked=account.trading_blocked,
-            closes_at=self._clock.next_close,
-            expires_at=row.expires_at,
-            trained_until=None if is_manual else row.trained_until,
-            coverage=None if is_manual else row.coverage,
-            day_return=today.day_return,
-            drawdown=today.drawdown,
-            reject_rate=today.reject_rate,
-        )
+        self._begun = _begun(row, account, self._clock, state.state, today)
 
     @property
     def now(self) -> dt.datetime:
@@ -110,6 +104,31 @@ class Gate:
         """What an open order's shares count as by symbol, USD."""
         known = {symbol: mark.close for symbol, mark in self._marks.items()}
         return known | {order.symbol: order.reference_price for order in ours}
+
+
+def _begun(
+    row: AllocationRow,
+    account: Account,
+    clock: MarketClock,
+    state: TradingState,
+    today: Standing,
+) -> Situation:
+    """What stays as it is for the whole phase; a file dropped by hand has no forecast."""
+    is_manual = row.policy == MANUAL
+    return Situation(
+        equity=float(account.equity),
+        gross=0.0,
+        is_open=clock.is_open,
+        state=state,
+        is_blocked=account.trading_blocked,
+        closes_at=clock.next_close,
+        expires_at=row.expires_at,
+        trained_until=None if is_manual else row.trained_until,
+        coverage=None if is_manual else row.coverage,
+        day_return=today.day_return,
+        drawdown=today.drawdown,
+        reject_rate=today.reject_rate,
+    )
 
 
 class _Holdings:

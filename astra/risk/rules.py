@@ -66,7 +66,7 @@ RULES = (
         checks.halted,
         (),
         True,
-        "find out why (`astra halt` and `/status` say), then lift it with `astra lift`",
+        "`astra lift` tells why, and lifts it in two steps",
     ),
     Rule(
         "RISK_REDUCING",
@@ -134,7 +134,7 @@ RULES = (
     ),
     Rule(
         "RISK_DAILY_LOSS",
-        "buying on after a bad day's loss, deposits and withdrawals taken out",
+        "buying on after a day's large loss, deposits and withdrawals taken out",
         checks.daily_loss,
         ("max_daily_loss",),
         False,
