@@ -72,7 +72,7 @@ class TestReading:
         assert desk.alpaca.assets(["JPM"])["JPM"].tradable
         market_events.take(desk.market, {"delist": {"ticker": "JPM"}})
         market_events.take(desk.market, {"list": {"ticker": "NEW"}})
-        desk.step(TEN + HOUR)
+        desk.step(next_session(CLOSE).opens_at)
         assert set(desk.alpaca.assets(["AAPL", "NEW", "NOPE"])) == {"AAPL", "NEW"}
         anew = connect(desk.url).assets(["AAPL", "JPM"])
         assert {symbol: asset.tradable for symbol, asset in anew.items()} == {
