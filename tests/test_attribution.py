@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from astra.attribution import DECIDED, PARTS, of_decision, of_plan
 from astra.rebalance import Holdings, Rules, plan_orders
 from astra.records import Asset, PlanLine, Position
+from model.decision import choose
 from model.holdings import DUST, Settled
 from model.outlook import Outlook
 from model.portfolio.policies import POLICIES
 from model.why import FORECAST, VIEWLESS, reads, why
-from tests.test_constraints import STOCKS, outlook, under
+from tests.test_constraints import SECTORS, STOCKS, TERMS, outlook, under
 
 __all__ = ["outlook"]
 HELD = {"AAPL": 0.30, "KO": 0.20, "PFE": 0.004, "OLD": 0.05}
@@ -98,6 +99,20 @@ def test_without_a_target_all_is_limit(outlook: Outlook) -> None:
     target = replace(made.decision.target, weights=np.zeros(len(STOCKS)), unsolved=True)
     lost = replace(made, decision=replace(made.decision, target=target))
     assert all(set(list(p.values())[:3]) == {0.0} for p in why(lost, HELD).values())
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_document_of_a_decision_explains_every_weight(outlook: Outlook, name: str) -> None:
+    terms = replace(TERMS, policy=name)
+    document = choose(outlook, SECTORS, HELD, terms, POLICIES[name], {name: {}}).document
+    told = json.loads(json.dumps(document)) | {"held_weights": HELD}
+    assert told["why_reads"] == reads(name)
+    for ticker in HELD.keys() | told["weights"].keys():
+        wanted = told["weights"].get(ticker, 0.0)
+        line = PlanLine(ticker, 1.0, HELD.get(ticker, 0.0), wanted, wanted, {}, "")
+        found = of_plan(line, told)
+        assert math.fsum(found.parts.values()) == pytest.approx(found.change, abs=1e-9)
+        assert found.parts["drift"] == found.parts["rounding"] == 0
 
 
 def test_each_policy_says_how_its_parts_read() -> None:

@@ -59,12 +59,17 @@ SOLD = replace(
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """One allocation, from its decision to its end; a later one has taken over."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASTRA_DATABASE_URL", "sqlite:///a.db")
     monkeypatch.setenv("COLUMNS", "80")
     store = open_store("sqlite:///a.db")
+    fill(store)
+    return store
+
+
+def fill(store: Store) -> None:
     store.books.record_decision(f"decision_{STAMP}.json", DECISION)
     journal = store.journal
     journal.receive(ROW)
@@ -78,12 +83,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     place = int(np.searchsorted(GRID, int(NOW.timestamp())))
     bars = frame([("AAPL", place + 1, 101.0), ("AAPL", place + 12, 110.0)])
     store.prices.upsert_many([Offer(bars, NOW + dt.timedelta(hours=2))])
-    fill = {"symbol": "XOM", "side": Side.SELL, "order_id": "b2"}
-    store.books.record_activities("A1", [
-        Activity("1", "FILL", NOW, Decimal(9960), qty=Decimal(-200), **fill),  # type: ignore[arg-type]
-        Activity("2", "FEE", NOW, Decimal(-3)),
-    ])  # fmt: skip
-    return store
+    sold = Activity("1", "FILL", NOW, Decimal(9960), "XOM", Decimal(-200), None, Side.SELL, "b2")
+    store.books.record_activities("A1", [sold, Activity("2", "FEE", NOW, Decimal(-3))])
 
 
 def why(*words: str) -> str:
@@ -107,7 +108,7 @@ def cells(output: str, title: str) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in below if line.strip()}
 
 
-def test_it_says_why_what_was_filled_and_what_it_cost(store: Store) -> None:
+def test_it_says_why_what_was_filled_and_what_it_cost(told: Store) -> None:
     said = why(ROW.object)
     assert "decided: trade 80% of the way" in said
     assert "traded: done: 1 of 3 orders filled" in said
@@ -126,31 +127,42 @@ def test_it_says_why_what_was_filled_and_what_it_cost(store: Store) -> None:
     assert costs["all"] == ["but", "1", "+10.9", "+12.7", "+0.3", "+16.4", "+40.3", "+443.00"]
 
 
-def test_one_name_can_be_asked_for_by_the_allocations_id(store: Store) -> None:
+def test_one_name_can_be_asked_for_by_the_allocations_id(told: Store) -> None:
     said = why(ROW.id, "XOM")
     assert "JPM" not in said and "drift: what was held when it was decided" in said
 
 
-def test_the_decisions_name_finds_it_too(store: Store) -> None:
-    assert store.dossier(f"decision_{STAMP}.json") == store.dossier(ROW.object)
-    assert store.dossier(ROW.id).closes == {"AAPL": 101.0}
+def test_the_decisions_name_finds_it_too(told: Store) -> None:
+    assert told.dossier(f"decision_{STAMP}.json") == told.dossier(ROW.object)
+    assert told.dossier(ROW.id).closes == {"AAPL": 101.0}
 
 
-def test_what_is_not_known_is_one_sentence(store: Store) -> None:
+def test_what_is_not_known_is_one_sentence(told: Store) -> None:
     with pytest.raises(DataError, match="the store knows no 'target_x"):
         why("target_x.csv")
     with pytest.raises(DataError, match="has no line of ZZZ"):
         why(ROW.object, "ZZZ")
 
 
-def test_a_file_dropped_by_hand_is_told_without_a_decision(store: Store) -> None:
+def test_a_file_dropped_by_hand_is_told_without_a_decision(told: Store) -> None:
     row = replace(ROW, id="c" * 16, object="target_20260715-150000_hand.csv", policy="manual")
-    store.journal.receive(row)
-    fence = store.journal.take_lease(row.id, 60)
+    told.journal.receive(row)
+    fence = told.journal.take_lease(row.id, 60)
     assert fence is not None
-    store.journal.plan_orders(row.id, fence, [], "buying", LINES[:1], NOW)
+    told.journal.plan_orders(row.id, fence, [], "buying", LINES[:1], NOW)
     said = why(row.object)
     assert "not traded: buying" in said
     changes = cells(said, "Weight changes, % of equity")
     assert changes["AAPL"] == ["0.00", "4.99", "4.99", "5.00", "0.00", "-0.01"]
     assert "not written down" in " ".join(said.split())
+
+
+def test_a_dossier_is_the_same_in_every_database(store: Store) -> None:
+    fill(store)
+    found = store.dossier(ROW.object)
+    assert (found.allocation.id, found.allocation.status) == (ROW.id, "done")
+    assert (found.lines, found.decision) == (LINES, DECISION)
+    assert [o.symbol for o in found.orders] == ["AAPL", "JPM", "XOM"]
+    assert found.until == NOW + dt.timedelta(hours=1) and found.closes == {"AAPL": 101.0}
+    assert store.dossier("b" * 16).until is None
+    assert store.dossier("other.csv").decision is None
