@@ -115,8 +115,9 @@ def _worth(shares: float, price: float | None) -> float | None:
     """USD, 0 of no shares; None if the price is not known."""
     if shares == 0:
         return 0.0
-    is_known = price is not None and math.isfinite(price) and price > 0
-    return shares * price if is_known and price is not None else None
+    if price is None or not math.isfinite(price) or price <= 0:
+        return None
+    return shares * price
 
 
 def _less(one: float | None, other: float | None, sign: float) -> float | None:
