@@ -14,6 +14,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from astra.records import OWN, REVERSED, Account, Activity, Position
 
 CENT = Decimal("0.01")
+# A split leaves the worth of a position as it was, but for what the price has moved since.
+_MOVED, _SPLIT = 0.25, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,15 @@ class Book:
     def value(self, prices: Mapping[str, float]) -> float:
         """Equity in USD at `prices`, which must name every symbol held."""
         return float(self.cash) + sum(float(q) * prices[s] for s, q in self.shares.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How a symbol was last seen at the broker: its asset, and its price when as many shares as our
+    book has were held; "" and None where unknown."""
+
+    asset_id: str = ""
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,42 +97,76 @@ def opening(
     return tuple(lines)
 
 
-def renaming(
+def untold(
+    book: Book,
     found: Differences,
-    positions: Iterable[Position],
-    asset_ids: Mapping[str, str],
+    positions: Sequence[Position],
+    before: Mapping[str, Held],
     at: dt.datetime,
 ) -> tuple[Activity, ...]:
-    """Pairs of lines for shares that the broker holds under a new symbol of the same asset.
+    """Lines for what has befallen shares and the record does not tell (yet): new symbols of the
+    same asset, and splits: other shares of the same worth.
 
     Args:
-        asset_ids: the broker's ids of the symbols that the book knows, where known.
+        before: how the symbols of the book were last seen, where they were.
     """
+    return (
+        *_renaming(found, positions, before, at),
+        *_splitting(book, found, positions, before, at),
+    )
+
+
+def _splitting(
+    book: Book,
+    found: Differences,
+    positions: Iterable[Position],
+    before: Mapping[str, Held],
+    at: dt.datetime,
+) -> list[Activity]:
+    lines = []
+    for p in positions:
+        ours, price = book.shares.get(p.symbol), before.get(p.symbol, Held()).price
+        if p.symbol not in found.shares or not ours or not price:
+            continue
+        ratio = float(p.qty / ours)
+        if abs(ratio - 1) > _SPLIT and abs(ratio * p.market_price / price - 1) < _MOVED:
+            key = f"{OWN}untold:{p.symbol}:split:{at:%Y%m%d%H%M%S}"
+            lines.append(Activity(key, "SPLIT", at, Decimal(0), p.symbol, p.qty - ours))
+    return lines
+
+
+def _renaming(
+    found: Differences,
+    positions: Iterable[Position],
+    before: Mapping[str, Held],
+    at: dt.datetime,
+) -> list[Activity]:
+    """Pairs of lines for shares that the broker holds under a new symbol of the same asset."""
     lines: list[Activity] = []
     theirs = {p.asset_id: p for p in positions if p.asset_id}
     for symbol, missing in found.shares.items():
-        new = theirs.get(asset_ids.get(symbol, ""))
+        new = theirs.get(before.get(symbol, Held()).asset_id)
         if new is None or new.symbol == symbol or missing <= 0:
             continue
         if found.shares.get(new.symbol) != -missing:
             continue
-        key = f"{OWN}renamed:{symbol}:{new.symbol}:{at:%Y%m%d%H%M%S}"
+        key = f"{OWN}untold:{symbol}:{new.symbol}:{at:%Y%m%d%H%M%S}"
         lines.append(Activity(f"{key}:out", "NC", at, Decimal(0), symbol, -missing))
         lines.append(Activity(f"{key}:in", "NC", at, Decimal(0), new.symbol, missing))
-    return tuple(lines)
+    return lines
 
 
 def reversal(
     found: Differences, lines: Sequence[Activity], at: dt.datetime
 ) -> tuple[Activity, ...]:
-    """Lines that take back those we booked ourselves for a new name, once the broker's own record
-    says it too and the book counts it twice. Empty if that is not the whole difference.
+    """Lines that take back those of `untold`, once the broker's own record tells it too and the
+    book counts it twice. Empty if that is not the whole difference.
 
     Args:
         lines: of which those are looked for that we booked and have not taken back.
     """
     gone = {line.id.removeprefix(REVERSED) for line in lines if line.id.startswith(REVERSED)}
-    ours = [a for a in lines if a.id.startswith(f"{OWN}renamed:") and a.id not in gone]
+    ours = [a for a in lines if a.id.startswith(f"{OWN}untold:") and a.id not in gone]
     twice = dict[str, Decimal]()
     for line in ours:
         if line.symbol and line.symbol in found.shares and line.qty is not None:

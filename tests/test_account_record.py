@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astra.ledger import replay
+from astra.ledger import Held, replay
 from astra.records import OWN, Account, Activity, Position
 from astra.store import Store, open_store
 
@@ -72,11 +72,12 @@ def test_only_symbols_that_were_acted_on_are_read_for_our_part(tmp_path: Path) -
     assert [line.id for line in store.books.acted("PA1")] == ["1", "4"]
 
 
-def test_an_assets_id_is_that_of_the_newest_summary_that_held_it(tmp_path: Path) -> None:
+def test_a_symbol_is_remembered_as_it_was_last_held(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
     account = Account("PA1", D(1), D(1), D(1))
-    for hours, symbol, asset in ((0, "FB", "old"), (1, "FB", "a"), (2, "META", "a"), (3, "X", "")):
-        held = [Position(symbol, D(1), 1.0, 1.0, asset_id=asset)]
+    seen = [("FB", 1, 9.0, "old"), ("FB", 1, 8.0, "a"), ("FB", 4, 2.0, ""), ("X", 1, 5.0, "")]
+    for hours, (symbol, qty, price, asset) in enumerate(seen):
+        held = [Position(symbol, D(qty), price, 1.0, asset_id=asset)]
         store.books.record_account_summary(account, held, T + dt.timedelta(hours=hours))
-    found = store.books.asset_ids("PA1", ["FB", "META", "X", "never"])
-    assert found == {"FB": "a", "META": "a"}
+    found = store.books.last_held("PA1", {"FB": D(1), "X": D(2), "never": D(1)})
+    assert found == {"FB": Held("a", 8.0), "X": Held(), "never": Held()}

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.ledger import Book, Differences, compare, opening, renaming, replay, reversal
+from astra.ledger import Book, Differences, Held, compare, opening, replay, reversal, untold
 from astra.records import REVERSED, Account, Activity, Position, Side
 
 T = dt.datetime(2026, 6, 15, 14, 5, tzinfo=dt.UTC)
@@ -64,20 +64,21 @@ def test_a_record_is_opened_with_what_it_does_not_tell() -> None:
 def test_shares_under_a_new_symbol_of_the_same_asset_are_moved_there() -> None:
     found = Differences(D(0), {"FB": D(10), "META": D(-10), "X": D(1)})
     theirs = [Position("META", D(10), 1.0, 1.0, asset_id="a"), Position("Y", D(1), 1.0, 1.0)]
-    out, into = renaming(found, theirs, {"FB": "a", "X": "x"}, T)
+    book, before = Book(D(0), {"FB": D(10), "X": D(1)}), {"FB": Held("a", 1.0), "X": Held("x")}
+    out, into = untold(book, found, theirs, before, T)
     assert [(x.symbol, x.qty, x.type) for x in (out, into)] == [
         ("FB", D(-10), "NC"),
         ("META", D(10), "NC"),
     ]
-    assert renaming(found, theirs, {"FB": "b"}, T) == ()
+    assert untold(book, found, theirs, {"FB": Held("b")}, T) == ()
     sold = Differences(D(0), {"FB": D(10), "META": D(-9)})
-    assert renaming(sold, theirs, {"FB": "a"}, T) == (), "the quantities are not the same"
+    assert untold(book, sold, theirs, before, T) == (), "the quantities are not the same"
 
 
 def test_a_move_that_the_record_tells_as_well_is_taken_back_once() -> None:
     found = Differences(D(0), {"FB": D(10), "META": D(-10)})
     theirs = [Position("META", D(10), 1.0, 1.0, asset_id="a")]
-    ours = renaming(found, theirs, {"FB": "a"}, T)
+    ours = untold(Book(D(0), {"FB": D(10)}), found, theirs, {"FB": Held("a")}, T)
     twice = Differences(D(0), {"FB": D(-10), "META": D(10)})
     back = reversal(twice, ours, T)
     assert [x.id for x in back] == [REVERSED + x.id for x in ours]
@@ -85,3 +86,19 @@ def test_a_move_that_the_record_tells_as_well_is_taken_back_once() -> None:
     assert reversal(twice, [*ours, *back], T) == ()
     assert reversal(Differences(D(1), twice.shares), ours, T) == ()
     assert reversal(Differences(D(0), {"FB": D(-9), "META": D(9)}), ours, T) == ()
+
+
+def test_other_shares_of_the_same_worth_are_a_split_and_nothing_else_is() -> None:
+    book = Book(D(0), {"A": D(10)})
+
+    def booked(qty: str, price: float, before: float | None = 100.0) -> list[Decimal | None]:
+        found = compare(book, Account("1", D(0), D(0), D(0)), [Position("A", D(qty), price, 1.0)])
+        theirs = [Position("A", D(qty), price, 1.0)]
+        return [x.qty for x in untold(book, found, theirs, {"A": Held("a", before)}, T)]
+
+    assert booked("40", 26.0) == [D(30)]
+    assert booked("1", 950.0) == [D(-9)], "a reverse split"
+    assert booked("5", 100.0) == [], "half of it was sold"
+    assert booked("20", 100.0) == [], "as many were bought"
+    assert booked("10.2", 99.0) == [], "too little to tell"
+    assert booked("40", 26.0, None) == [], "the price before is not known"

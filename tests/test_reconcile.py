@@ -340,6 +340,23 @@ def test_a_new_symbol_that_the_record_does_not_tell_is_known_by_its_asset(
     assert reconcile(held).status == "equal"
 
 
+def test_a_split_that_the_record_tells_later_is_known_by_its_worth(
+    held: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    account = held.broker.account().number
+    own = held.own_shares(account)["JPM"]
+    market_events.take(sandbox.market, {"split": {"ticker": "JPM", "ratio": 4}})
+    sandbox.step(trading.TEN + dt.timedelta(days=1))
+    hidden |= lines(sandbox, "SPLIT")
+    found = reconcile(held)
+    assert (found.status, found.halted) == ("explained", False)
+    assert held.own_shares(account)["JPM"] == pytest.approx(4 * own, abs=D("0.000001"))
+    hidden.clear()
+    assert reconcile(held).status == "explained"
+    assert reconcile(held).status == "equal"
+    assert held.own_shares(account)["JPM"] == pytest.approx(4 * own, abs=D("0.000001"))
+
+
 # --- orders
 
 

@@ -27,7 +27,7 @@ from astra.execution.agreement import (
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
-from astra.ledger import Differences, compare, opening, renaming, reversal
+from astra.ledger import Differences, compare, opening, reversal, untold
 from astra.records import Account, Activity, Order, Position, TradingState
 from astra.store.journal import OrderRow
 from astra.store.reconciliations import Reconciliation
@@ -209,17 +209,17 @@ def _book(desk: Desk, look: _Look) -> str:
     """Book what explains a difference though the broker's record does not say it; a sentence about
     it, "" if nothing does."""
     books, number = desk.store.books, look.account.number
-    known = books.activities(number)
-    missing = [symbol for symbol, qty in look.differences.shares.items() if qty > 0]
-    ids = books.asset_ids(number, missing) if missing else {}
-    lines = renaming(look.differences, look.positions, ids, look.at)
-    text = "a new symbol of the same asset was booked"
+    known, ours = books.activities(number), books.replayed(number)
+    lines = reversal(look.differences, known, look.at)
+    text = "the record tells now of a new symbol or a split that had been booked"
     if not lines:
-        lines = reversal(look.differences, known, look.at)
-        text = "the broker told of a new symbol that had been booked"
+        seen = {s: q for s, q in ours.shares.items() if s in look.differences.shares}
+        before = books.last_held(number, seen) if seen else {}
+        lines = untold(ours, look.differences, look.positions, before, look.at)
+        text = "a new symbol or a split that the record does not tell was booked"
     if not lines and _is_new(desk, number):
         first = min((line.at for line in known), default=look.at) - dt.timedelta(seconds=1)
-        lines = opening(books.replayed(number), look.account, look.positions, first)
+        lines = opening(ours, look.account, look.positions, first)
         text = "the account is met for the first time and its record was opened with what it holds"
     for line in lines:
         log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from astra.ledger import Book
+from astra.ledger import Book, Held
 from astra.owned import MOVES, SPLITS
 from astra.records import OWN, Activity, Side
 from astra.store import rows, schema
@@ -69,17 +69,24 @@ def last_at(dialect: Dialect, account: str) -> dt.datetime | None:
         return rows.moment_or_none(_last(connection, account))
 
 
-def asset_ids(dialect: Dialect, account: str, symbols: Collection[str]) -> dict[str, str]:
-    """The broker's ids of symbols from the newest account summaries that hold them."""
-    table, found = schema.account_summary, dict[str, str]()
+def last_held(dialect: Dialect, account: str, shares: Mapping[str, Decimal]) -> dict[str, Held]:
+    """How symbols were last seen, from the newest account summaries that hold them; the price is of
+    the newest in which there were as many as `shares` says."""
+    table = schema.account_summary
+    found = dict.fromkeys(shares, Held())
     newest = table.c.at.desc()
     summaries = select(table.c.positions).where(table.c.account == account).order_by(newest)
     with dialect.reading() as connection:
         for text in connection.scalars(summaries.limit(_SUMMARIES)):
-            held = {p["symbol"]: p.get("asset_id") for p in json.loads(text)}
-            new = (held.keys() & set(symbols)) - found.keys()
-            found |= {symbol: held[symbol] for symbol in new if held[symbol]}
-            if len(found) == len(symbols):
+            for p in json.loads(text):
+                if (known := found.get(symbol := p["symbol"])) is None:
+                    continue
+                price = p["price"] if Decimal(p["qty"]) == shares[symbol] else None
+                found[symbol] = Held(
+                    known.asset_id or p.get("asset_id") or "",
+                    price if known.price is None else known.price,
+                )
+            if all(held.asset_id and held.price is not None for held in found.values()):
                 break
     return found
 
