@@ -151,6 +151,19 @@ class TestSubmitting:
         assert desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once") == first
         assert desk.alpaca.positions()[0].qty == 1
 
+    @pytest.mark.parametrize("status", [403, 422])
+    def test_a_second_copy_that_is_refused_for_any_reason_finds_the_first(
+        self, desk: Desk, status: int
+    ) -> None:
+        """A broker may look at the money, which the first copy has bound, before it looks at the
+        id."""
+        first = desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once")
+        desk.fail("POST", "/v2/orders", status=status)
+        assert desk.orders.submit("AAPL", Side.BUY, Decimal(1), "once") == first
+        desk.fail("POST", "/v2/orders", status=status)
+        with pytest.raises(OrderError, match=str(status)):
+            desk.orders.submit("AAPL", Side.BUY, Decimal(1), "never")
+
     def test_a_timeout_after_the_work_is_resolved_by_looking_it_up(self) -> None:
         with opened() as desk:
             hasty = connect(desk.url, vendor_timeout=0.15)

@@ -10,7 +10,7 @@ from astra.alpaca.account import Alpaca
 from astra.alpaca.bodies import read_order
 from astra.alpaca.failures import RateLimitError, RefusedError
 from astra.alpaca.values import read_object
-from astra.errors import AstraError, DataError, OrderError, TemporaryError
+from astra.errors import DataError, OrderError, TemporaryError
 from astra.records import Order, Side
 
 log = logging.getLogger("astra.alpaca")
@@ -35,9 +35,10 @@ class Orders:
         """Send an order for the day, at most once for one `client_order_id`: a limit order where
         `limit_price` (USD a share, at most two decimals from 1 USD on, else four) is given.
 
-        Whenever the answer leaves a doubt (timeout, broken connection, 5xx, "id must be unique",
-        one that cannot be read), the order is looked up by its id: it either is at the broker, or
-        may be sent again.
+        Whenever the answer leaves a doubt (timeout, broken connection, 5xx, one that cannot be
+        read), the order is looked up by its id: it either is at the broker, or may be sent again.
+        So it is after a refusal: that of a second copy, whatever it says (the id is taken, the
+        first copy has bound the money), speaks of an order that is there.
 
         Raises:
             TemporaryError: not at the broker as far as can be known: send again with the same id.
@@ -57,26 +58,19 @@ class Orders:
         try:
             body = self._trading.call("POST", "/orders", ticket).body
             return read_order({**read_object(body, "order"), **ticket})
-        except RefusedError as refusal:
-            if not refusal.is_duplicate_id:
-                raise OrderError(
-                    f"{side.value} {qty} {symbol}: {refusal}", refusal.code
-                ) from refusal
-            doubt: AstraError = refusal
-        except TemporaryError as error:
-            if isinstance(error, RateLimitError):
-                raise
-            doubt = error
-        except DataError as error:
-            doubt = error
-        log.warning("order=%s outcome=unknown reason=%s", client_order_id, doubt)
-        found = self._account.order(client_order_id)
-        if found is None:
+        except RateLimitError:
+            raise
+        except (RefusedError, TemporaryError, DataError) as error:
+            log.warning("order=%s in_doubt=%s", client_order_id, error)
+            if found := self._account.order(client_order_id):
+                return found
+            if isinstance(error, RefusedError) and not error.is_duplicate_id:
+                asked = f"{side.value} {qty} {symbol}"
+                raise OrderError(f"{asked}: {error}", error.code) from error
             raise TemporaryError(
-                f"unknown outcome of order {client_order_id}: {doubt}; "
+                f"unknown outcome of order {client_order_id}: {error}; "
                 "it is not at the broker now, send it again with the same id"
-            ) from doubt
-        return found
+            ) from error
 
     def cancel(self, order_id: str) -> None:
         """Ask to cancel by the broker's id; an order that is final already stays as it is.

@@ -4,9 +4,8 @@ What the answers mean is the other modules' business. Written against alpaca-py 
 no timeout, retries POST on 429 and 504 by itself and answers in models that reject unknown words:
 so requests carry a timeout, its retries are off, and bodies stay raw. Of the library its REST
 client is enough: the ones of trading and data bring pandas and streams along, half a second of
-each start. What may be repeated is
-repeated here, in one loop with one deadline: urllib3's own `Retry` knows neither the vendor's
-counters nor an end in time.
+each start. What may be repeated is repeated here, in one loop with one deadline: urllib3's own
+`Retry` knows neither the vendor's counters nor an end in time.
 """
 
 from __future__ import annotations
