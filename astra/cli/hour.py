@@ -1,7 +1,7 @@
 """The whole trading loop in the sandbox: step the clock, load, decide, wait for the orders, log.
 
 It speaks HTTP to the services as Cloud Scheduler would, and to the sandbox's clock. What it finds
-is a `RunReport`; how that looks to a person is `astra.report`'s business.
+is a `RunReport`; how that looks to a person is `astra.cli.report`'s business.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from astra.bars import from_arrow
@@ -21,10 +19,10 @@ from astra.cli.launcher import (
     function_service,
     sandbox_service,
 )
+from astra.cli.run_report import Refusal, RunReport
 from astra.cli.sandboxed import (
     HORIZON,
     Fault,
-    Opening,
     Options,
     Sandbox,
     environment,
@@ -41,51 +39,6 @@ from astra.store.journal import FINAL_STATUSES
 Say = Callable[[str], None]
 TRADING_SECONDS = 180.0
 JOB_ATTEMPTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A decision time at which the model service refused to decide, and why."""
-
-    as_of: str
-    reason: str
-
-
-@dataclass(slots=True)
-class RunReport:
-    """What a run found, in the shape of `--json`, and what only a person reads."""
-
-    opening: Opening
-    folder: Path
-    bars: int = 0
-    decisions: list[dict[str, Any]] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    orders: list[dict[str, Any]] = field(default_factory=list)
-    positions: dict[str, str] = field(default_factory=dict)
-    start_equity: float = 0.0
-    equity: float = 0.0
-    books: dict[str, Any] = field(default_factory=dict)
-    benchmark: dict[str, Any] | None = None
-    shadow: dict[str, float] = field(default_factory=dict)
-    faults_met: int | None = None  # None = no faults were asked for
-    seconds: float = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return {
-            "market": self.opening.market,
-            "bars": self.bars,
-            "tickers": len(self.opening.candidates),
-            "decisions": self.decisions,
-            "refusals": [{"as_of": r.as_of, "reason": r.reason} for r in self.refusals],
-            "positions": self.positions,
-            "equity": self.equity,
-            "books": {k: self.books[k] for k in ("cash_diff", "share_diffs")},
-            "duplicate_orders": self.books["duplicate_orders"],
-            "benchmark": self.benchmark,
-            "shadow": self.shadow,
-            **({} if self.faults_met is None else {"faults_met": self.faults_met}),
-        }
 
 
 def run(options: Options, settings: Settings, say: Say) -> RunReport:
@@ -121,7 +74,10 @@ def run(options: Options, settings: Settings, say: Say) -> RunReport:
         )
         ours = settings.model_copy(update={f"{n}_url": urls[n] for n in _OURS})
         say("loading the history ...")
-        hours = Hours(Services(ours), sandbox, house, report, say, options.faults)
+        hours = Hours(
+            Services(ours), sandbox, house, report, say, options.faults,
+            is_sliced=settings.order_style == "twap",
+        )  # fmt: skip
         for t in times:
             hours.trade(t)
         hours.close(times)
@@ -145,9 +101,13 @@ class Hours:
         report: RunReport,
         say: Say,
         faults: Sequence[Fault] = (),
+        *,
+        is_sliced: bool = False,
     ) -> None:
-        """`faults` are armed anew at each decision time."""
+        """`faults` are armed anew at each decision time; where orders are sliced, the minutes over
+        which they leave have to pass."""
         self._faults = faults
+        self._is_sliced = is_sliced
         self._services = services
         self._sandbox = sandbox
         self._house = house
@@ -245,7 +205,7 @@ class Hours:
         name = decision["object"]
         if name is None:
             return None
-        first = None
+        first, now = None, dt.datetime.fromisoformat(decision["as_of"])
         deadline = time.monotonic() + TRADING_SECONDS
         while time.monotonic() < deadline:
             self._house.check()
@@ -256,6 +216,10 @@ class Hours:
             if mine and mine[0]["status"] in FINAL_STATUSES:
                 decision["allocation"] = {n: mine[0][n] for n in ("status", "reason")}
                 return first
+            if self._is_sliced and first is not None:
+                now += dt.timedelta(minutes=1)
+                self._sandbox.step_to(now)
+                self._job("monitor", "/resume")
             time.sleep(0.03)
         raise TemporaryError(
             f"{name} was not traded in {TRADING_SECONDS:.0f} seconds; the function's log ends:\n"

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from astra.cli.hour import RunReport
+from astra.cli.run_report import RunReport
 from astra.sessions import NEW_YORK
 
 SHOWN_NAMES = 10

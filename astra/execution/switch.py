@@ -1,0 +1,208 @@
+"""One throw of the switch: what a state forbids is cancelled at the broker and looked for.
+
+Whether to throw it, and lifting it, are `astra.execution.halt`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from dataclasses import dataclass
+
+from astra.errors import AstraError, TemporaryError
+from astra.execution.desk import Desk
+from astra.execution.door import Door
+from astra.records import Order, OrderStatus, TradingState
+from astra.store.states import StateRow
+
+_PAUSES = (0.05, 0.5)  # first and longest pause between two looks at the broker
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """What became of a halt. Orders are named by their client's id.
+
+    Attributes:
+        state, reason: what stands now; stricter than asked for if it was so before.
+        was: the state before.
+        cancelled: open orders that are cancelled now.
+        still_open: those that the state forbids and the broker had open at the last look.
+        under_way: those that had left and of which the broker knew nothing yet.
+        is_confirmed: the broker was asked, and neither of the two is left.
+        seconds: wall time it took.
+        problem: why the broker could not be asked, "" if it answered.
+    """
+
+    account: str
+    state: TradingState
+    reason: str
+    was: TradingState
+    cancelled: tuple[str, ...]
+    still_open: tuple[str, ...]
+    under_way: tuple[str, ...]
+    is_confirmed: bool
+    seconds: float
+    problem: str = ""
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        head = f"account {self.account} is {self.state.value}"
+        if self.is_confirmed:
+            return (
+                f"{head}: the broker confirms that nothing it forbids is open, "
+                f"{len(self.cancelled)} orders were cancelled, after {self.seconds:.1f} s"
+            )
+        open_ones = f"{len(self.still_open)} orders open, {len(self.under_way)} under way"
+        why = self.problem or open_ones
+        return f"{head}, but the broker has not confirmed it ({why}): ask again, or look there"
+
+
+class Switch:
+    """One halt under way: `write` the state, then `sweep`. It never weakens a stricter state."""
+
+    def __init__(self, desk: Desk, state: TradingState, reason: str, by: str) -> None:
+        self._desk = desk
+        self._asked_for = (state, reason, by)
+        self._row: StateRow | None = None
+        self._was = TradingState.ACTIVE
+        self._is_at_broker = False
+        self._began = time.monotonic()
+        self._cancelling: dict[str, Order] = {}
+        self._open: list[Order] = []
+        self._under_way: list[str] = []
+
+    @classmethod
+    def of(cls, desk: Desk, row: StateRow) -> Switch:
+        """One that was thrown before."""
+        switch = cls(desk, row.state, row.reason, row.changed_by)
+        switch._row, switch._was, switch._is_at_broker = row, row.state, True
+        return switch
+
+    def write(self) -> None:
+        """The state, for the account traded last: the broker may be slow to name it."""
+        if known := self._desk.store.states.last_account():
+            account, at = known
+            self._set(account, max(at, self._desk.store.now() or at))
+
+    def sweep(self, seconds: float) -> Halted:
+        """Cancel and look, again and again, until nothing is left or `seconds` are over."""
+        pause, longest = _PAUSES
+        while True:
+            elapsed = time.monotonic() - self._began
+            problem = self._pass(elapsed)
+            is_clear = not (problem or self._open or self._under_way)
+            if is_clear or elapsed >= seconds:
+                return self._ended(is_clear, problem)
+            time.sleep(min(pause, max(0.0, seconds - elapsed)))
+            pause = min(2 * pause, longest)
+
+    def _set(self, account: str, at: dt.datetime) -> None:
+        states = self._desk.store.states
+        self._was = states.set(account, *self._asked_for, at).state
+        self._row = states.get(account)
+
+    def _pass(self, elapsed: float) -> str:
+        """Cancel what is open and note what is left; the problem, if the broker has one."""
+        try:
+            if not self._is_at_broker:
+                self._meet()
+            sending = self._sending()  # before the look: what is noted as arrived by then is seen
+            self._open, self._under_way = self._forbidden(), []
+            for order_id in sending - {order.client_order_id for order in self._open}:
+                self._look_up(order_id, elapsed)
+            if self._open:
+                self._cancel()
+        except AstraError as error:
+            if self._asked_for[0] is TradingState.HALTED:  # blindly, as the look has failed
+                with contextlib.suppress(AstraError):
+                    Door(self._desk).cancel_all()
+            return str(error)
+        return ""
+
+    def _meet(self) -> None:
+        """Write the state for the account that the broker has, if it is another."""
+        account = self._desk.broker.account().number
+        if self._row is None or self._row.account != account:
+            self._set(account, self._desk.broker.clock().now)
+        self._is_at_broker = True
+
+    def _forbidden(self) -> list[Order]:
+        """The broker's open orders that the state does not allow."""
+        found = self._desk.broker.orders("open")
+        if self._state is TradingState.HALTED:
+            return list(found)
+        return [o for o in found if not self._state.allows(o.side) and self._is_ours(o)]
+
+    def _is_ours(self, order: Order) -> bool:
+        allocation_id = order.client_order_id.split("-", 1)[0]
+        return self._desk.store.journal.allocation(allocation_id) is not None
+
+    def _cancel(self) -> None:
+        self._cancelling |= {order.id: order for order in self._open}
+        door = Door(self._desk)
+        if self._state is TradingState.HALTED:
+            door.cancel_all()
+            return
+        for order in self._open:
+            door.cancel(order.id)
+
+    def _sending(self) -> set[str]:
+        """Journaled orders that the state forbids and that have left, outcome unknown."""
+        journal = self._desk.store.journal
+        account = self._row.account if self._row else ""
+        return {
+            order.id
+            for allocation in journal.open_allocations(account)
+            for order in journal.orders(allocation.id)
+            if order.status is OrderStatus.SENDING and not self._state.allows(order.side)
+        }
+
+    def _look_up(self, order_id: str, elapsed: float) -> None:
+        """Nothing has left since the state was written, so that an order which has not arrived in
+        the time that a request may take never will."""
+        found = self._desk.broker.order(order_id)
+        if found is None and elapsed < self._desk.doubt_seconds:
+            self._under_way.append(order_id)
+        elif found is not None and not found.status.is_final:
+            self._open.append(found)
+
+    @property
+    def _state(self) -> TradingState:
+        """What stands, which may be stricter than what was asked for."""
+        return self._row.state if self._row else self._asked_for[0]
+
+    def _ended(self, is_clear: bool, problem: str) -> Halted:
+        if self._row is None:
+            raise TemporaryError(
+                f"the account's number is required to halt it, none has been traded yet and the "
+                f"broker does not answer: nothing was written, try again ({problem})"
+            )
+        return Halted(
+            account=self._row.account,
+            state=self._row.state,
+            reason=self._row.reason,
+            was=self._was,
+            cancelled=self._cancelled(),
+            still_open=tuple(order.client_order_id for order in self._open),
+            under_way=tuple(self._under_way),
+            is_confirmed=is_clear,
+            seconds=time.monotonic() - self._began,
+            problem=problem,
+        )
+
+    def _cancelled(self) -> tuple[str, ...]:
+        """Of the orders that were asked to go those that did; others may have filled before."""
+        if not self._cancelling:
+            return ()
+        times = [order.submitted_at for order in self._cancelling.values()]
+        known = [t for t in times if t is not None]
+        after = min(known) - dt.timedelta(seconds=1) if len(known) == len(times) else None
+        with contextlib.suppress(AstraError):
+            return tuple(
+                order.client_order_id
+                for order in self._desk.broker.orders("all", after)
+                if order.id in self._cancelling and order.status is OrderStatus.CANCELED
+            )
+        return ()
