@@ -21,7 +21,8 @@ from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
 from astra.execution.halt import trip
-from astra.execution.reconcile import BRIEF, catch_up, duplicates, reconcile
+from astra.execution.look import BRIEF, catch_up
+from astra.execution.reconcile import duplicates, reconcile
 from astra.gcs import Bucket
 from astra.records import Position
 from astra.settings import Settings

@@ -15,32 +15,19 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from astra.errors import AstraError, DataError, TemporaryError
-from astra.execution.agreement import (
-    Orders,
-    compare_orders,
-    filled_by_order,
-    is_ours,
-    is_under_way,
-    overfilled,
-)
+from astra.errors import AstraError
+from astra.execution.agreement import filled_by_order, is_ours, overfilled
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
-from astra.ledger import Differences, compare, opening, reversal, untold
-from astra.records import Account, Activity, Order, Position, TradingState
-from astra.store.journal import OrderRow
+from astra.execution.look import BRIEF, LONG, Look, look_at
+from astra.ledger import opening, reversal, untold
+from astra.records import TradingState
 from astra.store.reconciliations import Reconciliation
 
 log = logging.getLogger("astra.execution.reconcile")
 
 _PAUSES = (0.05, 1.0)  # first and longest pause between two looks
-# How far before what is known the record is asked for: fills of one moment may appear one by one,
-# fees and dividends days later.
-BRIEF, _LONG = dt.timedelta(minutes=1), dt.timedelta(days=10)
-OVERLAP = dt.timedelta(days=2)
-# Orders are compared again for so long after they were; one may be sent so long after its planning.
-_SINCE_LAST, _PLANNED_BEFORE = dt.timedelta(hours=1), dt.timedelta(days=1)
 _REMEMBERED = dt.timedelta(days=30)
 _SHOWN = 8  # differences named in a message
 
@@ -82,19 +69,19 @@ def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
     """
     deadline = time.monotonic() + seconds
     pause, longest = _PAUSES
-    look = _look(desk, BRIEF)
+    look = look_at(desk, BRIEF)
     new = look.new
     while not (look.is_equal or look.is_known) and time.monotonic() < deadline:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, longest)
-        look = _look(desk, BRIEF)
+        look = look_at(desk, BRIEF)
         new += look.new
     if not look.is_equal:
-        look = _look(desk, _LONG)
+        look = look_at(desk, LONG)
         new += look.new
     booked = "" if look.differences.are_none else _book(desk, look)
     if booked:
-        look = _look(desk, BRIEF)
+        look = look_at(desk, BRIEF)
     return _conclude(desk, look, new, booked)
 
 
@@ -110,102 +97,7 @@ def duplicates(desk: Desk, account: str) -> int:
     return len(overfilled(journaled, filled)) + sum(is_ours(i) and i not in known for i in strange)
 
 
-def catch_up(desk: Desk, account: str, overlap: dt.timedelta = OVERLAP) -> int:
-    """Add the activities that are not known yet, from `overlap` before the last; their number."""
-    return desk.store.books.record_activities(account, _missed(desk, account, overlap))
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Books, journal and broker at one moment."""
-
-    account: Account
-    at: dt.datetime
-    positions: tuple[Position, ...]
-    differences: Differences
-    orders: Orders
-    is_under_way: bool
-    last: Reconciliation | None
-    new: int
-
-    @property
-    def is_equal(self) -> bool:
-        return self.differences.are_none and not self.unexplained
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the last reconciliation has found the same, so that waiting mends nothing."""
-        return (
-            self.last is not None
-            and self.last.status == "differs"
-            and (self.last.cash_diff, self.last.share_diffs)
-            == (self.differences.cash, self.differences.shares)
-            and self.unexplained.keys() <= self.last.order_diffs.keys()
-        )
-
-    @property
-    def unexplained(self) -> dict[str, str]:
-        """A sentence for each order that nothing but a later answer can explain."""
-        return {
-            **{o.id: f"{o.symbol}: the broker does not know it" for o in self.orders.absent},
-            **{o.client_order_id: f"{o.symbol}: not in our journal" for o in self.orders.strange},
-            **self.orders.unfilled,
-        }
-
-
-def _look(desk: Desk, overlap: dt.timedelta) -> _Look:
-    """Ask the broker for everything, then write down what is new and compare."""
-    broker, store = desk.broker, desk.store
-    try:
-        number = broker.account().number
-        lines = _missed(desk, number, overlap)
-        journaled, theirs, since = _orders(desk, number)
-        positions, account, at = broker.positions(), broker.account(), broker.clock().now
-    except DataError as error:  # it may pass, and is no answer
-        raise TemporaryError(f"the broker's answer cannot be read: {error}") from error
-    if account.number != number:
-        return _look(desk, overlap)  # the account was reset between two answers
-    new = store.books.record_activities(number, lines)
-    unfinished = {row.id for row in store.journal.open_allocations(number)}
-    return _Look(
-        account,
-        at,
-        positions,
-        compare(store.books.replayed(number), account, positions),
-        compare_orders(journaled, theirs, store.books.activities(number, since), unfinished),
-        any(is_under_way(order, unfinished) and order.sent_at for order in journaled),
-        store.reconciliations.latest(number),
-        new,
-    )
-
-
-def _orders(desk: Desk, account: str) -> tuple[list[OrderRow], list[Order], dt.datetime | None]:
-    """The journal's orders and the broker's since shortly before the last reconciliation."""
-    last = desk.store.reconciliations.latest(account)
-    since = None if last is None else last.at - _SINCE_LAST
-    earliest = None if since is None else since - _PLANNED_BEFORE
-    journaled = desk.store.reconciliations.orders(account, earliest)
-    if since is not None:
-        since = min([since, *(o.planned_at for o in journaled if not o.status.is_final)])
-    theirs = list(desk.broker.orders("all", since))
-    known = {order.client_order_id for order in theirs}
-    asked = [
-        o
-        for o in journaled
-        if o.broker_id and o.id not in known and (since is None or o.planned_at >= since)
-    ]
-    found = {o.id: desk.broker.order(o.id) for o in asked}
-    theirs += [order for order in found.values() if order is not None]
-    passed = {o.id for o in journaled if since is not None and o.planned_at < since} - known
-    return [o for o in journaled if o.id not in passed], theirs, since
-
-
-def _missed(desk: Desk, account: str, overlap: dt.timedelta) -> tuple[Activity, ...]:
-    last = desk.store.books.last_activity(account)
-    return tuple(desk.broker.activities(None if last is None else last - overlap))
-
-
-def _book(desk: Desk, look: _Look) -> str:
+def _book(desk: Desk, look: Look) -> str:
     """Book what explains a difference though the broker's record does not say it; a sentence about
     it, "" if nothing does."""
     books, number = desk.store.books, look.account.number
@@ -235,7 +127,7 @@ def _is_new(desk: Desk, account: str) -> bool:
     return not known.was_equal(account) and not known.fills(account)
 
 
-def _conclude(desk: Desk, look: _Look, new: int, booked: str) -> Reconciled:
+def _conclude(desk: Desk, look: Look, new: int, booked: str) -> Reconciled:
     """Correct the journal, write down how it stands, and halt where that is called for."""
     corrected = _correct(desk, look)
     status = "explained" if corrected or booked else "equal"
@@ -260,7 +152,7 @@ def _conclude(desk: Desk, look: _Look, new: int, booked: str) -> Reconciled:
     return Reconciled(found, new, is_to_halt)
 
 
-def _correct(desk: Desk, look: _Look) -> dict[str, str]:
+def _correct(desk: Desk, look: Look) -> dict[str, str]:
     """Make the journal's orders what the broker says; cancel what nobody waits for any more."""
     told = {}
     for order in look.orders.corrected:
@@ -282,7 +174,7 @@ def _correct(desk: Desk, look: _Look) -> dict[str, str]:
     return told
 
 
-def _value(desk: Desk, look: _Look) -> float:
+def _value(desk: Desk, look: Look) -> float:
     """USD of all differences; shares of which no price is known count as the whole equity."""
     shares = look.differences.shares
     prices = {p.symbol: p.market_price for p in look.positions if math.isfinite(p.market_price)}
@@ -296,7 +188,7 @@ def _value(desk: Desk, look: _Look) -> float:
     return float(abs(look.differences.cash)) + value
 
 
-def _is_to_halt(desk: Desk, look: _Look, found: Reconciliation) -> bool:
+def _is_to_halt(desk: Desk, look: Look, found: Reconciliation) -> bool:
     """Whether the difference is too large, is no trade under way, and was not seen and lifted."""
     limit = desk.max_books_difference * float(look.account.equity)
     if found.status != "differs" or found.value_diff <= limit or look.is_under_way:
