@@ -13,6 +13,7 @@ import desk as trading
 import pytest
 
 from astra.allocation import build
+from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.outcomes import Outcome, outcomes
@@ -22,6 +23,7 @@ from astra.risk import Limits
 from astra.shortfall import fees_by_order, of_line
 from astra.store import open_store
 from astra.store.dossiers import Dossier
+from astra.tactics import Style
 from sandbox.market import simulated_bars
 
 RULES = Rules(drift_band=0.001, min_order_usd=1.0)
@@ -160,3 +162,25 @@ def test_everything_done_is_in_one_unbroken_log(sandbox: trading.Desk, desk: Des
     told = {(e.kind, e.subject) for e in desk.store.audit.entries()}
     assert {("sending", o.id) for o in found.orders} <= told
     assert {("received", found.allocation.id), ("planned", found.allocation.id)} <= told
+
+
+def test_what_an_expired_allocation_leaves_undone_has_its_reason(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    traded(desk, FIRST)
+    sandbox.step(LATER)
+    sandbox.fail(**ORDERS, status=503, times=None)
+    with pytest.raises(TemporaryError):
+        traded(desk, THEN, LATER)
+    sandbox.faults.disarm()
+    sandbox.step(LATER + dt.timedelta(hours=1))
+    found = traded(desk, THEN, LATER)
+    assert found.allocation.status == "abandoned"
+    reasons = {o.symbol: o.reason for o in ends(found).values() if o.side is not None}
+    assert reasons and all("CALLED_OFF" in reason for reason in reasons.values())
+
+
+def test_limit_orders_end_as_a_fill_or_a_reason_too(sandbox: trading.Desk, desk: Desk) -> None:
+    found = traded(replace(desk, style=Style("limit", collar_bp=1.0)), FIRST)
+    assert all(order.limit_price for order in found.orders)
+    ends(found)
