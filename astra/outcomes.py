@@ -66,10 +66,16 @@ class Outcome:
         return bool(self.reason) or (self.side is not None and self.filled >= self.ordered)
 
 
-def outcomes(lines: Iterable[PlanLine], orders: Iterable[Ordered]) -> tuple[Outcome, ...]:
+def outcomes(
+    lines: Iterable[PlanLine], orders: Iterable[Ordered], unfinished: str = ""
+) -> tuple[Outcome, ...]:
     """One outcome for each name, and side if it was traded on both, by symbol; sells first.
 
     An order without a plan line has one too.
+
+    Args:
+        unfinished: what ended the allocation, or will let it go on, before it was the turn of those
+            that have neither an order nor a reason; "" if it was traded to its end.
     """
     reasons = {line.symbol: line.reason or _at_target(line) for line in lines}
     traded: dict[tuple[str, Side], list[Ordered]] = {}
@@ -78,10 +84,13 @@ def outcomes(lines: Iterable[PlanLine], orders: Iterable[Ordered]) -> tuple[Outc
     named = {symbol for symbol, _ in traded}
     found = [_of_orders(own, reasons.get(symbol, "")) for (symbol, _), own in traded.items()]
     found += [
-        Outcome(symbol, None, Decimal(0), Decimal(0), None, None, is_final=True, reason=reason)
+        Outcome(
+            symbol, None, Decimal(0), Decimal(0), None, None, is_final=True,
+            reason=reason or unfinished,
+        )
         for symbol, reason in reasons.items()
         if symbol not in named
-    ]
+    ]  # fmt: skip
     return tuple(sorted(found, key=lambda o: (o.symbol, o.side is Side.BUY)))
 
 

@@ -63,7 +63,7 @@ def traded(desk: Desk, weights: dict[str, float], at: dt.datetime = trading.TEN)
 
 def ends(found: Dossier) -> dict[str, Outcome]:
     """The outcomes by symbol; none is open or without a reason, and no line is without one."""
-    ended = outcomes(found.lines, found.orders)
+    ended = outcomes(found.lines, found.orders, found.unfinished)
     assert {o.symbol for o in ended} == {line.symbol for line in found.lines}
     for o in ended:
         assert o.is_final and o.is_explained, o
@@ -167,17 +167,19 @@ def test_everything_done_is_in_one_unbroken_log(sandbox: trading.Desk, desk: Des
 def test_what_an_expired_allocation_leaves_undone_has_its_reason(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
-    traded(desk, FIRST)
+    traded(desk, {"AAPL": 0.35, "JPM": 0.3})
     sandbox.step(LATER)
     sandbox.fail(**ORDERS, status=503, times=None)
+    fewer = {"AAPL": 0.2, "BRK.B": 0.2, "JPM": 0.2}
     with pytest.raises(TemporaryError):
-        traded(desk, THEN, LATER)
+        traded(desk, fewer, LATER)
     sandbox.faults.disarm()
     sandbox.step(LATER + dt.timedelta(hours=1))
-    found = traded(desk, THEN, LATER)
+    found = traded(desk, fewer, LATER)
     assert found.allocation.status == "abandoned"
-    reasons = {o.symbol: o.reason for o in ends(found).values() if o.side is not None}
-    assert reasons and all("CALLED_OFF" in reason for reason in reasons.values())
+    sold = [o.reason for o in ends(found).values() if o.side is not None]
+    assert len(sold) == 2 and all("CALLED_OFF" in reason for reason in sold)
+    assert "expired before it was traded" in ends(found)["BRK.B"].reason
 
 
 def test_limit_orders_end_as_a_fill_or_a_reason_too(sandbox: trading.Desk, desk: Desk) -> None:

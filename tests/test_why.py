@@ -154,7 +154,7 @@ def test_a_file_dropped_by_hand_is_told_without_a_decision(told: Store) -> None:
     assert "not traded: buying" in said
     changes = cells(said, "Weight changes, % of equity")
     assert changes["AAPL"] == ["0.00", "4.99", "4.99", "5.00", "0.00", "-0.01"]
-    assert "not written down" in " ".join(said.split())
+    assert "not its turn yet" in " ".join(said.split())
 
 
 def test_a_dossier_is_the_same_in_every_database(store: Store) -> None:

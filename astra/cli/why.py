@@ -37,7 +37,7 @@ def why(
     """Why this order: each weight change in its parts, what was filled, and what it cost."""
     found, fees = _gather(allocation)
     changes = [attribution.of_plan(line, found.decision) for line in found.lines]
-    ended = outcomes(found.lines, found.orders)
+    ended = outcomes(found.lines, found.orders, found.unfinished)
     if symbol:
         changes = [c for c in changes if c.symbol == symbol]
         ended = tuple(o for o in ended if o.symbol == symbol)

@@ -45,6 +45,15 @@ class Dossier:
     until: dt.datetime | None
     closes: Mapping[str, float]
 
+    @property
+    def unfinished(self) -> str:
+        """Why some names may have no order: the allocation was not traded to its end, or not yet;
+        "" if it was."""
+        row = self.allocation
+        if row.status == "done":
+            return ""
+        return f"{row.status}: {row.reason}" if row.is_final else "not its turn yet"
+
 
 def read(dialect: Dialect, name: str) -> Dossier:
     """By the allocation's id, or the name of its object or of its decision's; of several versions
