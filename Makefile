@@ -8,7 +8,7 @@ LOCK   := --constraint requirements.lock
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test soak setup train bench bench-accuracy rivals null-test lint format check all clean
+.PHONY: help run up test soak chaos setup train bench bench-accuracy rivals null-test lint format check all clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -39,6 +39,9 @@ test: $(VENV)/.full ## all tests
 
 soak: $(VENV)/.full ## five hundred tickers through bad hours, on two databases (minutes)
 	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+chaos: $(VENV)/.full ## kill workers, break broker and bucket, judge the account; SEEDS=10000 (45 minutes)
+	@SEEDS=$(SEEDS) $(BIN)/python -m benchmarks.chaos $(ARGS)
 
 train: $(VENV)/.full ## train the champion again, on a simulated market of another seed
 	@$(BIN)/astra train $(ARGS)

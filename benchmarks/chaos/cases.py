@@ -141,8 +141,8 @@ class _Run:
             self._restarts += 1
             wrong.extend(self._until_settled(self._file))
 
-        at = int(self._case.kills[0] * len(self._calm.points))
-        self._noted(call_with(self._place, self._file, Points(at, meanwhile)))
+        points = Points(self._point(self._case.kills[0]), meanwhile)
+        self._noted(call_with(self._place, self._file, points))
         return wrong + self._until_settled(self._file)
 
     def _together(self) -> list[str]:
@@ -186,9 +186,10 @@ class _Run:
         return wrong
 
     def _in_parts(self) -> list[str]:
-        """Orders fill in parts, the rest at the next bar."""
-        wrong = self._until_settled(self._file, self._case.kills,
-                                    between=self._one_bar)  # fmt: skip
+        """Orders fill in parts; the rest fills at the next bar, or the broker cancels it."""
+        wrong = self._until_settled(self._file, self._case.kills, between=self._one_bar)
+        if any(fault["rest"] == "cancel" for fault in self._case.faults):
+            return wrong + self._no_more_than_planned()  # so often that attempts may run out
         sold = self._phase(Outcome.of(self._house.broker), Side.SELL)
         if sold != (planned := self._phase(self._calm.outcome, Side.SELL)):
             wrong.append(f"sold {sold}, planned {planned}")
@@ -233,7 +234,7 @@ class _Run:
     def _until_settled(
         self,
         delivered: Delivered,
-        kills: Sequence[float] = (),
+        kills: Sequence[float | str] = (),
         between: Callable[[], None] | None = None,
     ) -> list[str]:
         """Deliver until a call returns, workers dying at `kills`; what was wrong with that."""
@@ -249,10 +250,12 @@ class _Run:
                 return []
         return [f"{delivered.name} is not settled after {DELIVERIES} deliveries: {ended.detail}"]
 
-    def _deliver(self, delivered: Delivered, kill: float | None = None) -> Ended:
-        """One call, by a worker that dies at `kill`, a share of the calm run's points."""
-        at = None if kill is None else int(kill * len(self._calm.points))
-        return self._noted(self._call(self._place, delivered, at, self._ahead))
+    def _deliver(self, delivered: Delivered, kill: float | str | None = None) -> Ended:
+        """One call, by a worker that dies at `kill`."""
+        return self._noted(self._call(self._place, delivered, self._point(kill), self._ahead))
+
+    def _point(self, kill: float | str | None) -> int | str | None:
+        return int(kill * len(self._calm.points)) if isinstance(kill, float) else kill
 
     def _noted(self, ended: Ended) -> Ended:
         self._verdict.deliveries += 1

@@ -21,7 +21,7 @@ SECONDS = 60.0  # no call takes so long
 
 
 def call_forked(
-    place: Place, delivered: Delivered, at: int | None = None, ahead: float = 0.0
+    place: Place, delivered: Delivered, at: int | str | None = None, ahead: float = 0.0
 ) -> Ended:
     """See `benchmarks.chaos.lives.Call`; death is SIGKILL by its own hand."""
     context = _context()
@@ -47,7 +47,7 @@ def call_forked(
 
 
 def _live(
-    told: Connection, place: Place, delivered: Delivered, at: int | None, ahead: float
+    told: Connection, place: Place, delivered: Delivered, at: int | str | None, ahead: float
 ) -> None:
     def die(point: str) -> None:
         told.send(Ended("died", point))

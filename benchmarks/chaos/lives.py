@@ -54,13 +54,13 @@ class Ended:
 
 
 class Call(Protocol):
-    """Delivers a file to a new worker that dies at point number `at`, None = lives.
+    """Delivers a file to a new worker that dies at the point `at`, None = it lives.
 
     `ahead` is by how many seconds its clock is ahead, so that older leases have expired.
     """
 
     def __call__(
-        self, place: Place, delivered: Delivered, at: int | None = None, ahead: float = 0.0
+        self, place: Place, delivered: Delivered, at: int | str | None = None, ahead: float = 0.0
     ) -> Ended: ...
 
 
@@ -92,7 +92,7 @@ class Life:
 
 
 def call_in_process(
-    place: Place, delivered: Delivered, at: int | None = None, ahead: float = 0.0
+    place: Place, delivered: Delivered, at: int | str | None = None, ahead: float = 0.0
 ) -> Ended:
     """See `Call`."""
     return call_with(place, delivered, Points(at), ahead)

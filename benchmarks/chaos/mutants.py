@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -19,7 +20,7 @@ from astra.alpaca.orders import Orders
 from astra.errors import TemporaryError
 from astra.execution import Delivered, Executor
 from astra.records import Order, Side, TradingState
-from astra.store.journal import AllocationRow, Journal
+from astra.store.journal import AllocationRow, Journal, OrderRow
 
 
 class RandomOrderId(Orders):
@@ -33,10 +34,41 @@ class RandomOrderId(Orders):
 
 
 class JournalAfterSend(Journal):
-    """That an order leaves is written down when the broker has answered, not before."""
+    """A phase is written down when the broker has answered its first order, not before."""
+
+    def plan_orders(
+        self, allocation_id: str, fence: int, planned: Sequence[OrderRow], *more: Any, **named: Any
+    ) -> tuple[OrderRow, ...]:
+        self._unwritten = partial(
+            super().plan_orders, allocation_id, fence, planned, *more, **named
+        )
+        self._kept = tuple(planned)
+        return self.orders(allocation_id)
+
+    def orders(self, allocation_id: str) -> tuple[OrderRow, ...]:
+        kept = [o for o in getattr(self, "_kept", ()) if o.allocation_id == allocation_id]
+        return tuple(sorted((*super().orders(allocation_id), *kept), key=lambda o: o.id))
 
     def begin_sending(self, order_id: str, fence: int, at: dt.datetime) -> TradingState:
-        return TradingState.ACTIVE
+        is_kept = any(order.id == order_id for order in getattr(self, "_kept", ()))
+        return TradingState.ACTIVE if is_kept else super().begin_sending(order_id, fence, at)
+
+    def mark_all(self, *arguments: Any, **named: Any) -> Any:
+        self._write()
+        return super().mark_all(*arguments, **named)
+
+    def mark(self, *arguments: Any, **named: Any) -> OrderRow:
+        self._write()
+        return super().mark(*arguments, **named)
+
+    def set_status(self, *arguments: Any, **named: Any) -> AllocationRow:
+        self._write()
+        return super().set_status(*arguments, **named)
+
+    def _write(self) -> None:
+        if getattr(self, "_kept", ()):
+            self._kept = ()
+            self._unwritten()
 
 
 class AnswersWhileAnotherWorks(Executor):

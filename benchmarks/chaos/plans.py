@@ -36,7 +36,8 @@ class Case:
     Attributes:
         kind: one of `EXACT` and `CHANGED`.
         held, weights: what the account begins with, and what the file asks for.
-        kills: where each worker dies, as a share of the calm run's points; in their order.
+        kills: where each worker dies, as a share of the calm run's points or by a point's name; in
+            their order.
         faults: bodies of POST /sandbox/faults, armed before the first delivery.
         newer: the weights of a second file, in the kind that has one.
     """
@@ -45,7 +46,7 @@ class Case:
     kind: str
     held: Mapping[str, float]
     weights: Mapping[str, float]
-    kills: tuple[float, ...] = ()
+    kills: tuple[float | str, ...] = ()
     faults: tuple[Mapping[str, Any], ...] = ()
     newer: Mapping[str, float] = field(default_factory=dict)
 

@@ -36,7 +36,7 @@ class Points:
     """Counts the points that one worker passes, and does something at one of them.
 
     Args:
-        at: the number of the point, from 0; None = none.
+        at: the number of the point, from 0, or its name at the first time; None = none.
         act: what happens there; a worker whose act raises `Killed` does nothing more, whatever
             its `finally` clauses try.
 
@@ -44,7 +44,7 @@ class Points:
         passed: what each point was, such as "before commit" or "after POST /v2/orders".
     """
 
-    def __init__(self, at: int | None = None, act: Callable[[str], None] = abort) -> None:
+    def __init__(self, at: int | str | None = None, act: Callable[[str], None] = abort) -> None:
         self.passed: list[str] = []
         self._at = at
         self._act = act
@@ -54,7 +54,8 @@ class Points:
         """Pass a point. Raises `Killed` at the chosen one and ever after."""
         self.check()
         self.passed.append(point)
-        if len(self.passed) - 1 == self._at:
+        is_first = point not in self.passed[:-1]
+        if len(self.passed) - 1 == self._at or (is_first and point == self._at):
             try:
                 self._act(point)
             except Killed as death:
