@@ -470,33 +470,41 @@ def violations(tree: ast.AST, module: str) -> list[str]:
     """What in a module goes past the door: imports of the orders, changes at the broker."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            parents = module.split(".")[: -node.level] if node.level else []
-            source = ".".join([*parents, *([node.module] if node.module else [])])
-            names = {f"{source}.{alias.name}" for alias in node.names} | {source}
-        elif isinstance(node, ast.Import):
-            names = {alias.name for alias in node.names}
-        else:
-            names = {_text(node)}
-        if "astra.alpaca.orders" in names and module != "astra.execution.door":
+        imported, text = _imported(node, module), _text(node)
+        if "astra.alpaca.orders" in (*imported, text) and module != "astra.execution.door":
             found.append(f"{module} imports astra.alpaca.orders")
-        if "alpaca.trading.client" in names and module != "astra.alpaca.transport":
-            found.append(f"{module} imports Alpaca's trading client")
+        is_theirs = any(name.split(".")[0] == "alpaca" for name in imported)
+        if is_theirs and module != "astra.alpaca.transport":
+            found.append(f"{module} imports Alpaca's own client")
+        if text.rstrip("/").endswith("/orders") and not module.startswith(AT_ORDERS):
+            found.append(f"{module} names the address of orders")
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         verb, first = node.func.attr, node.args[0] if node.args else None
         is_change = verb == "call" and _text(first) != "GET" and _is_of_api(node.func.value)
-        if is_change and module != "astra.alpaca.orders":
+        if verb in ALPACA_PY_CHANGES or (is_change and module != "astra.alpaca.orders"):
             found.append(f"{module} changes something at the broker: {ast.unparse(node)[:60]}")
-        if verb in ALPACA_PY_CHANGES:
-            found.append(f"{module} calls {verb}")
     return found
+
+
+def _imported(node: ast.AST, module: str) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if not isinstance(node, ast.ImportFrom):
+        return set()
+    parents = module.split(".")[: -node.level] if node.level else []
+    source = ".".join([*parents, *([node.module] if node.module else [])])
+    return {f"{source}.{alias.name}" for alias in node.names} | {source}
 
 
 ALPACA_PY_CHANGES = {
     "submit_order", "cancel_orders", "cancel_order_by_id", "replace_order_by_id",
     "close_position", "close_all_positions", "exercise_options_position",
 }  # fmt: skip
+
+
+# The adapter, which asks and is asked, and the broker's stand-in.
+AT_ORDERS = ("astra.alpaca.account", "astra.alpaca.orders", "sandbox.")
 
 
 def _text(node: ast.AST | None) -> str:
@@ -539,6 +547,8 @@ def test_nothing_in_the_source_goes_past_the_door() -> None:
         "broker.trading.call(method, '/orders')",
         "client.submit_order(ticket)",
         "from alpaca.trading.client import TradingClient",
+        "import alpaca.common.rest",
+        "requests.post('https://paper-api.alpaca.markets/v2/orders', json={})",
     ],
 )
 def test_the_walk_through_the_source_finds_what_goes_past_the_door(line: str) -> None:

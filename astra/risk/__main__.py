@@ -14,10 +14,13 @@ it denies ends in the journal as `rejected`, with one of these codes and a sente
 on. The first rule that is broken counts, from top to bottom. Sales pass where they lower the risk:
 an account that has lost too much, or whose forecast is not to be trusted, may still sell.
 
-What is not known denies a purchase where it would have to be known (equity, price, last close,
-cash). Three things may be unknown for good reasons, and then are not held against an order: the
-day's return of an account that had no value at the last close, a drawdown before anything was
-recorded, and coverage and training of an allocation that does not come from a model.
+What should be known and is not denies a purchase: equity, price, last close, cash. Some things may
+be unknown for good reasons, and then are not held against an order: the day's return of an account
+that had no value at the last close, a drawdown before a day was over, the rejects of fewer than
+five orders, and coverage and training of an allocation that does not come from a model.
+
+A day's loss, a drawdown and rejects beyond their limits also change the account's state by
+themselves (`astra/breakers.py`), which stays until somebody lifts it.
 
 The last close is that of the store's bars, the broker's own of the session before where the store
 has none. Its deviation is that of the 5-minute returns within the last five sessions, times the
