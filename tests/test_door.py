@@ -6,6 +6,7 @@ import ast
 import datetime as dt
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -436,6 +437,35 @@ def test_a_bad_day_stops_purchases_and_lets_sales_pass(desk: Desk, sandbox: trad
     gate = phase.gate()
     orders = [phase.order("AAPL", Side.BUY, 1_000), phase.order("JPM", Side.SELL, 1_000)]
     assert codes(gate, orders) == ["RISK_DRAWDOWN", None]
+
+
+def test_what_a_person_accepted_by_lifting_is_not_denied_on_the_same_day(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    phase, now = Phase(desk), desk.broker.account()
+    desk.store.books.record_account_summary(replace(now, equity=now.equity * 2), (), FRIDAY)
+    order = phase.order("AAPL", Side.BUY, 1_000)
+    states = desk.store.states
+    states.set(now.number, TradingState.REDUCING, "down", "breaker", TEN)
+    states.offer_lift(now.number, "code", time.time() + 60)
+    assert states.lift(now.number, "code", time.time(), {"drawdown": 0.5}, "test", TEN)
+    assert code(phase.gate().deny(order)) is None
+    states.set(now.number, TradingState.REDUCING, "down", "breaker", TEN)
+    states.offer_lift(now.number, "code", time.time() + 60)
+    assert states.lift(now.number, "code", time.time(), {"drawdown": 0.4}, "test", TEN)
+    assert code(phase.gate().deny(order)) == "RISK_DRAWDOWN", "it has grown since"
+
+
+def test_rows_that_the_broker_tells_twice_count_once(desk: Desk, sandbox: trading.Desk) -> None:
+    sandbox.orders.submit("JPM", Side.BUY, Decimal(150), "by-hand")
+    phase = Phase(desk)
+    free = float(sandbox.alpaca.account().cash) - 10
+    order = phase.order("AAPL", Side.BUY, min(free, 49_000))
+    sandbox.fail("GET", "/v2/positions", duplicate=True)
+    sandbox.fail("GET", "/v2/orders", duplicate=True)
+    price = sandbox.alpaca.latest_prices(["JPM"])["JPM"]
+    too_many = phase.order("JPM", Side.SELL, 151 * price)
+    assert codes(phase.gate(), [order, too_many]) == [None, "RISK_OVERSOLD"]
 
 
 def test_the_reject_rate_counts_orders_once_and_not_what_the_gate_denied(desk: Desk) -> None:
