@@ -95,13 +95,22 @@ def actions(lines: Iterable[Activity]) -> tuple[Action, ...]:
     return tuple(sorted(found, key=lambda a: a.at))
 
 
-def renamed(lines: Iterable[Activity]) -> dict[str, str]:
-    """The symbol that took the place of another, by the other: share for share."""
-    return {
-        a.symbol: a.into
-        for a in actions(standing(lines))
-        if a.into is not None and a.into_qty == -a.qty
-    }
+def renamed(lines: Iterable[Activity], since: dt.datetime | None = None) -> dict[str, str]:
+    """The last symbol that took the place of another, by the other: share for share.
+
+    Args:
+        since: earlier ones are passed over.
+    """
+    names = dict[str, str]()
+    for action in actions(standing(lines)):
+        if since is not None and action.at < since:
+            continue
+        if action.into is not None and action.into_qty == -action.qty:
+            names = {
+                old: action.into if new == action.symbol else new for old, new in names.items()
+            }
+            names[action.symbol] = action.into
+    return {old: new for old, new in names.items() if old != new}
 
 
 def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple[Position, ...]:

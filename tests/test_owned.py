@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 
 from hypothesis import given
@@ -12,6 +13,7 @@ from astra.owned import Fill, managed, own_shares, renamed
 from astra.records import REVERSED, Activity, Position, Side
 
 D = Decimal
+TUESDAY = dt.datetime(2026, 6, 16, 4, tzinfo=dt.UTC)
 MIDNIGHT = dt.datetime(
     2026, 6, 15, 4, tzinfo=dt.UTC
 )  # in New York: a day's lines that have no time
@@ -67,6 +69,17 @@ def test_a_new_symbol_takes_our_part_with_it() -> None:
     named = [line("4", "NC", "A", "-10"), line("5", "NC", "AA", "10")]
     assert own_shares(FILLS, [*RECORD, *named]) == {"A": D(0), "AA": D(6), "B": D(5)}
     assert renamed(named) == {"A": "AA"}
+    again = [
+        replace(line("6", "NC", "AA", "-10"), at=TUESDAY),
+        replace(line("7", "NC", "C", "10"), at=TUESDAY),
+    ]
+    assert renamed([*named, *again]) == {"A": "C", "AA": "C"}
+    assert renamed([*named, *again], TUESDAY) == {"AA": "C"}
+    back = [
+        replace(line("6", "NC", "AA", "-10"), at=TUESDAY),
+        replace(line("7", "NC", "A", "10"), at=TUESDAY),
+    ]
+    assert renamed([*named, *back]) == {"AA": "A"}
 
 
 def test_new_symbols_of_one_day_are_told_apart_by_their_quantity() -> None:

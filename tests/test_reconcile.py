@@ -319,6 +319,20 @@ def test_a_new_symbol_takes_our_part_with_it(held: Desk, sandbox: trading.Desk) 
     assert reconcile(held).status == "equal"
 
 
+def test_a_file_that_names_the_old_symbol_is_read_with_the_new_one(
+    held: Desk, sandbox: trading.Desk
+) -> None:
+    sandbox.step(LATER)
+    market_events.take(sandbox.market, {"rename": {"ticker": "JPM", "to": "JPMC"}})
+    reconcile(held)
+    row = Executor(held).execute(dropped({"AAPL": 0.5, "JPM": 0.2}, LATER))
+    assert row.status == "done"
+    worth = {p.symbol: float(p.qty) * p.market_price for p in held.broker.positions()}
+    assert worth["JPMC"] == pytest.approx(20_000, rel=0.02)
+    on_hold = replace(held, rules=replace(held.rules, hold=frozenset({"JPM"})))
+    assert "JPMC" in on_hold.rules_of(row).hold
+
+
 def test_a_new_symbol_that_the_record_does_not_tell_is_known_by_its_asset(
     held: Desk, sandbox: trading.Desk, hidden: set[str]
 ) -> None:

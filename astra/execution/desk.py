@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
-from astra.owned import managed, own_shares
+from astra.owned import managed, own_shares, renamed
 from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
 from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
 from astra.records import Account, Position
@@ -23,6 +23,7 @@ from astra.store.journal import AllocationRow
 from astra.tactics import Style
 
 _MARKET = Style()
+NEW_NAME = dt.timedelta(days=30)  # for so long a file may know a symbol by its old name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +105,33 @@ class Desk:
         Args:
             sold: USD sold under this allocation already.
         """
+        row = self.under_new_names(row)
         holdings = replace(self.holdings(row.weights, row.as_of), sold=sold)
         return plan_orders(row.weights, holdings, self.rules_of(row))
 
     def preview(self, row: AllocationRow) -> Plan:
         """Both phases of an allocation's plan, its sells taken as filled at the last prices."""
+        row = self.under_new_names(row)
         holdings = self.holdings(row.weights, row.as_of)
         return plan_both(row.weights, holdings, self.rules_of(row))
 
+    def under_new_names(self, row: AllocationRow) -> AllocationRow:
+        """An allocation that names symbols as they are now, where they are new since a month.
+
+        After that an old symbol may be another company's.
+        """
+        lines = self.store.books.acted(row.account)
+        found = renamed(lines, row.received_at - NEW_NAME)
+        new = {old: name for old, name in found.items() if name not in row.weights}
+        weights = {new.get(symbol, symbol): weight for symbol, weight in row.weights.items()}
+        return replace(row, weights=weights, keep=frozenset(new.get(s, s) for s in row.keep))
+
     def rules_of(self, row: AllocationRow) -> Rules:
-        """The rules, which leave alone what the allocation keeps."""
-        return replace(self.rules, hold=self.rules.hold | row.keep)
+        """The rules, which leave alone what the allocation and the settings keep, by any name that
+        it had before."""
+        names = renamed(self.store.books.acted(row.account))
+        held = {names[symbol] for symbol in names.keys() & self.rules.hold}
+        return replace(self.rules, hold=self.rules.hold | held | row.keep)
 
     def holdings(self, weights: Mapping[str, float], as_of: dt.datetime | None = None) -> Holdings:
         """Account, our positions, prices and assets as the broker has them now.
