@@ -377,6 +377,23 @@ def test_every_name_of_both_phases_has_its_line(sandbox: trading.Desk, desk: Des
     assert lines["BRK.B"].weight_planned == pytest.approx(0.4, abs=0.01)
 
 
+def test_a_name_whose_purchase_was_never_planned_has_a_reason(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped(HALVES))
+    sandbox.fail("POST", "/v2/orders", status=503, times=50)
+    half = dropped({"BRK.B": 0.5, "JPM": 0.4}, generation=2)
+    with pytest.raises(TemporaryError):
+        Executor(desk).execute(half)
+    sandbox.faults.disarm()
+    sandbox.step(trading.TEN + dt.timedelta(minutes=31))
+    assert Executor(desk).execute(half).status == "abandoned"
+    line = next(li for li in desk.store.journal.lines(half.id) if li.symbol == "BRK.B")
+    assert line.reason.startswith("CALLED_OFF: it expired")
+    assert line.weight_planned == line.weight_before == 0
+    assert sum(line.parts.values()) == pytest.approx(line.weight_planned - line.weight_target)
+
+
 def test_only_files_dropped_by_hand_are_traded_where_the_settings_say_so(
     sandbox: trading.Desk, desk: Desk
 ) -> None:

@@ -17,7 +17,7 @@ from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import trip
-from astra.execution.line import lines_of
+from astra.execution.line import CALLED_OFF, lines_of
 from astra.execution.phase import Phase, sliced, written
 from astra.execution.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
@@ -72,7 +72,9 @@ class Worker:
     def call_off(self, status: str, why: str) -> None:
         """End it before its time: nothing of it stays open at the broker."""
         self._watch.call_off(self._door, why)
-        self._end(status, why, self._broker.clock())
+        clock = self._broker.clock()
+        self._give_up_lines(why, clock)
+        self._end(status, why, clock)
 
     def _has_ended(self, clock: MarketClock) -> bool:
         """Whether it may not go on: another account, a file that is no good or no longer, or a
@@ -85,6 +87,7 @@ class Worker:
         newer = self._newer(clock)
         if account != row.account:
             self._watch.forsake(why := f"the account has become {account}")
+            self._give_up_lines(why, clock)
             self._end("abandoned", why, clock)
         elif is_new and (why_not := _why_not(row, clock) or _why_closed(clock)):
             self._end("refused", why_not, clock)
@@ -95,6 +98,18 @@ class Worker:
         else:
             return False
         return True
+
+    def _give_up_lines(self, why: str, clock: MarketClock) -> None:
+        """The lines whose orders were never written down, as it ended before its second phase."""
+        ordered = {order.symbol for order in self._watch.orders()}
+        left = [
+            _left_alone(line, f"{CALLED_OFF}: {why}")
+            for line in self._journal.lines(self._row.id)
+            if line.symbol not in ordered and line.weight_planned != line.weight_before
+        ]
+        if left:
+            row, fence = self._row, self._watch.fence
+            self._journal.plan_orders(row.id, fence, [], lines=left, at=clock.now)
 
     def _newer(self, clock: MarketClock) -> AllocationRow | None:
         found = [self._journal.newest_done(self._row.account), *self._others(clock)]
@@ -243,17 +258,15 @@ def _lines_of_buys(plan: Plan, sold: set[str]) -> list[PlanLine]:
     """The plan's lines as the second phase knows them. A name that was sold keeps the line of the
     first one; one that came to lie above its target in between is left for the next allocation."""
     late = {order.symbol for order in plan.sells}
+    why = "above its target since the sales were planned: left for the next allocation"
     return [
-        _left_alone(line) if line.symbol in late else line
+        _left_alone(line, why) if line.symbol in late else line
         for line in plan.lines
         if line.symbol not in sold
     ]
 
 
-def _left_alone(line: PlanLine) -> PlanLine:
-    return replace(
-        line,
-        weight_planned=line.weight_before,
-        parts={"limit": line.weight_before - line.weight_target, "rounding": 0.0},
-        reason="above its target since the sales were planned: left for the next allocation",
-    )
+def _left_alone(line: PlanLine, why: str) -> PlanLine:
+    left = line.weight_before - line.weight_target
+    parts = {"limit": left, "rounding": 0.0}
+    return replace(line, weight_planned=line.weight_before, parts=parts, reason=why)
