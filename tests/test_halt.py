@@ -6,6 +6,7 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ from astra.execution.halt import halt, lift, offer_lift, trip
 from astra.rebalance import Rules
 from astra.records import OrderStatus, Side, TradingState
 from astra.risk import Limits
-from astra.store import open_store
+from astra.store import Store, open_store
 
 THIRDS = {"AAPL": 0.3, "BRK.B": 0.3, "JPM": 0.3}
 REDUCING, HALTED = TradingState.REDUCING, TradingState.HALTED
@@ -414,3 +415,19 @@ def test_whatever_is_accepted_does_not_trip_again_and_limits_never_shrink(
     assert tripped(figures, after) is None
     for name in ("max_daily_loss", "max_drawdown", "max_reject_rate"):
         assert getattr(after, name) >= getattr(LIMITS, name)
+
+
+def test_on_every_database_only_one_of_two_who_give_the_code_at_once_lifts(store: Store) -> None:
+    store.states.set("A1", HALTED, "a test", "test", NOON)
+    store.states.offer_lift("A1", "CODE", time.time() + 60)
+
+    def give(_: int) -> bool:
+        row = store.states.lift("A1", "CODE", time.time(), {"drawdown": 0.3}, "test", NOON)
+        return row is not None
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(give, range(4))) == 1
+    row = store.states.get("A1")
+    assert (row.state, row.accepted) == (TradingState.ACTIVE, {"drawdown": 0.3})
+    assert store.states.last_account() == ("A1", NOON)
+    assert store.states.get("A2").state is TradingState.ACTIVE
