@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -53,16 +52,14 @@ def test_whatever_the_order_and_repetition_of_lines_the_book_is_their_replay(
         assert (round(found.cash, 20), found.shares) == (round(known.cash, 20), known.shares)
 
 
-def test_lines_of_our_own_are_not_the_last_that_the_broker_told(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+def test_lines_of_our_own_are_not_the_last_that_the_broker_told(store: Store) -> None:
     assert store.books.last_activity("PA1") is None
     ours = Activity(f"{OWN}opening:cash", "OPENING", T + dt.timedelta(hours=1), D(5))
     store.books.record_activities("PA1", [a_line(1, 0, None, 0, 7), ours])
     assert store.books.last_activity("PA1") == T
 
 
-def test_only_symbols_that_were_acted_on_are_read_for_our_part(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+def test_only_symbols_that_were_acted_on_are_read_for_our_part(store: Store) -> None:
     split = Activity("4", "SPLIT", T, D(0), "A", D(10))
     store.books.record_activities(
         "PA1", [a_line(1, -1, "A", 8, 0), a_line(2, -1, "B", 8, 0), a_line(3, 0, None, 0, 1)]
@@ -72,8 +69,7 @@ def test_only_symbols_that_were_acted_on_are_read_for_our_part(tmp_path: Path) -
     assert [line.id for line in store.books.acted("PA1")] == ["1", "4"]
 
 
-def test_a_symbol_is_remembered_as_it_was_last_held(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+def test_a_symbol_is_remembered_as_it_was_last_held(store: Store) -> None:
     account = Account("PA1", D(1), D(1), D(1))
     seen = [("FB", 1, 9.0, "old"), ("FB", 1, 8.0, "a"), ("FB", 4, 2.0, ""), ("X", 1, 5.0, "")]
     for hours, (symbol, qty, price, asset) in enumerate(seen):
