@@ -90,25 +90,20 @@ def plan_orders(targets: Mapping[str, float], holdings: Holdings, rules: Rules) 
     asset is fractionable, else to whole shares. If they are over the turnover, all are scaled down
     alike; so are the buys if they would cost more than the cash (with head-room).
     """
-    moves: list[Move] = []
-    lines: list[PlanLine] = []
     held = {p.symbol: p for p in holdings.positions if p.qty > 0}
-    for symbol in sorted(held.keys() | targets.keys()):
-        weight = targets.get(symbol, 0.0)
-        found = _judge(symbol, weight, held.get(symbol), holdings, rules)
-        if isinstance(found, PlanLine):
-            lines.append(found)
-        else:
-            moves.append(found)
+    judged = [
+        _judge(symbol, targets.get(symbol, 0.0), held.get(symbol), holdings, rules)
+        for symbol in sorted(held.keys() | targets.keys())
+    ]
+    moves = [found for found in judged if isinstance(found, Move)]
     sells = [move for move in moves if move.side is Side.SELL]
     buys = [move for move in moves if move.side is Side.BUY]
     _share_out(sells, buys, holdings, rules)
-    lines += [_line(move, holdings) for move in moves]
-    lines.sort(key=lambda line: line.symbol)
+    sources = holdings.sources
     return Plan(
-        tuple(move.order(holdings.sources.get(move.symbol)) for move in sells if move.qty),
-        tuple(move.order(holdings.sources.get(move.symbol)) for move in buys if move.qty),
-        tuple(lines),
+        tuple(move.order(sources.get(move.symbol)) for move in sells if move.qty),
+        tuple(move.order(sources.get(move.symbol)) for move in buys if move.qty),
+        tuple(_line(one, holdings) if isinstance(one, Move) else one for one in judged),
     )
 
 
