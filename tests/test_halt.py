@@ -137,6 +137,26 @@ def test_an_order_in_flight_is_waited_for_and_its_rest_cancelled_and_no_other_le
     assert row.is_final
 
 
+def test_an_order_that_arrives_after_its_worker_gave_up_is_waited_for_and_booked(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    hasty = replace(desk, broker=trading.connect(sandbox.url, vendor_timeout=0.3), doubt_seconds=3)
+    sandbox.fail("POST", "/v2/orders", delay_s=1.5, times=1)
+    delivered = dropped({"AAPL": 0.3})
+    worker = threading.Thread(target=Executor(hasty).execute, args=(delivered,))
+    worker.start()
+    while not any(o.status is OrderStatus.SENDING for o in desk.store.journal.orders(delivered.id)):
+        time.sleep(0.01)
+    ended = halt(hasty, HALTED, "a test", "test")
+    worker.join(20)
+    assert ended.is_confirmed
+    assert ended.seconds > 0.5, "it was not declared lost while it could arrive"
+    (order,) = desk.store.journal.orders(delivered.id)
+    assert at_broker(sandbox) == {order.id: "filled"}
+    assert order.status is OrderStatus.FILLED
+    assert order.filled_qty == order.qty
+
+
 def test_an_order_that_never_arrives_is_given_up_after_the_time_a_request_may_take(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
