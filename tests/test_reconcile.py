@@ -143,6 +143,19 @@ def test_positions_that_lag_the_fills_are_waited_for(desk: Desk, sandbox: tradin
     assert 0.4 < time.monotonic() - began < 3.0
 
 
+def test_a_file_right_after_another_does_not_buy_what_the_positions_do_not_show_yet(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    patient = replace(desk, confirm_seconds=5.0)
+    sandbox.fail("POST", "/v2/orders", times=None, lag_s=0.8)
+    Executor(patient).execute(dropped(HALVES))
+    sandbox.step(LATER)
+    row = Executor(patient).execute(dropped(HALVES, LATER))
+    assert row.status == "done"
+    bought = sum(float(o.qty) * o.reference_price for o in desk.store.journal.orders(row.id))
+    assert bought < 2_000, "what the prices moved, of 90,000 USD"
+
+
 # --- the record is late or wrong
 
 
@@ -189,6 +202,7 @@ def test_a_difference_that_was_waited_out_is_not_waited_for_again(
 ) -> None:
     hidden.add(book(sandbox, "-0.07"))
     reconcile(held)
+    sandbox.step(LATER)
     began = time.monotonic()
     assert reconcile(held, seconds=5.0).status == "differs"
     assert time.monotonic() - began < 3.0

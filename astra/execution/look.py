@@ -19,6 +19,7 @@ from astra.store.reconciliations import Reconciliation
 # How far before what is known the record is asked for: fills of one moment may appear one by one,
 # fees and dividends days later.
 BRIEF, OVERLAP, LONG = dt.timedelta(minutes=1), dt.timedelta(days=2), dt.timedelta(days=10)
+_LAG = dt.timedelta(seconds=30)  # longer than positions and cash lag the fills
 # Orders are compared again for so long after they were; one may be sent so long after its planning.
 _SINCE_LAST, _PLANNED_BEFORE = dt.timedelta(hours=1), dt.timedelta(days=1)
 
@@ -47,10 +48,11 @@ class Look:
 
     @property
     def is_known(self) -> bool:
-        """Whether the last reconciliation has found the same, so that waiting mends nothing."""
+        """Whether an earlier reconciliation has found the same, so that waiting mends nothing."""
         return (
             self.last is not None
             and self.last.status == "differs"
+            and self.at - self.last.at > _LAG
             and (self.last.cash_diff, self.last.share_diffs)
             == (self.differences.cash, self.differences.shares)
             and self.unexplained.keys() <= self.last.order_diffs.keys()
