@@ -258,6 +258,8 @@ def test_orders_are_counted_and_one_that_is_sent_again_counts_once(desk: Desk) -
     assert codes(phase.gate(), [orders[2], orders[1]]) == ["RISK_ORDERS_REBALANCE", None]
     daily = replace(desk, limits=replace(LIMITS, max_orders_per_day=2))
     assert code(Door(daily).gate(phase.row).deny(orders[2])) == "RISK_ORDERS_DAY"
+    later = Phase(daily, id="f" * 16)
+    assert code(later.gate().deny(later.order("JPM", Side.BUY, 100))) == "RISK_ORDERS_DAY"
 
 
 def test_a_phase_that_lasts_ends_with_the_session_or_the_allocation(
