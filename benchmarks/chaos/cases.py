@@ -11,7 +11,7 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from astra.execution import Delivered
@@ -20,7 +20,7 @@ from astra.records import Side
 from benchmarks.chaos import judge
 from benchmarks.chaos.house import CLOSE, LEASE_OVER, START, House, Weights, dropped
 from benchmarks.chaos.judge import Outcome
-from benchmarks.chaos.lives import Call, Ended, Life, Place, call_in_process, call_with
+from benchmarks.chaos.lives import HASTY, Call, Ended, Life, Place, call_in_process, call_with
 from benchmarks.chaos.plans import EXACT, Case
 from benchmarks.chaos.points import Points
 
@@ -72,6 +72,8 @@ class Cases:
         started = time.monotonic()
         calm = self.calm(case.held, case.weights)
         place = self._house.begin(case.held)
+        if case.kind == "hanging":
+            place = replace(place, timeout=HASTY)
         for fault in case.faults:
             self._house.faults.arm(fault)
         verdict = _Run(self._house, case, calm, place, self._call).judged()

@@ -24,7 +24,7 @@ from astra.store import Store
 from astra.store.journal import Journal
 from benchmarks.chaos.points import Killed, Points, WatchedSqlite, watch
 
-TIMEOUT = 1.0  # seconds that a worker waits for an answer of the broker
+PATIENT, HASTY = 20.0, 0.5  # seconds; a busy machine must not look like a broker that hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,12 @@ class Place:
     Attributes:
         url: of the broker.
         file: of the database.
+        timeout: seconds that a worker waits for an answer of the broker.
     """
 
     url: str
     file: Path
+    timeout: float = PATIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Life:
 
     def __init__(self, place: Place, points: Points | None = None, ahead: float = 0.0) -> None:
         self.points = points or Points()
-        broker = Alpaca.from_settings(_settings(place.url))
+        broker = Alpaca.from_settings(_settings(place))
         self._sessions = watch(broker, self.points)
         dialect = WatchedSqlite(make_url(f"sqlite:///{place.file}"), self.points)
         self.store = Store(dialect)
@@ -111,10 +113,10 @@ def call_with(place: Place, delivered: Delivered, points: Points, ahead: float =
         return Ended("failed", f"{type(error).__name__}: {error}")
 
 
-def _settings(url: str) -> Settings:
+def _settings(place: Place) -> Settings:
     keys = {"alpaca_key": "key", "alpaca_secret": "secret"}
-    urls = {"alpaca_url": url, "alpaca_data_url": url}
-    more = {**keys, **urls, "vendor_timeout": TIMEOUT}
+    urls = {"alpaca_url": place.url, "alpaca_data_url": place.url}
+    more = {**keys, **urls, "vendor_timeout": place.timeout}
     return Settings(_env_file=None, **more)  # type: ignore[call-arg, arg-type]
 
 

@@ -25,7 +25,7 @@ _OFTEN = {
     "time passes": 80, "newer file": 100, "part fills": 15, "rejected": 20, "fields": 20,
     "session closes": 40, "account reset": 40,
 }  # fmt: skip
-HANGING = 1.5  # seconds, longer than a worker waits for an answer
+HANGING = 1.0  # seconds, longer than a hasty worker waits for an answer
 _POOL = 6  # beginnings, and files for each: so many calm runs are shared by all seeds
 
 
