@@ -49,12 +49,6 @@ class Plan:
     buys: tuple[PlannedOrder, ...]
     lines: tuple[PlanLine, ...]
 
-    @property
-    def skipped(self) -> tuple[PlanLine, ...]:
-        """The lines that have a reason but no order."""
-        traded = {order.symbol for order in (*self.sells, *self.buys)}
-        return tuple(ln for ln in self.lines if ln.reason and ln.symbol not in traded)
-
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
@@ -116,19 +110,17 @@ def drift(held: Mapping[str, float], weights: Mapping[str, float]) -> float:
 
 
 def plan_both(targets: Mapping[str, float], holdings: Holdings, rules: Rules) -> Plan:
-    """The sells, and the buys once these are filled at their reference prices without costs."""
+    """The sells, and the buys once these are filled at their reference prices without costs.
+
+    The line of what is sold is the first phase's, the others are the second's, which knows the
+    cash.
+    """
     first = plan_orders(targets, holdings, rules)
     second = plan_orders(targets, after_sells(holdings, first.sells), rules)
-    return Plan(first.sells, second.buys, with_second(first, second))
-
-
-def with_second(first: Plan, second: Plan) -> tuple[PlanLine, ...]:
-    """The lines of both phases: what was sold stands as the first has it, the rest as the second
-    does, which knows the cash."""
     sold = {order.symbol for order in first.sells}
     lines = {line.symbol: line for line in first.lines}
     lines |= {line.symbol: line for line in second.lines if line.symbol not in sold}
-    return tuple(lines.values())
+    return Plan(first.sells, second.buys, tuple(lines.values()))
 
 
 def after_sells(holdings: Holdings, sells: Sequence[PlannedOrder]) -> Holdings:

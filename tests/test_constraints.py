@@ -267,7 +267,7 @@ def test_no_order_touches_what_is_on_hold() -> None:
     rules = Rules(0.001, 1.0, hold=frozenset({"KO", "PFE"}))
     plan = plan_orders({"KO": 0.4, "PFE": 0.1}, holdings, rules)
     assert [o.symbol for o in (*plan.sells, *plan.buys)] == ["XOM"]
-    assert {s.symbol: s.reason for s in plan.skipped} == {
+    assert {line.symbol: line.reason for line in plan.lines if line.reason} == {
         "KO": "on hold: its shares stay", "PFE": "on hold: its shares stay",
     }  # fmt: skip
 
