@@ -7,6 +7,7 @@ shadow books, monitor and page count in the same books.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -14,8 +15,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from astra.records import OWN, REVERSED, Account, Activity, Position
 
 CENT = Decimal("0.01")
-# A split leaves the worth of a position as it was, but for what the price has moved since.
-_MOVED, _SPLIT = 0.25, 0.05
+# A split leaves the worth of a position as it was, but for what the price has moved since; where it
+# is smaller than 3 for 2, a purchase or a sale might look the same.
+_LEAST_SPLIT, _MOST_MOVED = math.log(1.5) - 1e-6, math.log(1.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,10 @@ def _splitting(
         ours, price = book.shares.get(p.symbol), before.get(p.symbol, Held()).price
         if p.symbol not in found.shares or not ours or not price:
             continue
-        ratio = float(p.qty / ours)
-        if abs(ratio - 1) > _SPLIT and abs(ratio * p.market_price / price - 1) < _MOVED:
+        ratio, moved = float(p.qty / ours), p.market_price / price
+        if not (ratio > 0 and moved > 0) or abs(math.log(ratio)) < _LEAST_SPLIT:
+            continue
+        if abs(math.log(ratio * moved)) < _MOST_MOVED:
             key = f"{OWN}untold:{p.symbol}:split:{at:%Y%m%d%H%M%S}"
             lines.append(Activity(key, "SPLIT", at, Decimal(0), p.symbol, p.qty - ours))
     return lines

@@ -101,8 +101,8 @@ def _book(desk: Desk, look: Look) -> str:
     """Book what explains a difference though the broker's record does not say it; a sentence about
     it, "" if nothing does."""
     books, number = desk.store.books, look.account.number
-    known, ours = books.activities(number), books.replayed(number)
-    lines = reversal(look.differences, known, look.at)
+    ours = books.replayed(number)
+    lines = reversal(look.differences, books.own_lines(number), look.at)
     text = "the record tells now of a new symbol or a split that had been booked"
     if not lines:
         seen = {s: q for s, q in ours.shares.items() if s in look.differences.shares}
@@ -110,8 +110,9 @@ def _book(desk: Desk, look: Look) -> str:
         lines = untold(ours, look.differences, look.positions, before, look.at)
         text = "a new symbol or a split that the record does not tell was booked"
     if not lines and _is_new(desk, number):
-        first = min((line.at for line in known), default=look.at) - dt.timedelta(seconds=1)
-        lines = opening(ours, look.account, look.positions, first)
+        known = (line.at for line in books.activities(number))
+        before_all = min(known, default=look.at) - dt.timedelta(seconds=1)
+        lines = opening(ours, look.account, look.positions, before_all)
         text = "the account is met for the first time and its record was opened with what it holds"
     for line in lines:
         log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",

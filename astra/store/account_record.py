@@ -63,6 +63,14 @@ def acted(dialect: Dialect, account: str) -> tuple[Activity, ...]:
         return tuple(map(_activity, connection.execute(statement).mappings()))
 
 
+def own(dialect: Dialect, account: str) -> tuple[Activity, ...]:
+    """The lines that we booked ourselves, by id."""
+    wanted = (_table.c.account == account) & _table.c.id.like(f"{OWN}%")
+    with dialect.reading() as connection:
+        statement = select(_table).where(wanted).order_by(_table.c.id)
+        return tuple(map(_activity, connection.execute(statement).mappings()))
+
+
 def last_at(dialect: Dialect, account: str) -> dt.datetime | None:
     """The time of the latest activity that the broker told; None if there is none."""
     with dialect.reading() as connection:

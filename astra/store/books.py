@@ -101,6 +101,10 @@ class Books:
         """The recorded activities of all symbols that a split or a new name has met, by id."""
         return account_record.acted(self._dialect, account)
 
+    def own_lines(self, account: str) -> tuple[Activity, ...]:
+        """The activities of an account that we booked ourselves, by id."""
+        return account_record.own(self._dialect, account)
+
     def last_held(self, account: str, shares: Mapping[str, Decimal]) -> dict[str, Held]:
         """How symbols were last seen held, the price when there were as many as `shares` says."""
         return account_record.last_held(self._dialect, account, shares)
