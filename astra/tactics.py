@@ -13,7 +13,7 @@ from typing import Literal
 
 from astra.records import Side
 
-# A slice a minute: finer ones would be lost in the minutes between two calls of the function.
+# Finer slices would be lost in the minutes between two calls of the function.
 SLICE = dt.timedelta(minutes=1)
 _CENT, _SUB_PENNY = Decimal("0.01"), Decimal("0.0001")
 _FRACTION, _WHOLE = Decimal("1e-9"), Decimal(1)
@@ -61,15 +61,17 @@ def limit_price(side: Side, price: float, collar_bp: float) -> Decimal:
     return max(min(_rounded(raw, ROUND_CEILING), most), _SUB_PENNY)
 
 
-def slices(qty: Decimal, price: float, span: dt.timedelta, min_order_usd: float) -> list[Slice]:
+def slices(
+    qty: Decimal, price: float, span: dt.timedelta, min_order_usd: float, most: int
+) -> list[Slice]:
     """An order in equal parts, evenly over `span`, the first due at once; they sum to `qty`.
 
-    Each is worth the minimum order at least, so a small order has fewer of them, or one. Whole
-    shares stay whole.
+    There is one a minute, `most` at most; each is worth the minimum order at least, so a small
+    order has fewer of them, or one. Whole shares stay whole.
     """
     step = _WHOLE if qty == qty.to_integral_value() else _FRACTION
     worth = int(float(qty) * price / min_order_usd) if price > 0 else 1
-    count = max(1, min(int(span / SLICE), worth, int(qty / step)))
+    count = max(1, min(most, int(span / SLICE), worth, int(qty / step)))
     while count > 1 and float(_part(qty, count, step)) * price < min_order_usd:
         count -= 1  # the smallest slice is an even one rounded down
     ends = [_part(qty * i, count, step) for i in range(count)] + [qty]

@@ -50,7 +50,7 @@ def test_a_limit_is_a_price_the_exchange_takes(side: Side, price: float, collar:
 
 
 def test_slices_are_even_and_due_one_after_the_other() -> None:
-    found = slices(Decimal(7), 100.0, 5 * MINUTE, 1.0)
+    found = slices(Decimal(7), 100.0, 5 * MINUTE, 1.0, 99)
     assert [s.qty for s in found] == [1, 1, 2, 1, 2]
     assert [s.after for s in found] == [i * MINUTE for i in range(5)]
 
@@ -60,7 +60,7 @@ def test_slices_are_even_and_due_one_after_the_other() -> None:
     [("3", 100.0, 3), ("0.025", 100.0, 2), ("0.004", 100.0, 1), ("0.5", 100.0, 10), ("1", 9.0, 1)],
 )
 def test_a_small_order_has_fewer_slices(qty: str, price: float, count: int) -> None:
-    assert len(slices(Decimal(qty), price, 10 * MINUTE, 1.0)) == count
+    assert len(slices(Decimal(qty), price, 10 * MINUTE, 1.0, 10)) == count
 
 
 @given(
@@ -68,11 +68,13 @@ def test_a_small_order_has_fewer_slices(qty: str, price: float, count: int) -> N
     price=prices,
     minutes=st.integers(0, 25),
     least=st.floats(1, 100),
+    most=st.integers(0, 20),
 )
 def test_slices_sum_to_the_order_and_none_is_below_the_minimum(
-    qty: Decimal, price: float, minutes: int, least: float
+    qty: Decimal, price: float, minutes: int, least: float, most: int
 ) -> None:
-    found = slices(qty, price, minutes * MINUTE, least)
+    found = slices(qty, price, minutes * MINUTE, least, most)
+    assert len(found) <= max(most, 1)
     assert sum(s.qty for s in found) == qty
     assert all(s.qty > 0 for s in found)
     assert [s.after for s in found] == sorted({s.after for s in found})

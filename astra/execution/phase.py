@@ -44,7 +44,10 @@ def sliced(planned: PlannedOrder, span: dt.timedelta, desk: Desk) -> list[Slice]
     """The slices of an order, none if the desk's style has none."""
     if desk.style.kind != "twap":
         return []
-    return slices(planned.qty, planned.reference_price, span, desk.rules.min_order_usd)
+    # All names sold and as many bought stay within the orders that the gate lets through.
+    most = desk.limits.max_orders_per_rebalance // (2 * desk.max_names)
+    price, least = planned.reference_price, desk.rules.min_order_usd
+    return slices(planned.qty, price, span, least, most)
 
 
 class Phase:
