@@ -9,12 +9,13 @@ from decimal import Decimal
 import pytest
 
 from benchmarks.chaos import judge
-from benchmarks.chaos.cases import Cases, Verdict
+from benchmarks.chaos.cases import Cases
 from benchmarks.chaos.house import START, House, dropped
 from benchmarks.chaos.lives import Life
 from benchmarks.chaos.plans import CHANGED, EXACT, Case, draw
 from benchmarks.chaos.points import Killed, Points
 from benchmarks.chaos.report import Report
+from benchmarks.chaos.trial import Verdict
 from benchmarks.chaos.work import Result
 
 HELD = {"AAPL": 0.5, "JPM": 0.4}

@@ -16,6 +16,7 @@ from astra.store import Store
 from sandbox.broker import Broker
 
 CENT = Decimal("0.01")
+NEAR = 0.03  # of equity
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,17 @@ def against_calm(found: Outcome, calm: Outcome) -> list[str]:
         if ours != theirs:
             wrong.append(f"{key} has traded {ours}, {theirs} in the calm run")
     return wrong
+
+
+def reached(broker: Broker, weights: Mapping[str, float]) -> list[str]:
+    """Weights that are not held, as near as prices that moved on the way let them be."""
+    value = {lot.symbol: float(lot.qty * lot.price) for lot in broker.lots()}
+    equity = float(broker.books.cash) + sum(value.values())
+    return [
+        f"{value.get(s, 0.0) / equity:.4f} of equity is in {s}, {weights.get(s, 0.0):.4f} asked"
+        for s in sorted(value.keys() | weights.keys())
+        if abs(value.get(s, 0.0) / equity - weights.get(s, 0.0)) > NEAR
+    ]
 
 
 def always(found: Outcome) -> list[str]:

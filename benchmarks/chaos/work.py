@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.chaos import function, fuzz
-from benchmarks.chaos.cases import Cases, Verdict
+from benchmarks.chaos.cases import Cases
 from benchmarks.chaos.forks import call_forked
 from benchmarks.chaos.house import House
 from benchmarks.chaos.lives import call_in_process
 from benchmarks.chaos.mutants import planted
 from benchmarks.chaos.plans import FORKED, draw
+from benchmarks.chaos.trial import Verdict
 
 How = Literal["aborted", "killed", "fuzzed"]
 EVENTS = 20  # one fuzz input in so many is an event, and one a file that is dropped and delivered
