@@ -107,7 +107,7 @@ def untold(
     at: dt.datetime,
 ) -> tuple[Activity, ...]:
     """Lines for what has befallen shares and the record does not tell (yet): new symbols of the
-    same asset, and splits: other shares of the same worth.
+    same asset, and splits: other shares of the same worth. Two who see it on one day book it once.
 
     Args:
         before: how the symbols of the book were last seen, where they were.
@@ -134,7 +134,7 @@ def _splitting(
         if not (ratio > 0 and moved > 0) or abs(math.log(ratio)) < _LEAST_SPLIT:
             continue
         if abs(math.log(ratio * moved)) < _MOST_MOVED:
-            key = f"{OWN}untold:{p.symbol}:split:{at:%Y%m%d%H%M%S}"
+            key = f"{OWN}untold:{p.symbol}:split:{at:%Y%m%d}"
             lines.append(Activity(key, "SPLIT", at, Decimal(0), p.symbol, p.qty - ours))
     return lines
 
@@ -154,7 +154,7 @@ def _renaming(
             continue
         if found.shares.get(new.symbol) != -missing:
             continue
-        key = f"{OWN}untold:{symbol}:{new.symbol}:{at:%Y%m%d%H%M%S}"
+        key = f"{OWN}untold:{symbol}:{new.symbol}:{at:%Y%m%d}"
         lines.append(Activity(f"{key}:out", "NC", at, Decimal(0), symbol, -missing))
         lines.append(Activity(f"{key}:in", "NC", at, Decimal(0), new.symbol, missing))
     return lines

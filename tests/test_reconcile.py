@@ -284,6 +284,20 @@ def test_what_an_account_holds_at_the_first_meeting_is_booked_once(
     assert desk.own_shares(first.found.account) == {}, "what was there is not ours"
 
 
+def test_two_who_meet_an_account_at_once_open_it_once(
+    desk: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    hidden |= lines(sandbox, "CSD")
+    found: list[str] = []
+    both = [threading.Thread(target=lambda: found.append(reconcile(desk).status)) for _ in "ab"]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert set(found) <= {"explained", "equal"}
+    assert reconcile(desk).status == "equal"
+
+
 def test_at_the_first_meeting_too_an_empty_list_of_positions_is_no_sale(
     desk: Desk, sandbox: trading.Desk
 ) -> None:

@@ -21,7 +21,7 @@ from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
 from astra.execution.look import BRIEF, LONG, Look, look_at
-from astra.ledger import opening, reversal, untold
+from astra.ledger import compare, opening, reversal, untold
 from astra.records import TradingState
 from astra.store.reconciliations import Reconciliation
 
@@ -102,6 +102,8 @@ def _book(desk: Desk, look: Look) -> str:
     it, "" if nothing does."""
     books, number = desk.store.books, look.account.number
     ours = books.replayed(number)
+    if compare(ours, look.account, look.positions) != look.differences:
+        return "another has booked what was missing in the meantime"
     lines = reversal(look.differences, books.own_lines(number), look.at)
     text = "the record tells now of a new symbol or a split that had been booked"
     if not lines:
@@ -117,7 +119,8 @@ def _book(desk: Desk, look: Look) -> str:
     for line in lines:
         log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",
                     number, line.id, line.type, line.symbol, line.qty, line.net_amount)  # fmt: skip
-    return text if books.record_activities(number, lines) else ""
+    books.record_activities(number, lines)  # another may have booked them a moment ago
+    return text if lines else ""
 
 
 def _is_new(desk: Desk, account: str) -> bool:
