@@ -80,6 +80,15 @@ class TestReading:
             "JPM": False,
         }
 
+    def test_the_list_of_assets_is_not_believed_for_ever(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("astra.alpaca.account._ASSETS_SECONDS", 0.2)
+        assert desk.alpaca.assets(["JPM"])["JPM"].tradable
+        market_events.take(desk.market, {"delist": {"ticker": "JPM"}})
+        time.sleep(0.2)
+        assert not desk.alpaca.assets(["JPM"])["JPM"].tradable
+
     def test_latest_prices_are_the_markets_and_unknown_symbols_are_absent(self, desk: Desk) -> None:
         prices = desk.alpaca.latest_prices([*TICKERS, "NOPE"])
         assert prices == {t: (desk.market.last_price(t) or ("", 0.0))[1] for t in TICKERS}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -114,6 +116,18 @@ class TestTryingAgain:
         desk.fail("GET", "/v2/account", status=status, times=2)
         assert desk.alpaca.account().cash == 100_000
 
+    @pytest.mark.parametrize("cut", [5, 39, -9])
+    def test_a_read_whose_connection_breaks_is_tried_again(self, cut: int) -> None:
+        """At once; and within the first line, after the headers, or within the body."""
+        body = b'{"account_number": "PA1", "cash": "5"}'
+        answer = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+            server.settimeout(5)
+            answered = pool.submit(answer_in_turn, server, [b"", answer[:cut], answer])
+            account = connect(f"http://127.0.0.1:{server.getsockname()[1]}").account()
+            assert answered.result() == 3
+        assert (account.number, account.cash) == ("PA1", 5)
+
     def test_a_read_is_not_tried_for_ever(self, desk: Desk) -> None:
         desk.fail("GET", "/v2/account", status=500, times=3)
         with pytest.raises(TemporaryError, match="500"):
@@ -154,6 +168,16 @@ class TestTryingAgain:
         desk.fail("GET", "/v2/account", status=429, retry_after=0, times=None)
         with pytest.raises(TemporaryError, match="rate limited"):
             desk.alpaca.account()
+
+
+def answer_in_turn(server: socket.socket, answers: list[bytes]) -> int:
+    """Takes a connection for each answer, and breaks it off after that."""
+    for answer in answers:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+    return len(answers)
 
 
 def waited(alpaca: Alpaca) -> float:

@@ -128,6 +128,8 @@ class Api:
             raise _silent(error)(
                 f"{asked} got no usable answer ({type(error).__name__}): try again"
             ) from error
+        if body is None and method == "GET":  # the connection broke before the body
+            raise TemporaryError(f"{asked} got an empty answer: try again")
         return Answer({} if body is None else body, self._heard.now, self._heard.market)
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
