@@ -6,48 +6,22 @@ One loop: what may leave is sent, what is open is looked at. What cannot be done
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import time
 from collections.abc import Sequence
-from decimal import Decimal
 
 from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.line import NOT_YET, REFUSED, UNFILLED, Line, lines_of, passes
+from astra.execution.phase_clock import PART, PhaseClock
 from astra.execution.watch import Watch, pauses
+from astra.execution.writing import row_of
 from astra.records import Order, OrderStatus, PlannedOrder, Side
 from astra.risk import Denial
 from astra.store.journal import OrderRow
-from astra.tactics import Slice, limit_price, slices
 
 log = logging.getLogger("astra.execution.phase")
-
-# A limit order rests for this part of the time for fills, and has three attempts; so long, or two
-# seconds, a market's clock that runs cannot stand still.
-_PART = 4
-_FROZEN_SECONDS = 2.0
-
-
-def written(
-    watch: Watch, planned: PlannedOrder, parts: Sequence[Slice], now: dt.datetime, desk: Desk
-) -> list[OrderRow]:
-    """A planned order as rows of the journal: one, or one for each slice."""
-    return [
-        _row(watch, planned, number, part.qty, now, desk, now + part.after)
-        for number, part in enumerate(parts, start=1)
-    ] or [_row(watch, planned, 1, planned.qty, now, desk)]
-
-
-def sliced(planned: PlannedOrder, span: dt.timedelta, desk: Desk) -> list[Slice]:
-    """The slices of an order, none if the desk's style has none."""
-    if desk.style.kind != "twap":
-        return []
-    # All names sold and as many bought stay within the orders that the gate lets through.
-    most = desk.limits.max_orders_per_rebalance // (2 * desk.max_names)
-    price, least = planned.reference_price, desk.rules.min_order_usd
-    return slices(planned.qty, price, span, least, most)
 
 
 class Phase:
@@ -66,7 +40,7 @@ class Phase:
         self._resting: dict[str, float] = {}  # monotonic, by order id: when we first saw it rest
         self._cancelled: dict[str, str] = {}  # why, by order id
         self._doubtful: set[str] = set()  # ids that have left without an answer
-        self._clock = _MarketsClock(desk)
+        self._clock = PhaseClock(desk)
 
     def complete(self) -> None:
         """Take every line to its end: a fill, or a reason.
@@ -115,7 +89,7 @@ class Phase:
             why = f"attempt after {line.last.id}"
             planned = PlannedOrder(line.symbol, self._side, line.rest, price, why)
             number = line.last.attempt + 1
-            found.append(_row(self._watch, planned, number, line.rest, now, self._desk))
+            found.append(row_of(self._watch, planned, number, line.rest, now, self._desk))
         self._journal.plan_orders(self._watch.row.id, self._watch.fence, found, at=now)
         return found
 
@@ -215,7 +189,7 @@ class Phase:
         now = time.monotonic()
         for order in open_orders:
             since = self._resting.setdefault(order.id, now)
-            is_over = now - since > self._desk.fill_timeout / _PART or self._clock.is_frozen()
+            is_over = now - since > self._desk.fill_timeout / PART or self._clock.is_frozen()
             if order.limit_price is not None and is_over and order.id not in self._cancelled:
                 self._cancelled[order.id] = (
                     f"{UNFILLED}: its limit of {order.limit_price} USD was not met within "
@@ -241,64 +215,3 @@ class Phase:
 
     def _has_limits(self, lines: Sequence[Line]) -> bool:
         return any(line.open and line.open.limit_price is not None for line in lines)
-
-
-class _MarketsClock:
-    """The broker's clock during a phase. A stepped one stands still between two steps."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._broker = desk.broker
-        self._seconds = min(_FROZEN_SECONDS, desk.fill_timeout / _PART)
-        self._seen: tuple[float, dt.datetime] | None = None
-        self._has_moved = False
-
-    def now(self) -> dt.datetime:
-        now = self._broker.clock().now
-        if self._seen is None:
-            self._seen = (time.monotonic(), now)
-        elif now != self._seen[1]:
-            self._has_moved = True
-        return now
-
-    def is_frozen(self) -> bool:
-        """Whether it has stood still for longer than a clock that runs can."""
-        if self._has_moved:
-            return False
-        if self._seen is None:
-            self.now()
-            return False
-        if time.monotonic() - self._seen[0] < self._seconds:
-            return False
-        self.now()
-        return not self._has_moved
-
-
-def _row(
-    watch: Watch,
-    planned: PlannedOrder,
-    number: int,
-    qty: Decimal,
-    now: dt.datetime,
-    desk: Desk,
-    due_at: dt.datetime | None = None,
-) -> OrderRow:
-    limit = None
-    if desk.style.kind == "limit":
-        price, collar = planned.reference_price, desk.style.collar_bp
-        limit = float(limit_price(planned.side, price, collar))
-    return OrderRow(
-        id=watch.order_id(planned.symbol, planned.side, number),
-        allocation_id=watch.row.id,
-        account=watch.row.account,
-        symbol=planned.symbol,
-        side=planned.side,
-        attempt=number,
-        qty=qty,
-        reference_price=planned.reference_price,
-        reason=planned.reason,
-        planned_at=now,
-        updated_at=now,
-        type="market" if limit is None else "limit",
-        limit_price=limit,
-        due_at=due_at,
-    )

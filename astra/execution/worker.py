@@ -12,16 +12,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from astra.allocation import MANUAL, Allocation, why_not_now
 from astra.errors import TemporaryError
+from astra.execution.admission import rank, why_closed, why_held, why_not
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import trip
 from astra.execution.line import CALLED_OFF, lines_of
-from astra.execution.phase import Phase, sliced, written
+from astra.execution.phase import Phase
 from astra.execution.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
-from astra.rebalance import Plan, drift
+from astra.execution.writing import sliced, written
+from astra.rebalance import Plan
 from astra.records import MarketClock, OrderStatus, PlanLine, PlannedOrder, Side
 from astra.store.journal import AllocationRow, OrderRow
 from astra.tactics import span_of
@@ -84,13 +85,15 @@ class Worker:
         if not account:
             raise TemporaryError("the number of the account is required, the broker gave none", 5)
         is_new = row.status == "received"
+        no_good = (why_not(row, clock) or why_closed(clock)) if is_new else None
         newer = self._newer(clock)
         if account != row.account:
-            self._watch.forsake(why := f"the account has become {account}")
+            why = f"the account has become {account}"
+            self._watch.forsake(why)
             self._give_up_lines(why, clock)
             self._end("abandoned", why, clock)
-        elif is_new and (why_not := _why_not(row, clock) or _why_closed(clock)):
-            self._end("refused", why_not, clock)
+        elif no_good:
+            self._end("refused", no_good, clock)
         elif newer is not None:
             self.call_off("superseded", f"{newer.object} is newer")
         elif not is_new and row.expires_at is not None and clock.now >= row.expires_at:
@@ -113,7 +116,7 @@ class Worker:
 
     def _newer(self, clock: MarketClock) -> AllocationRow | None:
         found = [self._journal.newest_done(self._row.account), *self._others(clock)]
-        return next((o for o in found if o is not None and _rank(o) > _rank(self._row)), None)
+        return next((o for o in found if o is not None and rank(o) > rank(self._row)), None)
 
     def _others(self, clock: MarketClock) -> list[AllocationRow]:
         """Unfinished allocations beside ours, without new ones that will be refused."""
@@ -122,13 +125,13 @@ class Worker:
             other
             for other in found
             if other.id != self._row.id
-            and (other.status != "received" or _why_not(other, clock) is None)
+            and (other.status != "received" or why_not(other, clock) is None)
         ]
 
     def _begin(self, clock: MarketClock) -> bool:
         """From a new file to its first orders; False if it is held back."""
         older = self._others(clock)
-        if why := self._why_held(older):
+        if why := why_held(self._desk, self._row, bool(older)):
             self._end("held", why, clock)
             return False
         trip(self._desk)
@@ -151,31 +154,6 @@ class Worker:
         plan = self._desk.plan(self._row, sold=sold)
         lines = _lines_of_buys(plan, {order.symbol for order in sells})
         self._write(plan.buys, lines, "buying", clock.now, self._span(clock))
-
-    def _why_held(self, older: Sequence[AllocationRow]) -> str | None:
-        """Why a decision waits: only files dropped by hand are traded, or too little has drifted.
-
-        A rebalance that is half done has made up its mind: the newer one takes it over.
-        """
-        desk, row = self._desk, self._row
-        if row.policy == MANUAL or desk.rebalance_on == "decision":
-            return None
-        if desk.rebalance_on == "file":
-            return "ASTRA_REBALANCE_ON=file: only files dropped by hand are traded"
-        last = self._journal.newest_done(row.account)
-        if older or last is None:
-            return None
-        holdings = desk.holdings(last.weights)
-        held = {p.symbol: float(p.qty) * p.market_price for p in holdings.positions}
-        if not holdings.equity > 0:
-            return None
-        found = drift({s: value / holdings.equity for s, value in held.items()}, last.weights)
-        if found >= desk.drift_threshold:
-            return None
-        return (
-            f"the holdings have drifted {found:.2%} of equity from {last.object}, under "
-            f"{desk.drift_threshold:.2%}"
-        )
 
     def _take_over(self, other: AllocationRow) -> None:
         """End an older allocation that is half done: cancel what is open, learn what was filled."""
@@ -235,23 +213,6 @@ class Worker:
             self._row.id, self._watch.fence, status, reason, clock.now
         )
         self.ended.append(self._row)
-
-
-def _rank(row: AllocationRow) -> tuple[float, int]:
-    return (row.as_of.timestamp() if row.as_of else 0.0, row.generation)
-
-
-def _why_not(row: AllocationRow, clock: MarketClock) -> str | None:
-    """Why a new file may not be traded now: it was malformed, is expired or from the future."""
-    if row.as_of is None or row.expires_at is None:
-        return row.reason
-    return why_not_now(Allocation(row.object, row.as_of, row.expires_at, row.weights), clock.now)
-
-
-def _why_closed(clock: MarketClock) -> str | None:
-    if clock.is_open:
-        return None
-    return f"the market is closed until {clock.next_open:%Y-%m-%d %H:%M} UTC"
 
 
 def _lines_of_buys(plan: Plan, sold: set[str]) -> list[PlanLine]:

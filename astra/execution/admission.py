@@ -1,0 +1,54 @@
+"""Whether a file may be traded now: by its own words, the market's hours and the settings."""
+
+from __future__ import annotations
+
+from astra.allocation import MANUAL, Allocation, why_not_now
+from astra.execution.desk import Desk
+from astra.rebalance import drift
+from astra.records import MarketClock
+from astra.store.journal import AllocationRow
+
+
+def rank(row: AllocationRow) -> tuple[float, int]:
+    """By which files supersede one another."""
+    return (row.as_of.timestamp() if row.as_of else 0.0, row.generation)
+
+
+def why_not(row: AllocationRow, clock: MarketClock) -> str | None:
+    """Why a new file may not be traded now: it was malformed, is expired or from the future."""
+    if row.as_of is None or row.expires_at is None:
+        return row.reason
+    return why_not_now(Allocation(row.object, row.as_of, row.expires_at, row.weights), clock.now)
+
+
+def why_closed(clock: MarketClock) -> str | None:
+    if clock.is_open:
+        return None
+    return f"the market is closed until {clock.next_open:%Y-%m-%d %H:%M} UTC"
+
+
+def why_held(desk: Desk, row: AllocationRow, has_begun: bool) -> str | None:
+    """Why a decision waits: only files dropped by hand are traded, or too little has drifted.
+
+    Args:
+        has_begun: a rebalance is half done, which has made up its mind: the newer one takes it
+            over.
+    """
+    if row.policy == MANUAL or desk.rebalance_on == "decision":
+        return None
+    if desk.rebalance_on == "file":
+        return "ASTRA_REBALANCE_ON=file: only files dropped by hand are traded"
+    last = desk.store.journal.newest_done(row.account)
+    if has_begun or last is None:
+        return None
+    holdings = desk.holdings(last.weights)
+    held = {p.symbol: float(p.qty) * p.market_price for p in holdings.positions}
+    if not holdings.equity > 0:
+        return None
+    found = drift({s: value / holdings.equity for s, value in held.items()}, last.weights)
+    if found >= desk.drift_threshold:
+        return None
+    return (
+        f"the holdings have drifted {found:.2%} of equity from {last.object}, under "
+        f"{desk.drift_threshold:.2%}"
+    )
