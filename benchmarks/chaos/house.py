@@ -120,6 +120,7 @@ class House:
         return Beginning(vars(self.broker), self.market, file)
 
     def _open(self, at: dt.datetime) -> None:
+        """A new app each time: a late request of an earlier case finds that case's broker."""
         self.market, self.faults = Market(self._tape, Clock(at)), Faults()
         self._app = cast(Any, create_app(self.market, self.faults, requests_per_minute=10**6))
         self.broker: Broker = self._app.extensions["broker"]

@@ -1,7 +1,7 @@
 """What became of the account, by the broker's own lines: the journal is never asked.
 
-Only "books equal the broker's" looks into the store, at the activities that the product has
-recorded there, and holds them against the broker's.
+Only `books` and `records` look into the store: at the activities that the product has recorded,
+which are held against the broker's, and at the reasons and the audit log that it owes to people.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from astra.ledger import replay
+from astra.outcomes import outcomes
 from astra.records import Side
 from astra.store import Store
 from sandbox.broker import Broker
@@ -101,15 +102,19 @@ def always(found: Outcome) -> list[str]:
     return wrong
 
 
-def explained(store: Store, allocation: str) -> list[str]:
-    """Plan lines that ended neither as a fill nor as a reason."""
-    wrong = []
-    for line in store.journal.lines(allocation):
-        orders = [o for o in store.journal.orders(allocation) if o.symbol == line.symbol]
-        if not (line.reason or any(o.filled_qty or o.reason for o in orders)):
-            wrong.append(f"the plan's line of {line.symbol} has neither a fill nor a reason")
-        wrong += [f"{o.id} is {o.status.value} in the end" for o in orders if not o.status.is_final]
-    return wrong
+def records(store: Store, allocation: str) -> list[str]:
+    """Plan lines that ended neither as a fill nor as a reason, and breaks in the audit log."""
+    found = store.dossier(allocation)
+    wrong = [
+        f"the plan's line of {line.symbol} has neither a fill nor a reason"
+        for line in outcomes(found.lines, found.orders, found.unfinished)
+        if not line.is_explained
+    ]
+    wrong += [
+        f"{o.id} is {o.status.value} in the end" for o in found.orders if not o.status.is_final
+    ]
+    log = store.audit.verify()
+    return wrong if log.broken is None else [*wrong, f"the audit log breaks at {log.broken}"]
 
 
 def books(broker: Broker, store: Store) -> list[str]:
