@@ -240,3 +240,18 @@ def test_small_orders_have_fewer_slices(sandbox: trading.Desk, desk: Desk) -> No
         Executor(small).execute(file)
     assert len(journaled(desk.store, file, "AAPL", Side.BUY)) in (1, 2)
     assert len(journaled(desk.store, file, "JPM", Side.BUY)) == 4
+
+
+def test_on_a_running_clock_slices_and_fills_are_waited_for(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    sandbox.market.clock.run(150.0)  # a bar takes two seconds
+    slow = replace(desk, style=Style("twap", minutes=2), fill_timeout=15.0)
+    file = dropped({"AAPL": 0.5})
+    assert Executor(slow).execute(file).reason == "1 of 1 orders filled"
+    first, second = journaled(desk.store, file, "AAPL", Side.BUY)
+    assert first.sent_at is not None
+    assert second.sent_at is not None
+    assert second.due_at == first.planned_at + MINUTE
+    assert second.sent_at >= second.due_at
+    assert shares(sandbox)["AAPL"] == first.qty + second.qty
