@@ -75,12 +75,15 @@ class Executor:
         """Go on with everything that is unfinished, oldest first.
 
         Returns: the rows as they stand now; one that cannot be finished yet is not final.
+
+        Raises:
+            ConfigError: the settings are at fault, so none can be finished.
         """
         found = []
         for row in self._journal.open_allocations():
             try:
                 found.append(self._finish(row))
-            except TemporaryError as error:
+            except (TemporaryError, DataError) as error:  # an answer that cannot be read passes
                 log.warning("allocation=%s object=%s unfinished=%s", row.id, row.object, error)
                 found.append(self._journal.allocation(row.id) or row)
         return found
