@@ -59,5 +59,5 @@ def _live(
 @lru_cache(maxsize=1)
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(["benchmarks.chaos.warm"])
     return context
