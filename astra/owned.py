@@ -128,6 +128,17 @@ def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple
     return tuple(kept)
 
 
+def managed_equity(cash: float, managed_value: float, capital: float) -> float:
+    """USD that weights are fractions of: the account's cash and our positions, not a person's own.
+
+    Args:
+        managed_value: of the positions that are ours, USD.
+        capital: at most so much, 0 = all.
+    """
+    equity = cash + managed_value
+    return min(equity, capital) if capital > 0 else equity
+
+
 def _pairs(lines: Sequence[Activity]) -> list[Action]:
     """Each line that goes out with one that comes in; what comes in alone is nobody's of ours."""
     out = [a for a in lines if a.qty is not None and a.qty < 0]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.owned import Fill, managed, own_shares, renamed
+from astra.owned import Fill, managed, managed_equity, own_shares, renamed
 from astra.records import REVERSED, Activity, Position, Side
 
 D = Decimal
@@ -122,3 +122,9 @@ def test_the_order_of_lines_and_lines_told_twice_do_not_matter(data: st.DataObje
     extra = data.draw(st.lists(st.sampled_from(record), max_size=6))
     shuffled = data.draw(st.permutations([*record, *extra]))
     assert own_shares(data.draw(st.permutations(FILLS)), shuffled) == own_shares(FILLS, record)
+
+
+def test_managed_equity_is_cash_and_our_positions_and_the_capital_at_most() -> None:
+    assert managed_equity(60_000.0, 30_000.0, 0.0) == 90_000.0
+    assert managed_equity(60_000.0, 30_000.0, 10_000.0) == 10_000.0
+    assert managed_equity(5_000.0, 3_000.0, 10_000.0) == 8_000.0
