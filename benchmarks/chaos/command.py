@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"workers aborted in process; {KILLED:.0%} as many are killed, {FUZZED:g} times as "
         f"many fuzz inputs offered; default SEEDS, else {SEEDS}",
     )
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument(
+        "--first", type=int, default=0, help="the first seed; of others than 0 no file is written"
+    )
     parser.add_argument("--seed", type=int, help="this one only, in the way of --how")
     parser.add_argument("--how", choices=("aborted", "killed", "fuzzed"), default="aborted")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")

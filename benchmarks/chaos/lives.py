@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
@@ -71,7 +72,7 @@ class Life:
 
     def __init__(self, place: Place, points: Points | None = None, ahead: float = 0.0) -> None:
         self.points = points or Points()
-        broker = Alpaca.from_settings(_settings(place))
+        broker = Alpaca.from_settings(_settings(place.url, place.timeout))
         self._sessions = watch(broker, self.points)
         dialect = WatchedSqlite(make_url(f"sqlite:///{place.file}"), self.points)
         self.store = Store(dialect)
@@ -113,10 +114,11 @@ def call_with(place: Place, delivered: Delivered, points: Points, ahead: float =
         return Ended("failed", f"{type(error).__name__}: {error}")
 
 
-def _settings(place: Place) -> Settings:
+@lru_cache(maxsize=8)
+def _settings(url: str, timeout: float) -> Settings:
     keys = {"alpaca_key": "key", "alpaca_secret": "secret"}
-    urls = {"alpaca_url": place.url, "alpaca_data_url": place.url}
-    more = {**keys, **urls, "vendor_timeout": place.timeout}
+    urls = {"alpaca_url": url, "alpaca_data_url": url}
+    more = {**keys, **urls, "vendor_timeout": timeout}
     return Settings(_env_file=None, **more)  # type: ignore[call-arg, arg-type]
 
 
