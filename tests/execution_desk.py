@@ -47,7 +47,12 @@ def dropped(
     policy: str = "measured",
 ) -> Delivered:
     name, content, metadata = build(
-        as_of, "0a1b2c3d", weights, policy=policy, model_id="m", metadata={}
+        as_of,
+        "0a1b2c3d",
+        weights,
+        policy=policy,
+        model_id="m",
+        metadata={"coverage": "1.0", "trained_on": "simulated"},
     )
     return Delivered("bucket", name, generation, content, metadata)
 

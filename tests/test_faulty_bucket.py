@@ -29,7 +29,14 @@ def fed(tmp_path: Path) -> Iterator[Function]:
 def made(
     weights: dict[str, float], as_of: dt.datetime = AS_OF, tag: str = "0a1b2c3d"
 ) -> tuple[str, bytes, dict[str, str]]:
-    return build(as_of, tag, weights, policy="measured", model_id="m", metadata={})
+    return build(
+        as_of,
+        tag,
+        weights,
+        policy="measured",
+        model_id="m",
+        metadata={"coverage": "1.0", "trained_on": "simulated"},
+    )
 
 
 def held(fed: Function) -> set[str]:

@@ -56,7 +56,12 @@ def dropped(
     weights: dict[str, float], as_of: dt.datetime = trading.TEN, generation: int = 1
 ) -> Delivered:
     name, content, metadata = build(
-        as_of, "0a1b2c3d", weights, policy="measured", model_id="m", metadata={}
+        as_of,
+        "0a1b2c3d",
+        weights,
+        policy="measured",
+        model_id="m",
+        metadata={"coverage": "1.0", "trained_on": "simulated"},
     )
     return Delivered("bucket", name, generation, content, metadata)
 

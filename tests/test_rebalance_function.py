@@ -37,7 +37,12 @@ class Function:
 
     def drop(self, weights: dict[str, float], as_of: dt.datetime = TEN) -> tuple[str, int]:
         name, content, metadata = build(
-            as_of, "0a1b2c3d", weights, policy="measured", model_id="m", metadata={}
+            as_of,
+            "0a1b2c3d",
+            weights,
+            policy="measured",
+            model_id="m",
+            metadata={"coverage": "1.0", "trained_on": "simulated"},
         )
         return name, self.bucket.create_once(name, content, "text/csv", metadata)
 

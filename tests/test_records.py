@@ -55,7 +55,14 @@ def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
 
 def traded(desk: Desk, weights: dict[str, float], at: dt.datetime = trading.TEN) -> Dossier:
     """An allocation taken to its end."""
-    made = build(at, "0a1b2c3d", weights, policy="measured", model_id="m", metadata={})
+    made = build(
+        at,
+        "0a1b2c3d",
+        weights,
+        policy="measured",
+        model_id="m",
+        metadata={"coverage": "1.0", "trained_on": "simulated"},
+    )
     row = Executor(desk).execute(Delivered("bucket", made[0], 1, *made[1:]))
     assert row.is_final
     return desk.store.dossier(row.id)

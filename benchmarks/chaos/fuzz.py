@@ -53,7 +53,12 @@ def file(seed: int) -> Delivered:
     picked = rng.sample(TICKERS, rng.randint(1, len(TICKERS)))
     weights = {t: round(rng.random() / len(picked), 9) for t in picked}
     name, content, metadata = build(
-        AS_OF, f"{seed % 2**32:08x}", weights, policy="measured", model_id="m", metadata={}
+        AS_OF,
+        f"{seed % 2**32:08x}",
+        weights,
+        policy="measured",
+        model_id="m",
+        metadata={"coverage": "1.0", "trained_on": "simulated"},
     )
     for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 5))):
         match rng.randrange(6):

@@ -49,7 +49,12 @@ class Beginning:
 def dropped(weights: Weights, as_of: dt.datetime, generation: int) -> Delivered:
     """An allocation file as the function hands it on."""
     name, content, metadata = build(
-        as_of, f"{generation:08x}", weights, policy="measured", model_id="m", metadata={}
+        as_of,
+        f"{generation:08x}",
+        weights,
+        policy="measured",
+        model_id="m",
+        metadata={"coverage": "1.0", "trained_on": "simulated"},
     )
     return Delivered(BUCKET, name, generation, content, metadata)
 
