@@ -12,7 +12,7 @@ import pytest
 from benchmarks.chaos import function, fuzz
 from benchmarks.chaos.function import Function
 
-FILES, EVENTS, DROPPED = 2_000, 300, 60
+FILES, EVENTS, DROPPED = 2_000, 300, 30
 
 
 @pytest.fixture
