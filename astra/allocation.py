@@ -4,7 +4,8 @@ Object `target_<YYYYMMDD-HHMMSS>_<tag>.csv` with the columns `ticker,weight` fir
 fractions of equity in [0, 1] that sum to at most 1, the rest is cash. A column `keep` may mark rows
 with 1: their shares stay as they are, and the weight only tells what they were worth. The stamp is
 the UTC as-of time. Metadata may be missing: then a person dropped it by hand and it is recorded as
-`manual`.
+`manual`. Any other file must tell what it rests on: `coverage`, and `trained_until` unless
+`trained_on` or `forecast` says that the forecast's age does not matter.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ LIFETIME = dt.timedelta(minutes=30)
 CLOCK_TOLERANCE = dt.timedelta(minutes=1)
 MANUAL = "manual"
 SIMULATED = "simulated"
+USED, UNUSED = "used", "unused"
 STAMP = "%Y%m%d-%H%M%S"
 TICKER = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,2})?")
 _NAME = re.compile(r"target_([0-9]{8}-[0-9]{6})_([0-9a-f]{8}|[A-Za-z0-9-]{1,40})\.csv")
@@ -47,9 +49,11 @@ class Allocation:
         policy, model_id: who decided; `manual` and "" for a file dropped by hand.
         metadata: the object's other metadata, as text.
         keep: tickers whose shares stay as they are.
-        coverage: share of the candidates that the forecast covered, None where nothing is said.
-        trained_until: end of the model's training, None where nothing is said, or where it was
-            trained on a simulated market, which does not grow old.
+        coverage: share of the candidates that the forecast covered, None of a file dropped by
+            hand that does not say.
+        trained_until: end of the model's training, None where its age does not matter: of a file
+            dropped by hand, of a forecast that no weight rests on, of a model of a simulated
+            market, which does not grow old.
     """
 
     name: str
@@ -141,18 +145,19 @@ def parse(name: str, content: bytes, metadata: Mapping[str, str], max_names: int
     if metadata.get("sha256", found) != found:
         raise DataError(f"{name}: its bytes don't match the sha256 in its metadata: drop it again")
     weights, keep = _rows(name, content, max_names)
-    trained_until = _moment(name, "trained_until", metadata)
+    policy = _word(name, "policy", metadata, MANUAL, _POLICY_LENGTH)
+    coverage = _coverage(name, metadata, policy)
     return Allocation(
         name,
         as_of,
         _expiry(name, as_of, latest, metadata),
         weights,
-        _word(name, "policy", metadata, MANUAL, _POLICY_LENGTH),
+        policy,
         _word(name, "model_id", metadata, "", _MODEL_LENGTH),
         dict(metadata),
         keep,
-        _coverage(name, metadata),
-        None if metadata.get("trained_on") == SIMULATED else trained_until,
+        coverage,
+        _trained_until(name, metadata, policy),
     )
 
 
@@ -192,13 +197,31 @@ def _word(name: str, key: str, metadata: Mapping[str, str], default: str, longes
     return text
 
 
-def _coverage(name: str, metadata: Mapping[str, str]) -> float | None:
+def _coverage(name: str, metadata: Mapping[str, str], policy: str) -> float | None:
     if "coverage" not in metadata:
-        return None
+        if policy == MANUAL:
+            return None
+        raise DataError(f"{name}: coverage must be in the metadata of a decision, it is missing")
     share = _number(metadata["coverage"])
     if not 0 <= share <= 1:
         raise DataError(f"{name}: coverage must be in [0, 1], found {_cut(metadata['coverage'])}")
     return share
+
+
+def _trained_until(name: str, metadata: Mapping[str, str], policy: str) -> dt.datetime | None:
+    """None where the age of the forecast does not matter."""
+    found = _moment(name, "trained_until", metadata)
+    use = metadata.get("forecast", USED)
+    if use not in (USED, UNUSED):
+        raise DataError(f"{name}: forecast must be {USED} or {UNUSED}, found {_cut(use)}")
+    if use == UNUSED or metadata.get("trained_on") == SIMULATED:
+        return None
+    if found is None and policy != MANUAL:
+        raise DataError(
+            f"{name}: a decision whose forecast is {USED} must say trained_until in its metadata, "
+            "it is missing"
+        )
+    return found
 
 
 def _rows(name: str, content: bytes, max_names: int) -> tuple[dict[str, float], frozenset[str]]:

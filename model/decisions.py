@@ -17,6 +17,8 @@ from model.decision import Terms
 from model.forecast.record import Forecast
 from model.outlook import HISTORY
 
+BLIND = frozenset({"min_variance", "risk_parity"})  # policies that read no forecast
+
 
 class Decisions:
     """Documents by as-of time, terms and network; `candidates` is the identity of their list."""
@@ -91,6 +93,7 @@ class Decisions:
             metadata={
                 "trained_until": document["trained_until"],
                 "trained_on": document["trained_on"],
+                "forecast": allocation.USED if _rests_on_it(document) else allocation.UNUSED,
                 "coverage": f"{document['coverage']:.4f}",
                 "skill": f"ic {skill['ic']:.4f}, t {skill['t']:.2f}, {state}",
             },
@@ -131,6 +134,14 @@ def tradable(document: Mapping[str, Any]) -> dict[str, float]:
     hold = set(document.get("hold", ()))
     wanted = {t: w for t, w in document["weights"].items() if t not in hold}
     return wanted or {t: 0.0 for t in document["held"] if t not in hold}
+
+
+def _rests_on_it(document: Mapping[str, Any]) -> bool:
+    """Whether the forecast moves the weights: `measured` as far as it was right before, the others
+    at face value or by its order; a policy of the user's own may."""
+    if document["policy"] == "measured":
+        return bool(document["skill"]["used"] != 0)
+    return document["policy"] not in BLIND
 
 
 def _name(stamp: str, tag: str) -> str:

@@ -11,11 +11,12 @@ from astra.errors import DataError
 
 AS_OF = dt.datetime(2026, 6, 15, 14, 0, tzinfo=dt.UTC)
 NAME = "target_20260615-140000_0a1b2c3d.csv"
+DESCRIBED = {"coverage": "1.0", "forecast": "used", "trained_until": "2026-05-01T20:00:00+00:00"}
 
 
 def built(weights: dict[str, float]) -> tuple[str, bytes, dict[str, str]]:
     return allocation.build(
-        AS_OF, "0a1b2c3d", weights, policy="measured", model_id="m1", metadata={"coverage": "1.0"}
+        AS_OF, "0a1b2c3d", weights, policy="measured", model_id="m1", metadata=DESCRIBED
     )
 
 
@@ -71,6 +72,9 @@ def test_other_columns_and_a_byte_order_mark_are_allowed() -> None:
         (NAME, b"ticker,weight,keep\nA,0.1,yes\n", {}, "keep must be 1, 0 or empty, found 'yes'"),
         (NAME, b"ticker,weight\nA,0.1\n", {"coverage": "most"}, r"coverage must be in \[0, 1\]"),
         (NAME, b"ticker,weight\nA,0.1\n", {"trained_until": "May"}, "trained_until must be an ISO"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"policy": "equal"}, "coverage must be in the metadata"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"policy": "equal", "coverage": "1"}, "say trained"),
+        (NAME, b"ticker,weight\nA,0.1\n", {"forecast": "no"}, "forecast must be used or unused"),
         (NAME, b"ticker,weight\nA,0.1\n", {"policy": "x" * 121}, "policy must be printable"),
         (NAME, b"ticker,weight\nA,0.1\n", {"model_id": "a\nb"}, "model_id must be printable"),
     ],
@@ -107,7 +111,7 @@ def test_rows_marked_keep_stay_and_take_no_place() -> None:
 def test_what_is_kept_is_built_and_parsed_back_and_else_there_is_no_such_column() -> None:
     weights = {"AAPL": 0.1, "JPM": 0.2}
     name, content, metadata = allocation.build(
-        AS_OF, "0a1b2c3d", weights, policy="p", model_id="m", metadata={}, keep={"JPM"}
+        AS_OF, "0a1b2c3d", weights, policy="p", model_id="m", metadata=DESCRIBED, keep={"JPM"}
     )
     assert content == b"ticker,weight,keep\nJPM,0.200000000,1\nAAPL,0.100000000,0\n"
     found = allocation.parse(name, content, metadata, 1)
@@ -122,6 +126,19 @@ def test_a_file_says_what_its_forecast_covered_and_was_trained_on() -> None:
     assert found.trained_until == dt.datetime(2026, 5, 1, 20, tzinfo=dt.UTC)
     by_hand = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", {}, 20)
     assert (by_hand.coverage, by_hand.trained_until) == (None, None)
+
+
+@pytest.mark.parametrize("reason", [{"forecast": "unused"}, {"trained_on": "simulated"}])
+def test_a_decision_says_when_its_models_training_ended_or_why_that_does_not_matter(
+    reason: dict[str, str],
+) -> None:
+    described = {**DESCRIBED, "policy": "measured"}
+    assert allocation.parse(NAME, b"ticker,weight\nA,0.1\n", described, 20).trained_until
+    found = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", {**described, **reason}, 20)
+    assert found.trained_until is None
+    del described["trained_until"]
+    found = allocation.parse(NAME, b"ticker,weight\nA,0.1\n", {**described, **reason}, 20)
+    assert found.trained_until is None
 
 
 lines = st.lists(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
+
 from astra.allocation import parse
 from astra.gcs import Bucket
 from astra.settings import Settings
@@ -27,7 +29,7 @@ DECIDED: dict[str, Any] = {
     "trained_on": "real",
     "trained_until": "2026-09-30T20:00:00+00:00",
     "coverage": 0.98,
-    "skill": {"ic": 0.01, "t": 2.5, "on": True},
+    "skill": {"ic": 0.01, "t": 2.5, "on": True, "used": 0.01},
 }
 
 
@@ -56,3 +58,25 @@ def test_what_was_trained_on_a_simulated_market_does_not_grow_old() -> None:
 def test_a_decision_of_an_earlier_release_keeps_nothing_by_name() -> None:
     earlier = {name: value for name, value in DECIDED.items() if name != "kept"}
     assert dropped(earlier, max_names=3).keep == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("policy", "used", "matters"),
+    [
+        ("measured", 0.01, True),
+        ("measured", 0.0, False),
+        ("min_variance", 0.01, False),
+        ("risk_parity", 0.0, False),
+        ("equal", 0.0, True),  # it takes the highest scores
+        ("trust", 0.0, True),
+        ("original", 0.0, True),
+        ("mine.py:weights", 0.0, True),
+    ],
+)
+def test_the_age_of_a_forecast_matters_where_it_moves_the_weights(
+    policy: str, used: float, matters: bool
+) -> None:
+    skill = {**DECIDED["skill"], "used": used}
+    found = dropped({**DECIDED, "policy": policy, "skill": skill}, max_names=3)
+    assert found.metadata["forecast"] == ("used" if matters else "unused")
+    assert (found.trained_until is not None) is matters
