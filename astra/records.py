@@ -96,7 +96,11 @@ class PlanLine:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as the broker knows it. `id` is the broker's, `client_order_id` ours."""
+    """An order as the broker knows it. `id` is the broker's, `client_order_id` ours.
+
+    `notional` is the USD that were asked for, None where `qty` was; `is_share` is False of options
+    and of crypto, which only a person trades.
+    """
 
     id: str
     client_order_id: str
@@ -111,6 +115,8 @@ class Order:
     message: str = ""
     type: str = "market"
     limit_price: float | None = None
+    notional: float | None = None
+    is_share: bool = True
 
 
 @dataclass(frozen=True, slots=True)

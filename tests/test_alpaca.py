@@ -387,6 +387,32 @@ class TestFailing:
         assert (account.equity, account.buying_power) == (100_000, 200_000)
         assert (account.status, account.last_equity) == ("UNKNOWN", None)
 
+    def test_cash_alone_is_never_taken_for_the_equity(self, desk: Desk) -> None:
+        desk.orders.submit("AAPL", Side.BUY, Decimal(100), "one")
+        equity = desk.alpaca.account().equity
+        names = ["equity", "portfolio_value"]
+        desk.fail("GET", "/v2/account", drop_fields=names)
+        assert desk.alpaca.account().equity == equity
+        desk.fail("GET", "/v2/account", drop_fields=[*names, "long_market_value"])
+        with pytest.raises(DataError, match="needs equity, portfolio_value or long_market_value"):
+            desk.alpaca.account()
+
+    def test_an_account_that_does_not_say_whether_it_may_borrow_spends_settled_cash(self) -> None:
+        with opened(account_type="cash") as desk:
+            desk.orders.submit("AAPL", Side.BUY, Decimal(100), "one")
+            desk.orders.submit("AAPL", Side.SELL, Decimal(100), "two")
+            settled, names = desk.alpaca.account().settled_cash, ["multiplier"]
+            for name in ("non_marginable_buying_power", "cash_withdrawable"):
+                desk.fail("GET", "/v2/account", drop_fields=names)
+                assert desk.alpaca.account().settled_cash == settled
+                names.append(name)
+            desk.fail("GET", "/v2/account", drop_fields=names)
+            with pytest.raises(DataError, match="to tell settled cash, found multiplier None"):
+                desk.alpaca.account()
+            desk.fail("GET", "/v2/account", drop_fields=[*names[1:], "buying_power"])
+            with pytest.raises(DataError, match="to tell settled cash"):
+                desk.alpaca.account()
+
     def test_an_account_without_cash_is_a_data_error(self, desk: Desk) -> None:
         desk.fail("GET", "/v2/account", drop_fields=["cash"])
         with pytest.raises(DataError, match="needs cash"):
@@ -491,6 +517,20 @@ class TestBodies:
         starts = [int((CLOSE - minutes * MINUTE).timestamp()) for minutes in (90, 30)]
         first, last = read_history({"timestamp": starts, "equity": [1, 2]}, HOUR)
         assert (first.at, last.at) == (CLOSE - 30 * MINUTE, CLOSE)
+
+    def test_an_option_is_worth_its_market_value_and_no_share(self) -> None:
+        body = {
+            "symbol": "AAPL260116C00200000", "asset_class": "us_option", "qty": "2",
+            "current_price": "3.5", "market_value": "700",
+        }  # fmt: skip
+        assert read_position(body).market_price == 350
+        assert read_position({**body, "asset_class": "us_equity"}).market_price == 3.5
+        order = {
+            "id": "1", "symbol": "BTC/USD", "asset_class": "crypto", "side": "buy",
+            "status": "new", "qty": None, "notional": "250",
+        }  # fmt: skip
+        found = read_order(order)
+        assert (found.notional, found.is_share) == (250.0, False)
 
     def test_what_cannot_be_read_is_a_data_error(self) -> None:
         for read, body in [

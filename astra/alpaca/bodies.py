@@ -52,6 +52,8 @@ _FINAL = {
     "rejected": OrderStatus.REJECTED,
 }
 
+_SHARE = "us_equity"
+
 # Lines whose quantity is a change of what is held (of a dividend it is what was paid for): splits,
 # new names and symbols, mergers, spin-offs, shares that come from or go to another account.
 _MOVING = frozenset(("SPLIT", "SSP", "NC", "SC", "MA", "REORG", "SPIN", "SSO", "ACATS", "JNLS"))
@@ -69,14 +71,24 @@ class EquityPoint:
 
 
 def read_account(body: Body) -> Account:
-    """`settled_cash` is read where `multiplier` says that the account may not borrow.
+    """`settled_cash` is read unless `multiplier` says that the account may borrow.
 
-    Books are kept by the account's number, so nothing else may stand in for it.
+    Books are kept by the account's number, so nothing else may stand in for it. Cash alone never
+    stands in for the equity: an account that holds something would look as if it had lost it.
+
+    Raises:
+        DataError: a field is missing that nothing stands in for.
     """
     cash = required(body, "cash", "account")
-    equity = first(body, "equity", "portfolio_value")
+    equity, held = first(body, "equity", "portfolio_value"), first(body, "long_market_value")
     if equity is None:
-        equity = cash + (as_decimal(body.get("long_market_value")) or Decimal(0))
+        if held is None:
+            raise DataError(
+                "Alpaca's account needs equity, portfolio_value or long_market_value; all of them "
+                "are missing"
+            )
+        equity = cash + held
+    multiplier = as_decimal(body.get("multiplier"))
     power = first(body, "buying_power", "regt_buying_power", "non_marginable_buying_power")
     return Account(
         number=named(body, "account_number", "account"),
@@ -89,23 +101,37 @@ def read_account(body: Body) -> Account:
             body.get(name) is not None and not says(False, body[name])
             for name in ("trading_blocked", "account_blocked", "trade_suspended_by_user")
         ),
-        settled_cash=_settled(body, cash) if as_decimal(body.get("multiplier")) == 1 else None,
+        settled_cash=_settled(body, multiplier) if multiplier is None or multiplier <= 1 else None,
     )
 
 
-def _settled(body: Body, cash: Decimal) -> Decimal:
-    """What a cash account may spend; the buying power of one is settled cash too."""
-    found = first(body, "non_marginable_buying_power", "cash_withdrawable", "buying_power")
-    return cash if found is None else found
+def _settled(body: Body, multiplier: Decimal | None) -> Decimal:
+    """What a cash account may spend, and one of which nobody knows whether it may borrow.
+
+    The buying power of a cash account is settled cash too, of another it may be credit.
+    """
+    names = ("non_marginable_buying_power", "cash_withdrawable")
+    found = first(body, *names if multiplier is None else (*names, "buying_power"))
+    if found is None:
+        raise DataError(
+            "Alpaca's account needs multiplier above 1, non_marginable_buying_power or "
+            f"cash_withdrawable to tell settled cash, found multiplier {body.get('multiplier')!r}"
+        )
+    return found
 
 
 def read_position(body: Body) -> Position:
-    """`market_price` falls back on market value per share, yesterday's price, then the cost."""
+    """`market_price` falls back on market value per share, yesterday's price, then the cost.
+
+    It is the market value of one of what is held first where that is no share: an option's price
+    is quoted for one share of its hundred.
+    """
     qty = required(body, "qty", "position")
     entry = as_decimal(body.get("avg_entry_price"))
     value = as_decimal(body.get("market_value"))
     price = first(body, "current_price")
-    if price is None and value is not None and qty:
+    is_share = (as_text(body.get("asset_class")) or _SHARE) == _SHARE
+    if (price is None or not is_share) and value is not None and qty:
         price = value / qty
     if price is None:
         price = first(body, "lastday_price", "avg_entry_price")
@@ -126,6 +152,7 @@ def read_order(body: Body) -> Order:
     qty, word = as_decimal(body.get("qty")), as_text(body.get("status"))
     filled = _filled(body, qty, word)
     average, limit = as_decimal(body.get("filled_avg_price")), as_decimal(body.get("limit_price"))
+    notional = as_decimal(body.get("notional"))
     open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
     return Order(
         id=named(body, "id", "order"),
@@ -141,6 +168,8 @@ def read_order(body: Body) -> Order:
         message=as_text(body.get("reject_reason")) or ("" if word in _FINAL else word),
         type=as_text(body.get("type")) or as_text(body.get("order_type")) or "market",
         limit_price=None if limit is None else float(limit),
+        notional=None if notional is None else float(notional),
+        is_share=(as_text(body.get("asset_class")) or _SHARE) == _SHARE,
     )
 
 
