@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import tempfile
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Literal
 
@@ -122,7 +122,7 @@ def _folder() -> Path:
 def _stack() -> ExitStack:
     """What this process has opened; closed when it ends."""
     stack = ExitStack()
-    atexit.register(stack.close)
+    Finalize(None, stack.close, exitpriority=0)  # a pool's process runs no `atexit`
     return stack
 
 
