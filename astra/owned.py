@@ -7,6 +7,7 @@ an order (splits, new names, mergers) happens to our part of them in proportion.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -15,6 +16,7 @@ from astra.records import REVERSED, Activity, Position
 
 SPLITS = frozenset({"SPLIT", "SSP"})
 MOVES = frozenset({"NC", "SC", "MA", "REORG"})  # out of one symbol, and often into another
+_ROUNDING = 0.02  # USD: the broker rounds cash and equity to cents, each by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +130,20 @@ def managed(positions: Sequence[Position], ours: Mapping[str, Decimal]) -> tuple
     return tuple(kept)
 
 
-def managed_equity(cash: float, managed_value: float, capital: float) -> float:
+def managed_equity(
+    cash: float, managed_value: float, capital: float, whole: float = math.nan
+) -> float:
     """USD that weights are fractions of: the account's cash and our positions, not a person's own.
 
     Args:
         managed_value: of the positions that are ours, USD.
         capital: at most so much, 0 = all.
+        whole: the account's equity as the broker states it. Where all is ours it is the same but
+            for rounding, and taken.
     """
     equity = cash + managed_value
+    if abs(equity - whole) < _ROUNDING:
+        equity = whole
     return min(equity, capital) if capital > 0 else equity
 
 

@@ -8,10 +8,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from astra import allocation
 from astra.bars import from_arrow
 from astra.errors import InsufficientDataError
+from astra.fills import CENT
+from astra.owned import managed_equity
 from astra.services import Services
 from astra.sessions import last_sessions
 from model.decision import held_weights
@@ -86,7 +89,7 @@ class Gatherer:
         rows = self._services.dump("account_summary").table.to_pylist()
         if not rows:
             return Owned({})
-        last, capital = max(rows, key=lambda row: row["at"]), self._capital
+        last = max(rows, key=lambda row: row["at"])
         before = [t for s in last_sessions(2, as_of) for t in s.decision_times() if t < as_of]
         if before and last["at"] < before[-1]:
             saved = f"{last['at']:%Y-%m-%d %H:%M}"
@@ -94,10 +97,19 @@ class Gatherer:
                 "as_of=%s account=saved at %s UTC, before the last decision: what it traded since "
                 "is not seen, POST /update_account first", as_of.isoformat(), saved,
             )  # fmt: skip
-        own = {p["symbol"]: float(p["own_qty"]) * p["price"] for p in json.loads(last["positions"])}
-        equity = Decimal(last["equity"])
-        managed = min(equity, Decimal(str(capital))) if capital else equity
-        return Owned(held_weights(own, float(equity), capital), managed, last["account"])
+        return owned(last, self._capital)
+
+
+def owned(saved: Mapping[str, Any], capital: float) -> Owned:
+    """A row of account_summary, with `capital` USD managed at most, 0 = all.
+
+    Counted as the plan counts: a person's own shares are no part of the equity.
+    """
+    own = {p["symbol"]: float(p["own_qty"]) * p["price"] for p in json.loads(saved["positions"])}
+    cash, whole = float(saved["cash"]), float(saved["equity"])
+    equity = managed_equity(cash, sum(own.values()), capital, whole)
+    managed = Decimal(repr(equity)).quantize(CENT)
+    return Owned(held_weights(own, equity, capital), managed, saved["account"])
 
 
 def due(now: dt.datetime) -> dt.datetime:

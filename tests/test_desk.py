@@ -16,6 +16,7 @@ from astra.execution.executor import Executor
 from astra.records import Side
 from astra.sessions import last_sessions
 from astra.store import Store
+from model.gathering import owned
 
 NEXT_OPEN = dt.datetime(2026, 1, 13, 14, 31, tzinfo=dt.UTC)
 
@@ -67,6 +68,39 @@ def test_no_more_is_managed_than_the_capital(sandbox: trading.Desk, tmp_path: Pa
     held = desk.holdings(HALVES)
     assert held.equity == 10_000.0
     assert held.cash == pytest.approx(1_000, abs=20)
+
+
+@pytest.mark.parametrize("adopt", [frozenset(), frozenset({"JPM"}), None])
+def test_beside_a_persons_own_shares_weights_are_of_what_is_managed(
+    sandbox: trading.Desk, tmp_path: Path, adopt: frozenset[str] | None
+) -> None:
+    price = sandbox.alpaca.latest_prices(["JPM"])["JPM"]
+    sandbox.orders.submit("JPM", Side.BUY, Decimal(int(60_000 / price)), "by-hand")
+    desk = opened_desk(sandbox, tmp_path, adopt=adopt)
+    own = 0.0 if adopt == frozenset() else 60_000.0
+    assert desk.holdings({}).equity == pytest.approx(40_000 + own, rel=0.01)
+    Executor(desk).execute(dropped({"AAPL": 0.5, "BRK.B": 0.4}))
+    held = {p.symbol: float(p.qty) * p.market_price for p in desk.holdings({}).positions}
+    equity = desk.holdings({}).equity
+    assert held["AAPL"] / equity == pytest.approx(0.5, rel=0.01)
+    assert held["BRK.B"] / equity == pytest.approx(0.4, rel=0.01)
+    assert ("JPM" in shares(sandbox)) is (adopt == frozenset())
+
+
+def test_the_model_service_counts_the_equity_as_the_plan_does(
+    sandbox: trading.Desk, tmp_path: Path
+) -> None:
+    price = sandbox.alpaca.latest_prices(["JPM"])["JPM"]
+    sandbox.orders.submit("JPM", Side.BUY, Decimal(int(60_000 / price)), "by-hand")
+    desk = opened_desk(sandbox, tmp_path)
+    Executor(desk).execute(dropped({"AAPL": 0.5}))
+    holdings = desk.holdings({})
+    found = owned(desk.store.books.read("account_summary").to_pylist()[-1], 0.0)
+    assert float(found.equity) == pytest.approx(holdings.equity, abs=0.01)
+    (position,) = holdings.positions
+    weight = float(position.qty) * position.market_price / holdings.equity
+    assert found.weights["AAPL"] == pytest.approx(weight, rel=1e-6)
+    assert found.weights["JPM"] == 0.0
 
 
 def test_a_cash_account_buys_from_settled_cash_alone(tmp_path: Path) -> None:

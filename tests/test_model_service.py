@@ -157,7 +157,8 @@ def test_it_starts_from_what_the_account_holds_and_mostly_holds(house: House) ->
         Position(t, Decimal(str(round(w * 1000, 6))), 100.0, 100.0)
         for t, w in first["weights"].items()
     ]
-    account = Account("1", Decimal(2000), Decimal(100_000), Decimal(2000))
+    cash = 100_000 - 100 * sum(p.qty for p in positions)
+    account = Account("1", cash, Decimal(100_000), cash)
     store.books.record_account_summary(account, positions, TEN)
     again = house.client(k=19).post("/allocate", json={"policy": "min_variance"}).get_json()
     assert again["tau"] < first["tau"]

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,8 @@ def test_managed_equity_is_cash_and_our_positions_and_the_capital_at_most() -> N
     assert managed_equity(60_000.0, 30_000.0, 0.0) == 90_000.0
     assert managed_equity(60_000.0, 30_000.0, 10_000.0) == 10_000.0
     assert managed_equity(5_000.0, 3_000.0, 10_000.0) == 8_000.0
+
+
+def test_where_all_is_ours_the_brokers_own_equity_is_taken_to_the_cent() -> None:
+    assert managed_equity(60_000.01, 30_000.004, 0.0, 90_000.02) == 90_000.02
+    assert managed_equity(60_000.01, 30_000.004, 0.0, 95_000.0) == pytest.approx(90_000.014)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
-from astra.owned import managed, own_shares, renamed
+from astra.owned import managed, managed_equity, own_shares, renamed
 from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
 from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
 from astra.records import Account, Position
@@ -143,11 +143,11 @@ class Desk:
         positions = self.managed(self.broker.positions(), account.number)
         symbols = sorted({p.symbol for p in positions} | weights.keys())
         value = sum(float(p.qty) * p.market_price for p in positions)
-        equity, cash = float(account.equity), float(account.cash)
+        cash, whole = float(account.cash), float(account.equity)
+        equity = managed_equity(cash, value, self.capital, whole)
         if account.settled_cash is not None:
             cash = min(cash, float(account.settled_cash))
         if self.capital:
-            equity = min(equity, self.capital)
             cash = min(cash, equity - value)
         now = self.broker.clock().now
         prices = self._references(symbols, now)
