@@ -22,7 +22,7 @@ from astra.execution.door import Door
 from astra.execution.halt import halt
 from astra.execution.look import BRIEF, LONG, Look, look_at
 from astra.ledger import compare, opening, reversal, untold
-from astra.records import TradingState
+from astra.records import Account, Position, TradingState
 from astra.store.reconciliations import Reconciliation
 
 log = logging.getLogger("astra.execution.reconcile")
@@ -37,11 +37,14 @@ class Reconciled:
     """How books and journal stand, see `astra.store.reconciliations.Reconciliation`.
 
     Attributes:
+        account, positions: the broker's, as the last look found and compared them.
         new: activities that were not known before.
         halted: whether this difference has halted the account now.
     """
 
     found: Reconciliation
+    account: Account
+    positions: tuple[Position, ...]
     new: int
     halted: bool = False
 
@@ -153,7 +156,7 @@ def _conclude(desk: Desk, look: Look, new: int, booked: str) -> Reconciled:
         log.error("alarm=books-differ account=%s message=%s", found.account, found.message)
     if is_to_halt:
         halt(desk, TradingState.HALTED, found.message, "reconciliation")
-    return Reconciled(found, new, is_to_halt)
+    return Reconciled(found, look.account, look.positions, new, is_to_halt)
 
 
 def _correct(desk: Desk, look: Look) -> dict[str, str]:
