@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from astra.records import TradingState
 from astra.risk import Limits
-from astra.sessions import NEW_YORK
+from astra.sessions import NEW_YORK, next_session
 
 FURTHER = 0.25  # share of a limit by which a figure must grow before it trips again
 
@@ -69,22 +69,42 @@ def raised(
     accepted: Mapping[str, float],
     lifted_at: dt.datetime | None,
     now: dt.datetime,
+    peak_at: dt.datetime | None = None,
 ) -> Limits:
-    """The limits for the rest of the day on which a person lifted a state.
+    """The limits after a person has lifted a state.
 
-    Lifting accepts the figures that were beyond their limits then. On the same day in New York each
-    of them trips again only once it has grown by another quarter of its limit; from the next day on
-    the limits are the settings' own.
+    Lifting accepts the figures that were beyond their limits then. While one stays accepted it
+    trips again only once it has grown by another quarter of its limit.
 
     Args:
         accepted: figures at lifting.
+        peak_at: when the account reached the peak that its drawdown is measured from.
     """
-    day = now.astimezone(NEW_YORK).date()
-    if lifted_at is None or lifted_at.astimezone(NEW_YORK).date() != day:
-        return limits
+    figures = still_accepted(accepted, lifted_at, now, peak_at)
     changed = {
-        b.limit: max(at := getattr(limits, b.limit), accepted[b.figure] + FURTHER * at)
+        b.limit: max(at := getattr(limits, b.limit), figures[b.figure] + FURTHER * at)
         for b in BREAKERS
-        if b.figure in accepted
+        if b.figure in figures
     }
     return replace(limits, **changed)
+
+
+def still_accepted(
+    accepted: Mapping[str, float],
+    lifted_at: dt.datetime | None,
+    now: dt.datetime,
+    peak_at: dt.datetime | None = None,
+) -> dict[str, float]:
+    """Those of the accepted figures that are still the ones a person has seen.
+
+    A drawdown is until a new peak is reached; a day's figure through the day in New York of the
+    session in which the state was lifted or, lifted while none was open, of the next one.
+    """
+    if lifted_at is None or not accepted:
+        return {}
+    found = dict(accepted)
+    if peak_at is not None and peak_at > lifted_at:
+        found.pop("drawdown", None)
+    if now.astimezone(NEW_YORK).date() > next_session(lifted_at).date:
+        return {name: value for name, value in found.items() if name == "drawdown"}
+    return found

@@ -417,8 +417,9 @@ def test_the_days_return_is_free_of_deposits_and_of_the_one_that_opened_the_acco
 
 def test_the_drawdown_is_that_of_the_sessions_last_values(desk: Desk) -> None:
     for at, usd in (
+        (FRIDAY - 2 * DAY, 100.0),
         (FRIDAY - DAY - 60 * MINUTE, 500.0),  # in between: does not count
-        (FRIDAY - DAY, 100.0),
+        (FRIDAY - DAY, 120.0),
         (FRIDAY, 120.0),
         (TEN - MINUTE, 10.0),  # today: the present counts
     ):
@@ -449,11 +450,11 @@ def test_what_a_person_accepted_by_lifting_is_not_denied_on_the_same_day(
     order = phase.order("AAPL", Side.BUY, 1_000)
     states = desk.store.states
     states.set(now.number, TradingState.REDUCING, "down", "breaker", TEN)
-    states.offer_lift(now.number, "code", time.time() + 60)
+    states.offer_lift(states.get(now.number), "code", time.time() + 60)
     assert states.lift(now.number, "code", time.time(), {"drawdown": 0.5}, "test", TEN)
     assert code(phase.gate().deny(order)) is None
     states.set(now.number, TradingState.REDUCING, "down", "breaker", TEN)
-    states.offer_lift(now.number, "code", time.time() + 60)
+    states.offer_lift(states.get(now.number), "code", time.time() + 60)
     assert states.lift(now.number, "code", time.time(), {"drawdown": 0.4}, "test", TEN)
     assert code(phase.gate().deny(order)) == "RISK_DRAWDOWN", "it has grown since"
 

@@ -87,7 +87,7 @@ def state(desk: Desk) -> TradingState:
 
 def lifted(desk: Desk) -> None:
     account, now = desk.broker.account().number, desk.broker.clock().now
-    desk.store.states.offer_lift(account, "code", time.time() + 60)
+    desk.store.states.offer_lift(desk.store.states.get(account), "code", time.time() + 60)
     desk.store.states.lift(account, "code", time.time(), {}, "test", now)
 
 

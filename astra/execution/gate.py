@@ -53,8 +53,8 @@ class Gate:
         self._holdings = _Holdings(account, positions)
         self._holdings.reserve(desk.broker.orders("open"), self._prices(orders))
         state = desk.store.states.get(row.account)
-        self._limits = raised(desk.limits, state.accepted, state.since, self._clock.now)
-        today = standing(desk, account, self._clock.now)
+        now, today = self._clock.now, standing(desk, account, self._clock.now)
+        self._limits = raised(desk.limits, state.accepted, state.accepted_at, now, today.peak_at)
         self._sent = {order.id for order in orders if order.sent_at is not None}
         self._sent_by_others = today.orders_today - len(self._sent)
         self._begun = _begun(row, account, self._clock, state.state, today)

@@ -12,12 +12,12 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from astra.breakers import beyond, raised, tripped
-from astra.errors import DataError
+from astra.breakers import beyond, raised, still_accepted, tripped
+from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.standing import standing
+from astra.execution.standing import Standing, standing
 from astra.execution.switch import Halted, Switch
-from astra.records import Account, TradingState
+from astra.records import TradingState
 from astra.store.states import StateRow
 
 log = logging.getLogger("astra.execution.halt")
@@ -101,13 +101,17 @@ def offer_lift(desk: Desk) -> Offer:
     """The first of two steps: what would be lifted, and a code that does it within ten minutes.
 
     Raises:
-        TemporaryError: the broker does not say which account it is.
+        TemporaryError: the broker does not say which account it is, or the state changed just now.
     """
     row = desk.store.states.get(desk.broker.account().number)
     code = ""
     if row.state is not TradingState.ACTIVE:
         code = "".join(secrets.choice(_LETTERS) for _ in range(8))
-        desk.store.states.offer_lift(row.account, code, time.time() + OFFER_SECONDS)
+        if not desk.store.states.offer_lift(row, code, time.time() + OFFER_SECONDS):
+            raise TemporaryError(
+                f"the state of account {row.account} has to stand still to be lifted, it has just "
+                "changed: ask for a new code and read what it is now"
+            )
     unfinished = _unfinished(desk, row.account)
     return Offer(row.account, row.state, row.reason, row.changed_by, row.since, code, unfinished)
 
@@ -115,7 +119,8 @@ def offer_lift(desk: Desk) -> Offer:
 def lift(desk: Desk, code: str, by: str) -> Lifted:
     """The second step: the account may trade again. A half-done allocation is left as it is.
 
-    The figures that are beyond the breakers' limits now are accepted for the rest of the day.
+    The figures that are beyond the breakers' limits now are accepted, see `astra.breakers`,
+    and what was accepted before stays so.
 
     Raises:
         DataError: the code is wrong, was used, or is older than ten minutes; nothing has changed.
@@ -123,7 +128,10 @@ def lift(desk: Desk, code: str, by: str) -> Lifted:
     """
     account, now = desk.broker.account(), desk.broker.clock().now
     states = desk.store.states
-    accepted = beyond(_figures(desk, account, now), desk.limits)
+    row, found = states.get(account.number), standing(desk, account, now)
+    accepted = still_accepted(row.accepted, row.accepted_at, now, found.peak_at)
+    for name, value in beyond(_figures(found), desk.limits).items():
+        accepted[name] = max(value, accepted.get(name, value))
     before = states.lift(account.number, code.strip().upper(), time.time(), accepted, by, now)
     if before is None:
         state = states.get(account.number).state.value
@@ -139,7 +147,7 @@ def trip(desk: Desk) -> str | None:
     """Let the breakers look at the account; where it is stopped already, cancel what is open.
 
     A breaker makes a state only stricter, and does not trip again at figures that a person has
-    accepted on the same day by lifting, see `astra.breakers.raised`.
+    accepted by lifting, see `astra.breakers.raised`.
 
     Returns: why it was stopped now, or None.
 
@@ -148,8 +156,9 @@ def trip(desk: Desk) -> str | None:
     """
     account, now = desk.broker.account(), desk.broker.clock().now
     row = desk.store.states.get(account.number)
-    limits = raised(desk.limits, row.accepted, row.since, now)
-    found = tripped(_figures(desk, account, now), limits)
+    figures = standing(desk, account, now)
+    limits = raised(desk.limits, row.accepted, row.accepted_at, now, figures.peak_at)
+    found = tripped(_figures(figures), limits)
     if found is not None and found.state.is_stricter_than(row.state):
         halt(desk, found.state, found.reason, "breaker", seconds=BREAKER_SECONDS)
         return found.reason
@@ -166,9 +175,8 @@ def confirm(desk: Desk, row: StateRow) -> Halted:
     return ended
 
 
-def _figures(desk: Desk, account: Account, now: dt.datetime) -> dict[str, float | None]:
+def _figures(found: Standing) -> dict[str, float | None]:
     """What the breakers hold against their limits."""
-    found = standing(desk, account, now)
     return {
         "daily_loss": None if found.day_return is None else -found.day_return,
         "drawdown": found.drawdown,

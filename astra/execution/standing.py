@@ -13,8 +13,8 @@ from typing import Any
 
 from astra.execution.desk import Desk
 from astra.records import Account, OrderStatus
-from astra.risk import FLOWS, drawdown, growth
-from astra.sessions import session_before
+from astra.risk import FLOWS, Amount, fallen, growth, placed
+from astra.sessions import NEW_YORK, session_before
 from astra.store import Query, Store
 
 FEWEST_ORDERS = 5  # of a day, before the share of those that were rejected says anything
@@ -27,6 +27,7 @@ class Standing:
     Attributes:
         day_return: since the close of the session before, deposits and withdrawals taken out.
         drawdown: share below the peak of the days' last values, in [0, 1].
+        peak_at: when that peak was reached.
         reject_rate: share of the day's orders that the broker rejected, an order counting once
             however often it was tried; None of fewer than five.
         orders_today: sent since the close of the session before, each attempt counting.
@@ -36,6 +37,7 @@ class Standing:
     drawdown: float | None
     reject_rate: float | None
     orders_today: int
+    peak_at: dt.datetime | None = None
 
 
 def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
@@ -45,14 +47,32 @@ def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
     flows = store.equity.flows(number, FLOWS)
     orders = _orders(store, number, day)
     equity = float(account.equity)
-    today = sum(amount for at, amount in flows if at > day)
-    before = account.last_equity
+    daily = store.equity.daily(number, now)
+    fall = fallen([*daily, (now, equity)], flows)
     return Standing(
-        day_return=None if before is None else growth(float(before), equity, today),
-        drawdown=drawdown([*store.equity.daily(number, now), (now, equity)], flows),
+        day_return=_day_return(account, daily, day, now, flows),
+        drawdown=None if fall is None else fall.share,
         reject_rate=_reject_rate(orders),
         orders_today=sum(order["sent_at"] is not None for order in orders),
+        peak_at=None if fall is None else fall.peak_at,
     )
+
+
+def _day_return(
+    account: Account,
+    daily: Sequence[Amount],
+    close: dt.datetime,
+    now: dt.datetime,
+    flows: Sequence[Amount],
+) -> float | None:
+    """Since the last close; the day before it tells on which side of it a flow of its day was."""
+    if account.last_equity is None:
+        return None
+    last, equity = float(account.last_equity), float(account.equity)
+    date = close.astimezone(NEW_YORK).date()
+    earlier = [value for value in daily if value[0].astimezone(NEW_YORK).date() < date]
+    values = [*earlier[-1:], (close, last), (now, equity)]
+    return growth(last, equity, placed(values, flows)[-1])
 
 
 def _orders(store: Store, number: str, since: dt.datetime) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ What an order is held against is gathered by `astra.execution.door`, the only wa
 backtest asks the same rules with what it knows. `python -m astra.risk` writes `docs/risk.md`.
 """
 
-from astra.risk.losses import FLOWS, drawdown, growth
+from astra.risk.losses import FLOWS, Amount, Fall, drawdown, fallen, growth, placed
 from astra.risk.mark import UNKNOWN, Mark, mark_of
 from astra.risk.rules import RULES, Rule, denied_by_state, deny
 from astra.risk.situation import Denial, Limits, Situation
@@ -13,7 +13,9 @@ __all__ = [
     "FLOWS",
     "RULES",
     "UNKNOWN",
+    "Amount",
     "Denial",
+    "Fall",
     "Limits",
     "Mark",
     "Rule",
@@ -21,6 +23,8 @@ __all__ = [
     "denied_by_state",
     "deny",
     "drawdown",
+    "fallen",
     "growth",
     "mark_of",
+    "placed",
 ]

@@ -38,13 +38,21 @@ class Equity:
 
     def flows(self, account: str, kinds: Collection[str]) -> list[Amount]:
         """Amounts of the activities of these kinds, oldest first, without what came with the
-        account's first activity: with that it was opened."""
+        account's first activity: with that it was opened.
+
+        Shares that came or went count at the price that the broker told; without one they are left
+        out, as nobody knows what they were worth.
+        """
         table = schema.activities
         of_account = table.c.account == account
         opened_at = select(func.min(table.c.at)).where(of_account).scalar_subquery()
-        statement = select(table.c.at, table.c.net_amount).where(
+        told = (table.c.at, table.c.net_amount, table.c.qty, table.c.price)
+        statement = select(*told).where(
             of_account & table.c.type.in_(sorted(kinds)) & (table.c.at > opened_at)
         )
         with self._dialect.reading() as connection:
             found = connection.execute(statement.order_by(table.c.at)).all()
-        return [(rows.moment(at), float(amount)) for at, amount in found]
+        return [
+            (rows.moment(at), float(amount) + float(qty or 0) * float(price or 0))
+            for at, amount, qty, price in found
+        ]

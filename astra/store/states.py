@@ -17,13 +17,14 @@ from astra.store.dialect import Dialect
 from astra.store.versions import writing_books
 
 _table = schema.trading_states
+_CONFIRMED = "state confirmed"
 
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
     """An account's state. `since` is the market's time, None if it never changed; `lift_until` the
-    machine's wall clock, epoch seconds; `accepted` the figures, by cause, at which a person lifted
-    it last."""
+    machine's wall clock, epoch seconds; `accepted` the figures, by cause, that a person accepted by
+    lifting it last, at `accepted_at`."""
 
     account: str
     state: TradingState = TradingState.ACTIVE
@@ -33,6 +34,7 @@ class StateRow:
     lift_code: str = ""
     lift_until: float = 0.0
     accepted: Mapping[str, float] = field(default_factory=dict)
+    accepted_at: dt.datetime | None = None
 
 
 def find(connection: Connection, account: str) -> StateRow:
@@ -40,10 +42,12 @@ def find(connection: Connection, account: str) -> StateRow:
     row = connection.execute(select(_table).where(_table.c.account == account)).mappings().first()
     if row is None:
         return StateRow(account)
+    lifted = json.loads(row["accepted"])
     typed = {
         "state": TradingState(row["state"]),
         "since": rows.moment(row["since"]),
-        "accepted": json.loads(row["accepted"]),
+        "accepted": lifted.get("figures", {}),
+        "accepted_at": rows.moment_or_none(lifted.get("at")),
     }
     return StateRow(**{**row, **typed})
 
@@ -96,14 +100,36 @@ class States:
             audit.append(connection, at, account, "state", account, told)
         return before
 
-    def offer_lift(self, account: str, code: str, until: float) -> None:
-        """Keep the code that lifts the state before `until`, the machine's wall clock."""
+    def confirm(self, account: str, at: dt.datetime) -> None:
+        """Note that the broker had nothing open any more that the state forbids."""
         with writing_books(self._dialect) as connection:
+            state = find(connection, account).state
+            audit.append(connection, at, account, _CONFIRMED, account, {"state": state})
+
+    def is_confirmed(self, account: str) -> bool:
+        """Whether that was noted since the state was last asked for."""
+        table = schema.audit_log
+        kinds = table.c.kind.in_(("state", _CONFIRMED))
+        last = select(table.c.kind).where((table.c.account == account) & kinds)
+        with self._dialect.reading() as connection:
+            found = connection.scalar(last.order_by(table.c.seq.desc()).limit(1))
+        return found == _CONFIRMED
+
+    def offer_lift(self, shown: StateRow, code: str, until: float) -> bool:
+        """Keep the code that lifts the state before `until`, the machine's wall clock.
+
+        Returns: False, and nothing is kept, if the state is no longer the one that was shown.
+        """
+        with writing_books(self._dialect) as connection:
+            now = find(connection, shown.account)
+            if (now.state, now.since, now.reason) != (shown.state, shown.since, shown.reason):
+                return False
             connection.execute(
                 _table.update()
-                .where(_table.c.account == account)
+                .where(_table.c.account == shown.account)
                 .values(lift_code=code, lift_until=until)
             )
+        return True
 
     def lift(
         self,
@@ -128,7 +154,7 @@ class States:
                 "reason": "",
                 "changed_by": changed_by,
                 "since": rows.seconds(at),
-                "accepted": json.dumps(dict(accepted), sort_keys=True),
+                "accepted": _lifted(accepted, at),
             }
             self._write(connection, before, changed)
             told: dict[str, Any] = {"from": before.state, "to": TradingState.ACTIVE}
@@ -146,6 +172,11 @@ class States:
             "since": rows.seconds_or_none(before.since),
             "lift_code": "",
             "lift_until": 0.0,
-            "accepted": json.dumps(dict(before.accepted), sort_keys=True),
+            "accepted": _lifted(before.accepted, before.accepted_at),
         }
         self._dialect.upsert(connection, _table, [{**row, **changed}])
+
+
+def _lifted(accepted: Mapping[str, float], at: dt.datetime | None) -> str:
+    figures = {"at": rows.seconds_or_none(at), "figures": dict(accepted)}
+    return json.dumps(figures, sort_keys=True)
