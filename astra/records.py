@@ -94,12 +94,15 @@ class PlanLine:
     decision_price: float | None = None
 
 
+SHARE, OPTION = "us_equity", "us_option"  # asset classes; an option's price is for 1 share of 100
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order as the broker knows it. `id` is the broker's, `client_order_id` ours.
 
-    `notional` is the USD that were asked for, None where `qty` was; `is_share` is False of options
-    and of crypto, which only a person trades.
+    `notional` is the USD that were asked for, None where `qty` was. Only a person orders of another
+    `asset_class` than `SHARE`.
     """
 
     id: str
@@ -116,7 +119,7 @@ class Order:
     type: str = "market"
     limit_price: float | None = None
     notional: float | None = None
-    is_share: bool = True
+    asset_class: str = SHARE
 
 
 @dataclass(frozen=True, slots=True)

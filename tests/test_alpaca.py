@@ -530,7 +530,7 @@ class TestBodies:
             "status": "new", "qty": None, "notional": "250",
         }  # fmt: skip
         found = read_order(order)
-        assert (found.notional, found.is_share) == (250.0, False)
+        assert (found.notional, found.asset_class) == (250.0, "crypto")
 
     def test_what_cannot_be_read_is_a_data_error(self) -> None:
         for read, body in [

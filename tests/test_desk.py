@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 from execution_desk import HALVES, dropped, opened_desk, shares
 
+from astra.errors import TemporaryError
+from astra.execution.desk import require_agreement
 from astra.execution.executor import Executor
 from astra.records import Side
 from astra.sessions import last_sessions
@@ -182,3 +185,22 @@ def test_a_name_that_the_file_keeps_is_not_traded(sandbox: trading.Desk, tmp_pat
     after = shares(sandbox)
     assert {s: after[s] for s in before} == before
     assert after.keys() - before.keys() == {"BRK.B"}
+
+
+def test_positions_that_contradict_the_account_are_not_planned_on(
+    sandbox: trading.Desk, tmp_path: Path
+) -> None:
+    desk = opened_desk(sandbox, tmp_path)
+    price = sandbox.alpaca.latest_prices(["AAPL"])["AAPL"]
+    sandbox.orders.submit("AAPL", Side.BUY, Decimal(int(60_000 / price)), "by-hand")
+    assert desk.holdings(HALVES).cash > 0
+    sandbox.fail("GET", "/v2/account", drop_fields=["equity", "portfolio_value"])
+    assert desk.holdings(HALVES).cash > 0
+    account, positions = desk.broker.account(), desk.broker.positions()
+    require_agreement(account, positions)
+    with pytest.raises(TemporaryError, match="cash and 0 positions: ask again later"):
+        require_agreement(account, ())
+    near = replace(account, equity=account.equity * Decimal("1.2"))
+    require_agreement(near, positions)
+    with pytest.raises(TemporaryError, match="must be about cash and positions"):
+        require_agreement(replace(account, equity=account.equity * 2), positions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+import math
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.executor import Executor
-from astra.execution.gate import Gate
+from astra.execution.gate import Gate, Held
 from astra.execution.standing import standing
 from astra.records import Account, Activity, Order, OrderStatus, PlannedOrder, Side, TradingState
 from astra.risk import Denial, Limits
@@ -61,6 +62,7 @@ class Phase:
             id="0123456789abcdef", account=desk.broker.account().number, bucket="bucket",
             object="target", generation=1, as_of=TEN, expires_at=TEN + 30 * MINUTE,
             policy="measured", model_id="m", weights={"AAPL": 0.5, "JPM": 0.5}, received_at=TEN,
+            coverage=1.0,
         )  # fmt: skip
         self.desk, self.door = desk, Door(desk)
         self.row = desk.store.journal.receive(replace(row, **said))
@@ -244,7 +246,7 @@ def test_whatever_is_asked_for_what_passes_is_paid_for_held_and_within_the_weigh
 def opened(desk: Desk, sandbox: trading.Desk) -> Phase:
     """A phase of an account that holds 50 shares of JPM."""
     sandbox.orders.submit("JPM", Side.BUY, Decimal(50), "by-hand")
-    return Phase(desk)
+    return Phase(replace(desk, adopt=None))
 
 
 def test_orders_are_counted_and_one_that_is_sent_again_counts_once(desk: Desk) -> None:
@@ -304,7 +306,9 @@ def test_a_worker_whose_lease_is_about_to_end_sends_nothing(
         ({"coverage": 0.9, "trained_until": TEN - 366 * DAY}, "RISK_MODEL_AGE"),
         ({"coverage": 0.9, "trained_until": TEN - 30 * DAY}, None),
         ({"coverage": 0.4, "trained_until": TEN - 366 * DAY, "policy": "manual"}, None),
-        ({}, None),
+        ({"coverage": 1.0}, None),
+        ({"coverage": None}, "RISK_COVERAGE"),
+        ({"coverage": None, "policy": "manual"}, None),
     ],
 )
 def test_a_forecast_must_be_fresh_and_wide_and_a_file_by_hand_need_not(
@@ -386,6 +390,144 @@ def test_a_preview_asks_with_planned_orders(desk: Desk, sandbox: trading.Desk) -
     assert codes(Door(wide).gate(row), [out, *buys]) == [None, None, None]
 
 
+def test_weights_are_shares_of_what_is_managed_and_not_of_a_persons_own_positions(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    sandbox.orders.submit("JPM", Side.BUY, Decimal(200), "by-hand")
+    cash = float(sandbox.alpaca.account().cash)
+    phase = Phase(desk)
+    half = phase.order("AAPL", Side.BUY, cash * 0.499)
+    more = phase.order("BRK.B", Side.BUY, cash * 0.51)
+    assert codes(phase.gate(), [half, more]) == [None, "RISK_POSITION_WEIGHT"]
+    capital = replace(desk, capital=10_000.0)
+    small, large = phase.order("AAPL", Side.BUY, 4_900, 2), phase.order("JPM", Side.BUY, 5_100)
+    again, third = phase.order("JPM", Side.BUY, 4_900, 2), phase.order("BRK.B", Side.BUY, 300)
+    huge = phase.order("BRK.B", Side.BUY, 6_100, 2)
+    assert codes(Door(capital).gate(phase.row), [small, large, again, third, huge]) == [
+        None, "RISK_POSITION_WEIGHT", None, "RISK_GROSS_EXPOSURE", "RISK_ORDER_VALUE",
+    ]  # fmt: skip
+
+
+def test_with_a_capital_an_allocation_holds_no_more_of_it_than_the_limits_allow(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    limits = Limits(max_order_weight=1.0, max_position_weight=0.25)
+    small = replace(desk, capital=10_000.0, limits=limits)
+    Executor(small).execute(dropped({"AAPL": 0.95}))
+    held = sum(float(p.qty) * p.market_price for p in sandbox.alpaca.positions())
+    assert held <= 2_500 * 1.01
+
+
+def test_what_an_order_has_bought_before_the_journal_is_told_counts_as_ours(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    phase = Phase(desk)
+    first = phase.order("AAPL", Side.BUY, 45_000)
+    assert isinstance(phase.send(first), Order)  # filled at once, and nobody has looked
+    assert not desk.managed(sandbox.alpaca.positions(), phase.row.account)
+    second = phase.order("JPM", Side.BUY, 48_000)
+    more = phase.order("AAPL", Side.BUY, 6_000, 2)
+    assert codes(phase.gate(), [more, second]) == ["RISK_POSITION_WEIGHT", None]
+
+
+def resting(sandbox: trading.Desk, **ticket: Any) -> str:
+    """A person's purchase that stays open at the broker."""
+    body = {"side": "buy", "type": "limit", "time_in_force": "gtc", "client_order_id": "my-own"}
+    sandbox.alpaca.trading.call("POST", "/orders", {**body, **ticket})
+    return "my-own"
+
+
+def test_a_persons_open_purchase_takes_cash_and_no_weight(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    price = sandbox.alpaca.latest_prices(["BRK.B"])["BRK.B"]
+    qty = str(int(70_000 / (price * 0.8)))
+    resting(sandbox, symbol="BRK.B", qty=qty, limit_price=str(round(price * 0.8, 2)))
+    phase = Phase(desk, weights={"AAPL": 0.5})
+    order, more = (phase.order(symbol, Side.BUY, 25_000) for symbol in ("AAPL", "JPM"))
+    assert codes(phase.gate(), [order, more]) == [None, "RISK_CASH"]
+    capital = replace(desk, capital=20_000.0)
+    some = phase.order("AAPL", Side.BUY, 9_000, 3)
+    assert code(Door(capital).gate(phase.row).deny(some)) is None
+
+
+def test_a_purchase_whose_price_only_its_last_close_tells_counts_with_it(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    price = sandbox.alpaca.latest_prices(["BRK.B"])["BRK.B"]
+    qty = str(int(70_000 / price))
+    resting(sandbox, symbol="BRK.B", qty=qty, limit_price=str(round(price * 0.8, 2)))
+    sandbox.fail("GET", "/v2/orders", drop_fields=["limit_price"])
+    phase = Phase(desk, weights={"AAPL": 0.5})
+    order, more = (phase.order(symbol, Side.BUY, 25_000) for symbol in ("AAPL", "JPM"))
+    assert codes(phase.gate(), [order, more]) == [None, "RISK_CASH"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "takes", "unpriced"),
+    [
+        ({"asset_class": "us_option", "limit_price": 3.5}, 700.0, False),
+        ({"asset_class": "crypto", "notional": 500.0}, 500.0, False),
+        ({"asset_class": "crypto", "limit_price": 90_000.0}, 180_000.0, False),
+        ({"asset_class": "crypto"}, 0.0, True),
+        ({"asset_class": "crypto", "side": Side.SELL}, 0.0, False),
+        ({"symbol": "AAPL"}, 400.0, False),
+        ({"symbol": "NOBODY"}, 0.0, True),
+    ],
+)
+def test_an_open_purchase_takes_what_it_says_or_is_named(
+    changes: dict[str, Any], takes: float, unpriced: bool
+) -> None:
+    order = Order(
+        "1", "my-own", "BTC/USD", Side.BUY, OrderStatus.ACCEPTED, Decimal(2), Decimal(0), None
+    )
+    order = replace(order, **changes)
+    on_margin = account("A", 1_000_000.0, None)
+    held = Held(on_margin, (), ())
+    held.reserve([order], {"AAPL": 200.0})
+    assert held.cash == pytest.approx(1_000_000 - takes)
+    name = f"the open order my-own to buy {order.symbol}"
+    assert (held.unpriced, held.gross) == (name if unpriced else "", 0.0)
+    settled = Held(replace(on_margin, settled_cash=Decimal(5)), (), ())
+    settled.reserve([order], {})
+    assert (settled.cash, settled.unpriced) == (5.0, "")
+
+
+def test_an_account_that_does_not_say_what_it_was_worth_at_the_last_close_buys_nothing(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    sandbox.orders.submit("JPM", Side.BUY, Decimal(50), "by-hand")
+    phase = Phase(desk)
+    orders = [phase.order("AAPL", Side.BUY, 1_000), phase.order("JPM", Side.SELL, 1_000)]
+    sandbox.fail("GET", "/v2/account", drop_fields=["last_equity"])
+    assert codes(phase.gate(), orders) == ["RISK_DAILY_LOSS", None]
+    assert codes(phase.gate(), orders) == [None, None]
+
+
+def test_an_account_that_does_not_say_whether_it_may_borrow_buys_from_settled_cash(
+    tmp_path: Path,
+) -> None:
+    with trading.opened(account_type="cash") as sandbox:
+        desk = opened_desk(sandbox, tmp_path, limits=LIMITS)
+        sandbox.orders.submit("JPM", Side.BUY, Decimal(200), "in")
+        sandbox.orders.submit("JPM", Side.SELL, Decimal(200), "out")
+        phase = Phase(desk)
+        settled = float(sandbox.alpaca.account().settled_cash or 0)
+        first = phase.order("AAPL", Side.BUY, min(49_000.0, settled - 10))
+        second = phase.order("BRK.B", Side.BUY, 49_000)
+        sandbox.fail("GET", "/v2/account", drop_fields=["multiplier"])
+        assert codes(phase.gate(), [first, second]) == [None, "RISK_CASH"]
+
+
+def test_losses_are_held_against_the_capital_where_one_is_set(desk: Desk) -> None:
+    desk.store.books.record_account_summary(account("A", 100_000.0, None), (), FRIDAY - DAY)
+    desk.store.books.record_account_summary(account("A", 100_000.0, None), (), FRIDAY)
+    for capital, expected in ((0.0, 0.01), (10_000.0, 0.1), (500_000.0, 0.01)):
+        now = standing(replace(desk, capital=capital), account("A", 99_000.0, 100_000.0), TEN)
+        assert now.day_return == pytest.approx(-expected)
+        assert now.drawdown == pytest.approx(expected)
+
+
 def account(number: str, equity: float, last_equity: float | None) -> Account:
     before = None if last_equity is None else Decimal(str(last_equity))
     usd = Decimal(str(equity))
@@ -410,7 +552,8 @@ def test_the_days_return_is_free_of_deposits_and_of_the_one_that_opened_the_acco
     desk.store.books.record_activities("A", paid)
     found = standing(desk, account("A", 114.0, 100.0), TEN)
     assert found.day_return == pytest.approx((114 - 20 - 100) / 120)
-    assert standing(desk, account("A", 114.0, None), TEN).day_return is None
+    assert standing(desk, account("B", 114.0, 0.0), TEN).day_return is None
+    assert math.isnan(standing(desk, account("A", 114.0, None), TEN).day_return or 0.0)
     desk.store.books.record_activities("NEW", [flow("CSD", 100, TEN - MINUTE)])
     assert standing(desk, account("NEW", 99.0, 100.0), TEN).day_return == pytest.approx(-0.01)
 
@@ -461,7 +604,7 @@ def test_what_a_person_accepted_by_lifting_is_not_denied_on_the_same_day(
 
 def test_rows_that_the_broker_tells_twice_count_once(desk: Desk, sandbox: trading.Desk) -> None:
     sandbox.orders.submit("JPM", Side.BUY, Decimal(150), "by-hand")
-    phase = Phase(desk)
+    phase = Phase(replace(desk, adopt=None))
     free = float(sandbox.alpaca.account().cash) - 10
     order = phase.order("AAPL", Side.BUY, min(free, 49_000))
     sandbox.fail("GET", "/v2/positions", duplicate=True)

@@ -15,7 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astra.records import PlannedOrder, Side, TradingState
-from astra.risk import RULES, UNKNOWN, Limits, Mark, Situation, deny, drawdown, growth, mark_of
+from astra.risk import (
+    RULES,
+    UNKNOWN,
+    Limits,
+    Mark,
+    Situation,
+    denied_by_state,
+    deny,
+    drawdown,
+    growth,
+    mark_of,
+)
 from astra.risk.__main__ import page
 from astra.risk.mark import NIGHT_BARS, bars_since
 from astra.settings import HOUSE, Settings
@@ -66,7 +77,9 @@ EDGES: list[tuple[str, PlannedOrder, dict[str, Any], PlannedOrder, dict[str, Any
         BUY, {"trained_until": NOW - 366 * DAY + SECOND},
     ),
     ("COVERAGE", BUY, {"coverage": 0.4999}, BUY, {"coverage": 0.5}),
+    ("COVERAGE", BUY, {"coverage": math.nan}, BUY, {"coverage": None}),
     ("DAILY_LOSS", BUY, {"day_return": -0.0501}, BUY, {"day_return": -0.05}),
+    ("DAILY_LOSS", BUY, {"day_return": math.nan}, BUY, {"day_return": None}),
     ("DRAWDOWN", BUY, {"drawdown": 0.2001}, BUY, {"drawdown": 0.2}),
     ("REJECT_RATE", SELL, {"reject_rate": 0.51}, SELL, {"reject_rate": 0.5}),
     ("ORDERS_REBALANCE", SELL, {"orders": 200}, SELL, {"orders": 199}),
@@ -75,7 +88,9 @@ EDGES: list[tuple[str, PlannedOrder, dict[str, Any], PlannedOrder, dict[str, Any
         "PRICE_COLLAR", replace(BUY, reference_price=TOO_FAR), {},
         replace(BUY, reference_price=NEAR), {"position": 0.0},
     ),
-    ("PRICE_COLLAR", SELL, {"mark": Mark(50.0, 0.01)}, SELL, {"mark": UNKNOWN}),
+    ("PRICE_COLLAR", SELL, {"mark": Mark(62.4, 0.01)}, SELL, {"mark": Mark(62.6, 0.01)}),
+    ("PRICE_COLLAR", SELL, {"mark": Mark(166.7, 0.01)}, SELL, {"mark": Mark(166.6, 0.01)}),
+    ("PRICE_COLLAR", SELL, {"mark": Mark(50.0, 9.0)}, SELL, {"mark": UNKNOWN}),
     ("PRICE_COLLAR", BUY, {"mark": UNKNOWN}, BUY, {"mark": None}),
     (
         "ORDER_VALUE", BUY, {"equity": 3_999.0, "position": 0.0},
@@ -89,6 +104,7 @@ EDGES: list[tuple[str, PlannedOrder, dict[str, Any], PlannedOrder, dict[str, Any
     ("GROSS_EXPOSURE", BUY, {"gross": 9_000.01}, BUY, {"gross": 9_000.0}),
     ("OVERSOLD", SELL, {"held": Decimal("9.999999999")}, SELL, {"held": Decimal(10)}),
     ("CASH", BUY, {"cash": 999.99}, BUY, {"cash": 1_000.0}),
+    ("CASH", BUY, {"unpriced": "the open order 1 to buy B"}, BUY, {"unpriced": ""}),
 ]  # fmt: skip
 # What sales pass because they lower the risk.
 FREE_FOR_SALES = {
@@ -135,6 +151,25 @@ def test_a_denial_names_the_symbol_and_the_figures() -> None:
     denial = deny(BUY, replace(CALM, day_return=-0.0731), LIMITS)
     assert denial is not None
     assert denial.reason == "A: the day has lost 7.31%, over 5.00%"
+
+
+def test_the_accounts_state_alone_is_asked_by_the_same_rules() -> None:
+    for state in TradingState:
+        for order in (BUY, SELL):
+            alone = denied_by_state(order, state)
+            assert alone == deny(order, replace(CALM, state=state), LIMITS)
+            assert (alone is None) == state.allows(order.side)
+
+
+def test_a_sale_is_not_kept_from_a_falling_market_and_a_purchase_is() -> None:
+    fallen = replace(CALM, mark=Mark(140.0, 0.01))
+    assert code_of(SELL, fallen) is None
+    assert code_of(BUY, fallen) == "PRICE_COLLAR"
+    split = deny(SELL, replace(CALM, mark=Mark(200.0, 0.01)), LIMITS)
+    assert split is not None
+    assert split.reason == (
+        "A: 100.0000 USD is 0.50 times the last close 200.0000: a split, or wrong"
+    )
 
 
 def test_an_allocation_without_a_model_has_neither_age_nor_coverage() -> None:

@@ -29,6 +29,7 @@ from astra.alpaca.values import (
 )
 from astra.errors import DataError
 from astra.records import (
+    SHARE,
     Account,
     Activity,
     Asset,
@@ -51,8 +52,6 @@ _FINAL = {
     "expired": OrderStatus.EXPIRED,
     "rejected": OrderStatus.REJECTED,
 }
-
-_SHARE = "us_equity"
 
 # Lines whose quantity is a change of what is held (of a dividend it is what was paid for): splits,
 # new names and symbols, mergers, spin-offs, shares that come from or go to another account.
@@ -130,7 +129,7 @@ def read_position(body: Body) -> Position:
     entry = as_decimal(body.get("avg_entry_price"))
     value = as_decimal(body.get("market_value"))
     price = first(body, "current_price")
-    is_share = (as_text(body.get("asset_class")) or _SHARE) == _SHARE
+    is_share = (as_text(body.get("asset_class")) or SHARE) == SHARE
     if (price is None or not is_share) and value is not None and qty:
         price = value / qty
     if price is None:
@@ -169,7 +168,7 @@ def read_order(body: Body) -> Order:
         type=as_text(body.get("type")) or as_text(body.get("order_type")) or "market",
         limit_price=None if limit is None else float(limit),
         notional=None if notional is None else float(notional),
-        is_share=(as_text(body.get("asset_class")) or _SHARE) == _SHARE,
+        asset_class=as_text(body.get("asset_class")) or SHARE,
     )
 
 

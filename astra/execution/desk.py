@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from astra.alpaca import Alpaca
+from astra.errors import TemporaryError
 from astra.owned import managed, managed_equity, own_shares, renamed
 from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
 from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
@@ -23,6 +24,7 @@ from astra.store.journal import AllocationRow
 from astra.tactics import Style
 
 _MARKET = Style()
+MOST_APART = 0.2  # of equity: what moves between two answers, or is neither cash nor a position
 NEW_NAME = dt.timedelta(days=30)  # for so long a file may know a symbol by its old name
 
 
@@ -127,20 +129,30 @@ class Desk:
         return replace(row, weights=weights, keep=frozenset(new.get(s, s) for s in row.keep))
 
     def rules_of(self, row: AllocationRow) -> Rules:
-        """The rules, which leave alone what the allocation and the settings keep, by any name that
-        it had before."""
+        """The rules within the gate's limits, which leave alone what the allocation and the
+        settings keep, by any name that it had before."""
         names = renamed(self.store.books.acted(row.account))
         held = {names[symbol] for symbol in names.keys() & self.rules.hold}
-        return replace(self.rules, hold=self.rules.hold | held | row.keep)
+        return replace(
+            self.rules,
+            hold=self.rules.hold | held | row.keep,
+            max_position_weight=self.limits.max_position_weight,
+            max_order_weight=self.limits.max_order_weight,
+            max_order_usd=self.limits.max_order_usd,
+        )
 
     def holdings(self, weights: Mapping[str, float], as_of: dt.datetime | None = None) -> Holdings:
         """Account, our positions, prices and assets as the broker has them now.
 
         Args:
             as_of: of the decision whose prices are wanted beside them.
+
+        Raises:
+            TemporaryError: the broker does not answer, or its positions contradict its account.
         """
-        account = self.broker.account()
-        positions = self.managed(self.broker.positions(), account.number)
+        account, everything = self.broker.account(), self.broker.positions()
+        require_agreement(account, everything)
+        positions = self.managed(everything, account.number)
         symbols = sorted({p.symbol for p in positions} | weights.keys())
         value = sum(float(p.qty) * p.market_price for p in positions)
         cash, whole = float(account.cash), float(account.equity)
@@ -196,3 +208,15 @@ class Desk:
         own = {p.symbol: p.qty for p in self.managed(positions, account.number)}
         self.store.books.record_account_summary(account, positions, at, allocation_id, own)
         return Recorded(account, positions)
+
+
+def require_agreement(account: Account, positions: Sequence[Position]) -> None:
+    """A list of positions that lacks some must not be planned on."""
+    told, cash = float(account.equity), float(account.cash)
+    found = cash + sum(float(p.qty) * p.market_price for p in positions)
+    if not abs(told - found) <= MOST_APART * max(abs(told), abs(found)):
+        raise TemporaryError(
+            f"the broker's equity must be about cash and positions to plan on them, found "
+            f"{told:.2f} USD, and {found:.2f} with {cash:.2f} of cash and {len(positions)} "
+            "positions: ask again later"
+        )

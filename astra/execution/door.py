@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from astra.alpaca.orders import Orders
 from astra.execution.desk import Desk
-from astra.execution.gate import Gate
+from astra.execution.gate import Gate, planned
 from astra.records import Order
 from astra.risk import Denial, denied_by_state
 from astra.store.journal import AllocationRow, OrderRow
@@ -44,7 +44,7 @@ class Door:
             return denial
         journal = self._desk.store.journal
         state = journal.begin_sending(order.id, fence, gate.now)
-        if denial := denied_by_state(order.symbol, order.side, state):
+        if denial := denied_by_state(planned(order), state):
             return denial
         # A request takes as long as it may be in doubt: none leaves that could outlive the lease.
         journal.require_time(order.allocation_id, fence, self._desk.doubt_seconds)

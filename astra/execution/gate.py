@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from astra.allocation import MANUAL
+from astra.allocation import MANUAL, TICKER
 from astra.breakers import raised
 from astra.errors import TemporaryError
+from astra.execution.agreement import is_ours
 from astra.execution.desk import Desk
 from astra.execution.marks import marks
 from astra.execution.standing import Standing, standing
+from astra.owned import managed, managed_equity
 from astra.records import (
+    OPTION,
+    SHARE,
     Account,
     MarketClock,
     Order,
@@ -48,16 +52,21 @@ class Gate:
             )
         self._desk, self._clock = desk, desk.broker.clock()
         orders = desk.store.journal.orders(row.id)
-        symbols = {*row.weights, *(o.symbol for o in orders), *(p.symbol for p in positions)}
+        ours, waiting = _ours(desk, account, positions, orders), desk.broker.orders("open")
+        symbols = {*row.weights, *(o.symbol for o in orders), *(p.symbol for p in ours)}
+        symbols |= {o.symbol for o in waiting if _is_priced_by_mark(o)}
         self._marks = marks(desk, symbols, self._clock.now)
-        self._holdings = _Holdings(account, positions)
-        self._holdings.reserve(desk.broker.orders("open"), self._prices(orders))
+        self._holdings = Held(account, positions, ours)
+        cash, whole = float(account.cash), float(account.equity)
+        equity = managed_equity(cash, self._holdings.gross, desk.capital, whole)
+        self._holdings.reserve(waiting, self._prices(orders))
         state = desk.store.states.get(row.account)
         now, today = self._clock.now, standing(desk, account, self._clock.now)
         self._limits = raised(desk.limits, state.accepted, state.accepted_at, now, today.peak_at)
         self._sent = {order.id for order in orders if order.sent_at is not None}
         self._sent_by_others = today.orders_today - len(self._sent)
-        self._begun = _begun(row, account, self._clock, state.state, today)
+        begun = _begun(row, account, self._clock, state.state, today)
+        self._begun = replace(begun, equity=equity)
 
     @property
     def now(self) -> dt.datetime:
@@ -70,12 +79,12 @@ class Gate:
 
         An order that was sent before and may have to be sent again counts once.
         """
-        planned = order if isinstance(order, PlannedOrder) else _planned(order)
+        asked = order if isinstance(order, PlannedOrder) else planned(order)
         key = f"{order.symbol}-{order.side}" if isinstance(order, PlannedOrder) else order.id
-        denial = deny(planned, self._situation(planned, key), self._limits)
+        denial = deny(asked, self._situation(asked, key), self._limits)
         if denial is None:
             self._sent.add(key)
-            self._holdings.fill(planned)
+            self._holdings.fill(asked)
         return denial
 
     def _situation(self, order: PlannedOrder, key: str) -> Situation:
@@ -88,6 +97,7 @@ class Gate:
             position=held.values.get(order.symbol, 0.0),
             held=held.shares.get(order.symbol, Decimal(0)),
             cash=held.cash,
+            unpriced=held.unpriced,
             mark=self._mark(order.symbol),
             orders=others,
             orders_today=self._sent_by_others + others,
@@ -113,10 +123,14 @@ def _begun(
     state: TradingState,
     today: Standing,
 ) -> Situation:
-    """What stays as it is for the whole phase; a file dropped by hand has no forecast."""
+    """What stays as it is for the whole phase.
+
+    A file dropped by hand has no forecast. Any other must say what its forecast covered; where the
+    training's age does not matter the file has no end of it.
+    """
     is_manual = row.policy == MANUAL
     return Situation(
-        equity=float(account.equity),
+        equity=math.nan,
         gross=0.0,
         is_open=clock.is_open,
         state=state,
@@ -124,19 +138,43 @@ def _begun(
         closes_at=clock.next_close,
         expires_at=row.expires_at,
         trained_until=None if is_manual else row.trained_until,
-        coverage=None if is_manual else row.coverage,
+        coverage=None if is_manual else math.nan if row.coverage is None else row.coverage,
         day_return=today.day_return,
         drawdown=today.drawdown,
         reject_rate=today.reject_rate,
     )
 
 
-class _Holdings:
-    """Cash, shares that may be sold, and values once what was let through is filled; USD."""
+def _ours(
+    desk: Desk, account: Account, positions: Sequence[Position], orders: Iterable[OrderRow]
+) -> tuple[Position, ...]:
+    """The part of each position that is ours, with what an order under way may have bought since
+    the journal was told."""
+    found = {p.symbol: p.qty for p in desk.managed(positions, account.number)}
+    for order in orders:
+        if order.side is Side.BUY and order.sent_at is not None and not order.status.is_final:
+            rest = order.qty - order.filled_qty
+            found[order.symbol] = found.get(order.symbol, Decimal(0)) + rest
+    return managed(positions, found)
 
-    def __init__(self, account: Account, positions: Iterable[Position]) -> None:
+
+def _is_priced_by_mark(order: Order) -> bool:
+    """Whether only a last close tells what an open purchase will take."""
+    has_price = order.limit_price is not None or order.notional is not None
+    is_share = order.asset_class == SHARE and TICKER.fullmatch(order.symbol) is not None
+    return order.side is Side.BUY and is_share and not has_price
+
+
+class Held:
+    """Cash, shares that may be sold, and values of what is ours once what was let through is
+    filled; USD."""
+
+    def __init__(
+        self, account: Account, positions: Iterable[Position], ours: Iterable[Position]
+    ) -> None:
         self.shares = {p.symbol: p.qty for p in positions}
-        self.values = {p.symbol: float(p.qty) * p.market_price for p in positions}
+        self.values = {p.symbol: float(p.qty) * p.market_price for p in ours}
+        self.unpriced = ""
         settled = account.settled_cash
         self._is_settled_only = settled is not None
         self.cash = float(account.cash if settled is None else settled)
@@ -148,17 +186,21 @@ class _Holdings:
     def reserve(self, waiting: Iterable[Order], prices: Mapping[str, float]) -> None:
         """Count what is open at the broker: purchases as filled, shares on sale as gone.
 
-        A purchase at a price that nobody knows makes the values NaN, which denies all others.
+        A person's purchase takes cash and no weight. One at a price that nobody knows is named.
         """
         for order in waiting:
-            rest = order.qty - order.filled_qty
             if order.side is Side.SELL:
-                self._take(order.symbol, rest)
+                self._take(order.symbol, order.qty - order.filled_qty)
                 continue
-            value = float(rest) * (order.limit_price or prices.get(order.symbol, math.nan))
-            self._add(order.symbol, value)
-            if not self._is_settled_only:  # settled cash is without it already
-                self.cash -= value
+            value, is_known_cash = _bound(order, prices), self._is_settled_only
+            if math.isnan(value):
+                if not is_known_cash:
+                    name = order.client_order_id or order.id
+                    self.unpriced = f"the open order {name} to buy {order.symbol}"
+                continue
+            if is_ours(order.client_order_id):
+                self._add(order.symbol, value)
+            self.cash -= 0.0 if is_known_cash else value  # settled cash is without it already
 
     def fill(self, order: PlannedOrder) -> None:
         """Count an order as filled. Sales give cash where it need not settle first, which only a
@@ -179,6 +221,18 @@ class _Holdings:
         self.shares[symbol] = self.shares.get(symbol, Decimal(0)) - qty
 
 
-def _planned(order: OrderRow) -> PlannedOrder:
+def _bound(order: Order, prices: Mapping[str, float]) -> float:
+    """USD that an open purchase will still take; NaN where nobody can say."""
+    if order.notional is not None:
+        return order.notional - float(order.filled_qty) * (order.filled_average_price or 0.0)
+    price = order.limit_price
+    if price is None:
+        price = prices.get(order.symbol, math.nan) if order.asset_class == SHARE else math.nan
+    unit = 100 if order.asset_class == OPTION else 1
+    return float(order.qty - order.filled_qty) * price * unit
+
+
+def planned(order: OrderRow) -> PlannedOrder:
+    """A journaled order as the gate's rules take it: at its limit where it has one."""
     price = order.reference_price if order.limit_price is None else order.limit_price
     return PlannedOrder(order.symbol, order.side, order.qty, price, order.reason)

@@ -7,6 +7,7 @@ asked of the broker.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,12 @@ FEWEST_ORDERS = 5  # of a day, before the share of those that were rejected says
 class Standing:
     """The account's figures; None = cannot be known yet.
 
+    Losses are the whole account's, shares of its value or of the capital where that is less.
+
     Attributes:
-        day_return: since the close of the session before, deposits and withdrawals taken out.
-        drawdown: share below the peak of the days' last values, in [0, 1].
+        day_return: since the close of the session before, deposits and withdrawals taken out; NaN
+            where the broker does not say what the account was worth then.
+        drawdown: share below the peak of the days' last values, 0 or more.
         peak_at: when that peak was reached.
         reject_rate: share of the day's orders that the broker rejected, an order counting once
             however often it was tried; None of fewer than five.
@@ -50,8 +54,8 @@ def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
     daily = store.equity.daily(number, now)
     fall = fallen([*daily, (now, equity)], flows)
     return Standing(
-        day_return=_day_return(account, daily, day, now, flows),
-        drawdown=None if fall is None else fall.share,
+        day_return=_day_return(account, daily, day, now, flows, desk.capital),
+        drawdown=None if fall is None else _drawdown(fall.share, equity, desk.capital),
         reject_rate=_reject_rate(orders),
         orders_today=sum(order["sent_at"] is not None for order in orders),
         peak_at=None if fall is None else fall.peak_at,
@@ -64,15 +68,27 @@ def _day_return(
     close: dt.datetime,
     now: dt.datetime,
     flows: Sequence[Amount],
+    capital: float,
 ) -> float | None:
     """Since the last close; the day before it tells on which side of it a flow of its day was."""
     if account.last_equity is None:
-        return None
+        return math.nan
     last, equity = float(account.last_equity), float(account.equity)
     date = close.astimezone(NEW_YORK).date()
     earlier = [value for value in daily if value[0].astimezone(NEW_YORK).date() < date]
     values = [*earlier[-1:], (close, last), (now, equity)]
-    return growth(last, equity, placed(values, flows)[-1])
+    flow = placed(values, flows)[-1]
+    found = growth(last, equity, flow)
+    return None if found is None else found * _of_capital(last + max(0.0, flow), capital)
+
+
+def _drawdown(share: float, equity: float, capital: float) -> float:
+    return share * _of_capital(equity / (1.0 - share), capital) if share < 1 else share
+
+
+def _of_capital(value: float, capital: float) -> float:
+    """What makes a share of `value` one of the capital, where one is set that is less."""
+    return max(1.0, value / capital) if capital > 0 else 1.0
 
 
 def _orders(store: Store, number: str, since: dt.datetime) -> list[dict[str, Any]]:

@@ -14,10 +14,15 @@ it denies ends in the journal as `rejected`, with one of these codes and a sente
 on. The first rule that is broken counts, from top to bottom. Sales pass where they lower the risk:
 an account that has lost too much, or whose forecast is not to be trusted, may still sell.
 
-What should be known and is not denies a purchase: equity, price, last close, cash. Some things may
-be unknown for good reasons, and then are not held against an order: the day's return of an account
-that had no value at the last close, a drawdown before a day was over, the rejects of fewer than
-five orders, and coverage and training of an allocation that does not come from a model.
+Equity is what is managed: cash and the positions that are ours, at most `ASTRA_CAPITAL` where it is
+set. A person's own positions count in no weight; his open purchases take cash. A day's loss and a
+drawdown are the whole account's, in USD, held against the capital where that is less.
+
+What should be known and is not denies a purchase: equity, its value at the last close, price, last
+close, cash, the forecast's coverage. Some things may be unknown for good reasons, and then are not
+held against an order: the day's return of an account that had no value at the last close, a
+drawdown before a day was over, the rejects of fewer than five orders, and coverage and training of
+an allocation that does not come from a model.
 
 A day's loss, a drawdown and rejects beyond their limits also change the account's state by
 themselves (`astra/breakers.py`), which stays until somebody lifts it.

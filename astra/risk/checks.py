@@ -12,6 +12,8 @@ import math
 from astra.records import PlannedOrder, Side, TradingState
 from astra.risk.situation import Limits, Situation
 
+LEAST_FACTOR, MOST_FACTOR = 0.6, 1.6  # of the last close: what a sale's price may be
+
 
 def value_of(order: PlannedOrder) -> float:
     return float(order.qty) * order.reference_price
@@ -71,6 +73,8 @@ def model_age(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:
 def coverage(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:
     if now.coverage is None or now.coverage >= limits.min_coverage:
         return None
+    if math.isnan(now.coverage):
+        return "nobody knows what share of the candidates the forecast covered"
     least = limits.min_coverage
     return f"the forecast covered {now.coverage:.1%} of the candidates, under {least:.1%}"
 
@@ -78,6 +82,8 @@ def coverage(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:
 def daily_loss(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:
     if now.day_return is None or -now.day_return <= limits.max_daily_loss:
         return None
+    if math.isnan(now.day_return):
+        return "the account's value at the last close is not known, nor so the day's loss"
     return f"the day has lost {-now.day_return:.2%}, over {limits.max_daily_loss:.2%}"
 
 
@@ -107,11 +113,14 @@ def orders_today(_: PlannedOrder, now: Situation, limits: Limits) -> str | None:
 
 
 def price(order: PlannedOrder, now: Situation, limits: Limits) -> str | None:
-    """A sale needs no known close: it must not wait for one."""
+    """A sale may meet any price but one that a split would explain, and needs no known close: it
+    must not wait for the market to calm down."""
     if now.mark is None:
         return None
+    if order.side is Side.SELL:
+        return _split(order.reference_price, now.mark.close)
     sigmas = now.mark.sigmas(order.reference_price)
-    if sigmas <= limits.price_collar_sigmas or (math.isnan(sigmas) and order.side is Side.SELL):
+    if sigmas <= limits.price_collar_sigmas:
         return None
     if math.isnan(sigmas):
         return f"no close is known to hold {order.reference_price:.4f} USD against"
@@ -119,6 +128,13 @@ def price(order: PlannedOrder, now: Situation, limits: Limits) -> str | None:
         f"{order.reference_price:.4f} USD is {sigmas:.1f} deviations from the last close "
         f"{now.mark.close:.4f}, over {limits.price_collar_sigmas:g}"
     )
+
+
+def _split(price: float, close: float) -> str | None:
+    factor = price / close if close > 0 else math.nan
+    if math.isnan(factor) or LEAST_FACTOR <= factor <= MOST_FACTOR:
+        return None
+    return f"{price:.4f} USD is {factor:.2f} times the last close {close:.4f}: a split, or wrong"
 
 
 def order_value(order: PlannedOrder, now: Situation, limits: Limits) -> str | None:
@@ -155,6 +171,8 @@ def oversold(order: PlannedOrder, now: Situation, _: Limits) -> str | None:
 
 
 def cash(order: PlannedOrder, now: Situation, _: Limits) -> str | None:
+    if now.unpriced:
+        return f"what cash is free is not known: no price is known of {now.unpriced}"
     if now.cash is None or value_of(order) <= now.cash:
         return None
     return f"{value_of(order):.2f} USD is more than the cash, {now.cash:.2f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from astra.records import PlannedOrder, Side, TradingState
@@ -38,28 +38,24 @@ class Rule:
 
 def deny(order: PlannedOrder, situation: Situation, limits: Limits) -> Denial | None:
     """Why this order may not leave, or None."""
-    for rule in RULES:
+    return _first(RULES, order, situation, limits)
+
+
+def denied_by_state(order: PlannedOrder, state: TradingState) -> Denial | None:
+    """Why this order may not leave for the account's state alone, or None."""
+    return _first(STATE_RULES, order, Situation(0.0, 0.0, state=state), Limits())
+
+
+def _first(
+    rules: Iterable[Rule], order: PlannedOrder, situation: Situation, limits: Limits
+) -> Denial | None:
+    for rule in rules:
         if rule.holds(order.side) and (reason := rule.broken(order, situation, limits)):
             return Denial(rule.code, f"{order.symbol}: {reason}")
     return None
 
 
-def denied_by_state(symbol: str, side: Side, state: TradingState) -> Denial | None:
-    """Why the account's state alone lets no order of this side leave, or None."""
-    if state.allows(side):
-        return None
-    return Denial(f"RISK_{state.value}", f"{symbol}: the account is {state.value}")
-
-
-RULES = (
-    Rule(
-        "RISK_NO_VALUE",
-        "a quantity or a price that is missing, not finite or not above 0",
-        checks.no_value,
-        (),
-        True,
-        "load bars: the plan had no price it could count with",
-    ),
+STATE_RULES = (
     Rule(
         "RISK_HALTED",
         "an account that was halted, by a person or by a breaker",
@@ -76,6 +72,18 @@ RULES = (
         False,
         "as above",
     ),
+)
+
+RULES = (
+    Rule(
+        "RISK_NO_VALUE",
+        "a quantity or a price that is missing, not finite or not above 0",
+        checks.no_value,
+        (),
+        True,
+        "load bars: the plan had no price it could count with",
+    ),
+    *STATE_RULES,
     Rule(
         "RISK_ACCOUNT_BLOCKED",
         "an account on which the broker lets nobody trade",
@@ -118,7 +126,8 @@ RULES = (
     ),
     Rule(
         "RISK_MODEL_AGE",
-        "forecasts of a model that was trained too long ago; files dropped by hand are exempt",
+        "forecasts of a model that was trained too long ago; files dropped by hand are exempt, and "
+        "those whose forecast moved no weight",
         checks.model_age,
         ("model_max_age_days",),
         False,
@@ -126,7 +135,8 @@ RULES = (
     ),
     Rule(
         "RISK_COVERAGE",
-        "forecasts that saw too few of the candidates; files dropped by hand are exempt",
+        "forecasts that saw too few of the candidates, or do not say how many; files dropped by "
+        "hand are exempt",
         checks.coverage,
         ("min_coverage",),
         False,
@@ -138,7 +148,8 @@ RULES = (
         checks.daily_loss,
         ("max_daily_loss",),
         False,
-        "look at the positions; the next session begins anew",
+        "look at the positions; the account stays REDUCING, also the next session, until "
+        "`astra lift`",
     ),
     Rule(
         "RISK_DRAWDOWN",
@@ -175,7 +186,9 @@ RULES = (
     Rule(
         "RISK_PRICE_COLLAR",
         "a price that cannot be right: a wrong tick, or a split that one side does not know yet; "
-        "a purchase also where no close is known",
+        "a purchase more deviations from the last close than the setting or where no close is "
+        f"known, a sale under {checks.LEAST_FACTOR:g} or over {checks.MOST_FACTOR:g} times the "
+        "last close",
         checks.price,
         ("price_collar_sigmas",),
         True,
@@ -219,6 +232,7 @@ RULES = (
         checks.cash,
         (),
         False,
-        "none needed: the next decision plans from the cash there is",
+        "none needed: the next decision plans from the cash there is; cancel an order that is "
+        "named, or give it a limit",
     ),
 )

@@ -14,6 +14,8 @@ from astra.risk.mark import Mark
 class Limits:
     """What the account's owner allows; each field is the setting of its name.
 
+    Equity is what is managed: cash and our own positions, at most the capital where one is set.
+
     Attributes:
         max_order_weight, max_order_usd: of equity, and USD, in one purchase; 0 USD = any.
         max_position_weight: of equity in one position after a purchase.
@@ -52,25 +54,29 @@ class Situation:
     leaves.
 
     Attributes:
-        equity: USD of the account now.
-        gross: USD value of all positions once the orders already let through are filled.
+        equity: USD now that weights are fractions of: cash and our own positions, at most the
+            capital where one is set.
+        gross: USD value of our positions once the orders already let through are filled.
         is_open: the exchange is.
         state: what the account may do.
         is_blocked: the broker lets the account trade nothing.
         now, closes_at: the market's time, and the end of its session.
         expires_at: from then on the allocation trades nothing.
         trained_until: the end of the model's training; None for a file dropped by hand, and where
-            the file says nothing of it or names a simulated market, which does not grow old.
-        coverage: share of the candidates that the forecast covered; None as above.
-        position: USD value of the order's symbol once the orders let through are filled.
+            its age does not matter: a forecast that moved no weight, a simulated market.
+        coverage: share of the candidates that the forecast covered; None for a file dropped by
+            hand.
+        position: USD value of what is ours of the order's symbol once the orders let through are
+            filled.
         held: its shares that may be sold.
         cash: USD that purchases may use, those let through already taken off.
+        unpriced: an open order that binds cash, nobody knows how much; "" if there is none.
         mark: the last close that is believed.
         orders: of this allocation, sent before this one.
         orders_today: of this session, sent before this one.
         day_return: since the last session's close, deposits and withdrawals taken out; None for an
             account that had no value then.
-        drawdown: share of equity below its peak, in [0, 1]; None while nothing was recorded.
+        drawdown: share of equity below its peak, 0 or more; None while nothing was recorded.
         reject_rate: share of the day's orders that the broker rejected; None of fewer than five.
     """
 
@@ -87,6 +93,7 @@ class Situation:
     position: float | None = None
     held: Decimal | None = None
     cash: float | None = None
+    unpriced: str = ""
     mark: Mark | None = None
     orders: int | None = None
     orders_today: int | None = None
