@@ -13,6 +13,7 @@ import datetime as dt
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from astra.errors import AstraError
@@ -58,13 +59,18 @@ class Reconciled:
         return self.found.status != "differs"
 
 
-def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
+def reconcile(
+    desk: Desk, seconds: float = 0.0, keep: Callable[[], None] = lambda: None
+) -> Reconciled:
     """Bring the record up to date and hold books and journal against the broker.
 
     What differs is looked at again until it is equal or `seconds` of wall time are over, or at once
     no more if it is the difference found last time. Then it is recorded and alarmed, and above the
     desk's limit the account is halted, unless orders are still under way or a person has lifted a
     halt at this very difference.
+
+    Args:
+        keep: called after each look, for who holds a lease meanwhile.
 
     Raises:
         TemporaryError: the broker or the store does not answer: nothing is known, nothing was
@@ -77,11 +83,14 @@ def reconcile(desk: Desk, seconds: float = 0.0) -> Reconciled:
     while not (look.is_equal or look.is_known) and time.monotonic() < deadline:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, longest)
+        keep()
         look = look_at(desk, BRIEF)
         new += look.new
+    keep()
     if not look.is_equal:
         look = look_at(desk, LONG)
         new += look.new
+        keep()
     booked = "" if look.differences.are_none else _book(desk, look)
     if booked:
         look = look_at(desk, BRIEF)
