@@ -30,7 +30,7 @@ NEW_NAME = dt.timedelta(days=30)  # for so long a file may know a symbol by its 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The account as it was saved."""
+    """The account as it was saved or compared."""
 
     account: Account
     positions: tuple[Position, ...]
@@ -101,14 +101,17 @@ class Desk:
             drift_threshold=settings.drift_threshold,
         )
 
-    def plan(self, row: AllocationRow, *, sold: float = 0.0) -> Plan:
+    def plan(
+        self, row: AllocationRow, *, sold: float = 0.0, seen: Recorded | None = None
+    ) -> Plan:
         """The plan of an allocation from the broker's account as it is now.
 
         Args:
             sold: USD sold under this allocation already.
+            seen: see `holdings`.
         """
         row = self.under_new_names(row)
-        holdings = replace(self.holdings(row.weights, row.as_of), sold=sold)
+        holdings = replace(self.holdings(row.weights, row.as_of, seen), sold=sold)
         return plan_orders(row.weights, holdings, self.rules_of(row))
 
     def preview(self, row: AllocationRow) -> Plan:
@@ -141,18 +144,25 @@ class Desk:
             max_order_usd=self.limits.max_order_usd,
         )
 
-    def holdings(self, weights: Mapping[str, float], as_of: dt.datetime | None = None) -> Holdings:
+    def holdings(
+        self,
+        weights: Mapping[str, float],
+        as_of: dt.datetime | None = None,
+        seen: Recorded | None = None,
+    ) -> Holdings:
         """Account, our positions, prices and assets as the broker has them now.
 
         Args:
             as_of: of the decision whose prices are wanted beside them.
+            seen: the account as a reconciliation has just compared it; None = asked for now.
 
         Raises:
             TemporaryError: the broker does not answer, or its positions contradict its account.
         """
-        account, everything = self.broker.account(), self.broker.positions()
-        require_agreement(account, everything)
-        positions = self.managed(everything, account.number)
+        seen = seen or Recorded(self.broker.account(), self.broker.positions())
+        account = seen.account
+        require_agreement(account, seen.positions)
+        positions = self.managed(seen.positions, account.number)
         symbols = sorted({p.symbol for p in positions} | weights.keys())
         value = sum(float(p.qty) * p.market_price for p in positions)
         cash, whole = float(account.cash), float(account.equity)
