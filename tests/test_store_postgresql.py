@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -83,6 +84,32 @@ def test_a_writer_that_waits_too_long_for_its_turn_may_come_again(
     assert caught.value.retry_after is not None
     store.prices.upsert(frame([("A", 0, 10.0)]), NOW)
     assert store.prices.count() == 1
+
+
+def test_a_writer_of_the_books_that_freezes_holds_nobody_up(
+    store: Store, database: Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astra.store.postgresql.IDLE_SECONDS", 0.2)
+    begun = time.monotonic()
+    with (
+        pytest.raises(TemporaryError, match="does not answer"),
+        database.writing("prices"),
+        database.writing("books") as frozen,
+    ):
+        frozen.exec_driver_sql("DELETE FROM runs")
+        store.books.record_run("r1", "load", NOW)  # which waits for the lock, and gets it
+        assert time.monotonic() - begun < 5
+        frozen.exec_driver_sql("DELETE FROM runs")
+    assert store.books.read("runs").num_rows == 1
+
+
+def test_a_writer_of_prices_may_think_as_long_as_it_has_to(
+    database: Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astra.store.postgresql.IDLE_SECONDS", 0.05)
+    with database.writing("prices") as connection:
+        time.sleep(0.2)
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
 
 
 def test_a_load_and_the_books_do_not_wait_for_each_other(

@@ -22,6 +22,9 @@ from astra.errors import AstraError, ConfigError, TemporaryError
 from astra.store import on_conflict, pgcopy
 from astra.store.dialect import BUSY_SECONDS, FIELDS, Row, Scope, Versions, Window
 
+# A writer of the books that says nothing for so long is frozen: the server ends it, so that a halt
+# has its turn. One of prices may have to think of years of bars.
+IDLE_SECONDS = 10
 # An advisory lock is named by two numbers: that it is ours, and whose turn it is.
 _OURS = 1634955378
 _TURNS: dict[Scope, int] = {"schema": 1, "prices": 2, "books": 3}
@@ -62,9 +65,11 @@ class Postgresql:
     @contextmanager
     def writing(self, scope: Scope) -> Iterator[Connection]:
         """See `Dialect`."""
+        idle = IDLE_SECONDS * 1000 if scope == "books" else 0
         with _our_errors(self.engine), self._writers.begin() as connection:
             _raw(connection).execute(
                 f"SET LOCAL lock_timeout = {BUSY_SECONDS * 1000:.0f}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {idle:.0f}; "
                 f"SELECT pg_advisory_xact_lock({_OURS}, {_TURNS[scope]})".encode()
             )
             yield connection
@@ -138,9 +143,9 @@ class Postgresql:
 
 
 # SQLSTATE, or its class: connection lost, too many of them, serialization failure, deadlock,
-# server stopping or starting; lock not available.
-_LOCKED = "55P03"
-_PASSING = ("08", "53", "40001", "40P01", "57P01", "57P02", "57P03", _LOCKED)
+# server stopping or starting; ended as it was idle, lock not available.
+_IDLE, _LOCKED = "25P03", "55P03"
+_PASSING = ("08", "53", "40001", "40P01", "57P01", "57P02", "57P03", _IDLE, _LOCKED)
 # Wrong name or password, missing database or schema, no permission, a server that only reads.
 _SETTINGS = ("28", "3D", "3F", "42501", "25006")
 # While connecting, libpq hands no SQLSTATE on, only the server's or its own words.
