@@ -41,7 +41,8 @@ def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
         with contextlib.suppress(AstraError), run("halt"):
             if not ended.is_confirmed:
                 raise TemporaryError(ended.message)
-        return jsonify(_halted(ended)), 200 if ended.is_confirmed else 202
+        unconfirmed = 202 if ended.is_written else 503
+        return jsonify(_halted(ended)), 200 if ended.is_confirmed else unconfirmed
 
     @routes.post("/lift")
     def _lift() -> Response:
@@ -102,6 +103,7 @@ def _halted(ended: Halted) -> dict[str, Any]:
         "still_open": ended.still_open,
         "under_way": ended.under_way,
         "confirmed": ended.is_confirmed,
+        "written": ended.is_written,
         "seconds": round(ended.seconds, 3),
         "message": ended.message,
     }

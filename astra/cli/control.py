@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from astra.cli.options import out, read_settings
-from astra.errors import TemporaryError
+from astra.errors import AstraError, TemporaryError
 
 _BY = "command line"
 
@@ -25,14 +25,24 @@ def halt(
 ) -> None:
     """Stop trading at once and cancel open orders; it stays so until `astra lift`.
 
-    The exit code is 4 if the broker has not confirmed it: the state stands all the same.
+    The exit code is 4 if the broker has not confirmed it, when the state stands all the same, or if
+    the database does not answer: then orders are cancelled, but trading goes on once it does.
     """
+    from astra.alpaca import Alpaca
     from astra.execution import halt as switch
+    from astra.execution.blind import halt_without_books
     from astra.execution.desk import Desk
     from astra.records import TradingState
 
     state = TradingState.REDUCING if reducing else TradingState.HALTED
-    ended = switch.halt(Desk.from_settings(read_settings()), state, reason, _BY)
+    settings = read_settings()
+    broker = Alpaca.from_settings(settings)  # before the store, which may be away
+    try:
+        desk = Desk.from_settings(settings)
+    except AstraError as error:
+        ended = halt_without_books(broker, state, reason, str(error), settings.vendor_timeout)
+    else:
+        ended = switch.halt(desk, state, reason, _BY)
     _say(ended.message)
     raise typer.Exit(0 if ended.is_confirmed else TemporaryError.exit_code)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from astra.alpaca import Alpaca
 from astra.alpaca.orders import Orders
 from astra.execution.desk import Desk
 from astra.execution.gate import Gate, planned
@@ -14,15 +15,30 @@ from astra.records import Order
 from astra.risk import Denial, denied_by_state
 from astra.store.journal import AllocationRow, OrderRow
 
-__all__ = ["Door", "Gate"]
+__all__ = ["Door", "Exit", "Gate"]
 
 
-class Door:
+class Exit:
+    """Cancels at the broker, and sends nothing: needs no books."""
+
+    def __init__(self, broker: Alpaca) -> None:
+        self._orders = Orders(broker)
+
+    def cancel(self, broker_id: str) -> None:
+        """Ask to cancel an order; one that is final already stays as it is."""
+        self._orders.cancel(broker_id)
+
+    def cancel_all(self) -> None:
+        """Ask to cancel every open order of the account."""
+        self._orders.cancel_all()
+
+
+class Door(Exit):
     """Sends and cancels for the desk's account."""
 
     def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.broker)
         self._desk = desk
-        self._orders = Orders(desk.broker)
 
     def gate(self, row: AllocationRow) -> Gate:
         """The gate for a phase that begins now."""
@@ -50,11 +66,3 @@ class Door:
         journal.require_time(order.allocation_id, fence, self._desk.doubt_seconds)
         limit = None if order.limit_price is None else Decimal(str(order.limit_price))
         return self._orders.submit(order.symbol, order.side, order.qty, order.id, limit)
-
-    def cancel(self, broker_id: str) -> None:
-        """Ask to cancel an order; one that is final already stays as it is."""
-        self._orders.cancel(broker_id)
-
-    def cancel_all(self) -> None:
-        """Ask to cancel every open order of the account."""
-        self._orders.cancel_all()

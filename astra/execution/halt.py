@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass
 
 from astra.breakers import beyond, raised, still_accepted, tripped
-from astra.errors import DataError, TemporaryError
+from astra.errors import AstraError, DataError, TemporaryError
+from astra.execution.blind import halt_without_books
 from astra.execution.desk import Desk
 from astra.execution.standing import Standing, standing
 from astra.execution.switch import Halted, Switch
@@ -75,7 +76,8 @@ def halt(
 
     HALTED cancels every open order of the account, also one that is not ours; REDUCING our open
     purchases. A stricter state stays. While the broker does not answer, the state stands for the
-    account that was traded last, unconfirmed.
+    account that was traded last, unconfirmed; while the database does not, orders are cancelled all
+    the same, see `halt_without_books`.
 
     Args:
         seconds: of wall time to look at most; by default as long as an order that has left may
@@ -83,14 +85,19 @@ def halt(
 
     Raises:
         DataError: ACTIVE is asked for, which is `lift`'s.
-        TemporaryError: no account has been traded yet and the broker does not answer: nothing was
-            written.
+        TemporaryError: nothing could be written, and the broker does not answer either.
     """
     if state is TradingState.ACTIVE:
         raise DataError("REDUCING or HALTED is required, found ACTIVE: that takes `lift`")
     switch = Switch(desk, state, reason, by)
-    switch.write()
-    ended = switch.sweep(desk.doubt_seconds if seconds is None else seconds)
+    limit = desk.doubt_seconds if seconds is None else seconds
+    began = time.monotonic()
+    try:
+        switch.write()
+        ended = switch.sweep(limit)
+    except AstraError as error:
+        limit -= time.monotonic() - began
+        ended = halt_without_books(desk.broker, state, reason, str(error), limit)
     level = logging.WARNING if ended.is_confirmed else logging.ERROR
     log.log(level, "alarm=halt state=%s by=%s reason=%s confirmed=%s message=%s",
             ended.state.value, by, reason, ended.is_confirmed, ended.message)  # fmt: skip
@@ -168,7 +175,8 @@ def trip(desk: Desk) -> str | None:
 
 
 def confirm(desk: Desk, row: StateRow) -> Halted:
-    """Cancel once more what a state forbids, and look once."""
+    """Cancel once more what a state forbids, and look once; of orders that are not ours only while
+    the broker has not confirmed the halt."""
     ended = Switch.of(desk, row).sweep(0.0)
     if not ended.is_confirmed:
         log.error("alarm=halt-unconfirmed message=%s", ended.message)

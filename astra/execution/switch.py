@@ -11,12 +11,11 @@ import time
 from dataclasses import dataclass
 
 from astra.errors import AstraError, TemporaryError
+from astra.execution.cancelling import cancel, cancelled, forbidden, looks
 from astra.execution.desk import Desk
-from astra.execution.door import Door
+from astra.execution.door import Exit
 from astra.records import Order, OrderStatus, TradingState
 from astra.store.states import StateRow
-
-_PAUSES = (0.05, 0.5)  # first and longest pause between two looks at the broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,8 @@ class Halted:
         under_way: those that had left and of which the broker knew nothing yet.
         is_confirmed: the broker was asked, and neither of the two is left.
         seconds: wall time it took.
-        problem: why the broker could not be asked, "" if it answered.
+        problem: why the broker could not be asked, or the state not written; "" if neither.
+        is_written: the state stands in the database, so that nothing more leaves.
     """
 
     account: str
@@ -44,23 +44,33 @@ class Halted:
     is_confirmed: bool
     seconds: float
     problem: str = ""
+    is_written: bool = True
 
     @property
     def message(self) -> str:
         """One sentence for a person."""
+        open_ones = f"{len(self.still_open)} orders open, {len(self.under_way)} under way"
+        if not self.is_written:
+            return (
+                f"account {self.account}: {len(self.cancelled)} orders were cancelled at the "
+                f"broker ({open_ones}), but {self.state.value} is NOT written down "
+                f"({self.problem}): trading goes on when that is over, halt again"
+            )
         head = f"account {self.account} is {self.state.value}"
         if self.is_confirmed:
             return (
                 f"{head}: the broker confirms that nothing it forbids is open, "
                 f"{len(self.cancelled)} orders were cancelled, after {self.seconds:.1f} s"
             )
-        open_ones = f"{len(self.still_open)} orders open, {len(self.under_way)} under way"
         why = self.problem or open_ones
         return f"{head}, but the broker has not confirmed it ({why}): ask again, or look there"
 
 
 class Switch:
-    """One halt under way: `write` the state, then `sweep`. It never weakens a stricter state."""
+    """One halt under way: `write` the state, then `sweep`. It never weakens a stricter state.
+
+    Once the broker has confirmed it, orders that are not ours are left alone.
+    """
 
     def __init__(self, desk: Desk, state: TradingState, reason: str, by: str) -> None:
         self._desk = desk
@@ -68,6 +78,7 @@ class Switch:
         self._row: StateRow | None = None
         self._was = TradingState.ACTIVE
         self._is_at_broker = False
+        self._was_confirmed = False
         self._began = time.monotonic()
         self._cancelling: dict[str, Order] = {}
         self._open: list[Order] = []
@@ -78,6 +89,7 @@ class Switch:
         """One that was thrown before."""
         switch = cls(desk, row.state, row.reason, row.changed_by)
         switch._row, switch._was, switch._is_at_broker = row, row.state, True
+        switch._was_confirmed = desk.store.states.is_confirmed(row.account)
         return switch
 
     def write(self) -> None:
@@ -88,15 +100,15 @@ class Switch:
 
     def sweep(self, seconds: float) -> Halted:
         """Cancel and look, again and again, until nothing is left or `seconds` are over."""
-        pause, longest = _PAUSES
-        while True:
-            elapsed = time.monotonic() - self._began
+        is_clear, problem = False, ""
+        for elapsed in looks(self._began, seconds):
             problem = self._pass(elapsed)
             is_clear = not (problem or self._open or self._under_way)
-            if is_clear or elapsed >= seconds:
-                return self._ended(is_clear, problem)
-            time.sleep(min(pause, max(0.0, seconds - elapsed)))
-            pause = min(2 * pause, longest)
+            if is_clear:
+                break
+        if is_clear and not self._was_confirmed:
+            self._note()
+        return self._ended(is_clear, problem)
 
     def _set(self, account: str, at: dt.datetime) -> None:
         states = self._desk.store.states
@@ -115,9 +127,9 @@ class Switch:
             if self._open:
                 self._cancel()
         except AstraError as error:
-            if self._asked_for[0] is TradingState.HALTED:  # blindly, as the look has failed
+            if not self._leaves_others:  # blindly, as the look has failed
                 with contextlib.suppress(AstraError):
-                    Door(self._desk).cancel_all()
+                    Exit(self._desk.broker).cancel_all()
             return str(error)
         return ""
 
@@ -130,23 +142,11 @@ class Switch:
 
     def _forbidden(self) -> list[Order]:
         """The broker's open orders that the state does not allow."""
-        found = self._desk.broker.orders("open")
-        if self._state is TradingState.HALTED:
-            return list(found)
-        return [o for o in found if not self._state.allows(o.side) and self._is_ours(o)]
-
-    def _is_ours(self, order: Order) -> bool:
-        allocation_id = order.client_order_id.split("-", 1)[0]
-        return self._desk.store.journal.allocation(allocation_id) is not None
+        return forbidden(self._desk.broker, self._state, self._leaves_others)
 
     def _cancel(self) -> None:
         self._cancelling |= {order.id: order for order in self._open}
-        door = Door(self._desk)
-        if self._state is TradingState.HALTED:
-            door.cancel_all()
-            return
-        for order in self._open:
-            door.cancel(order.id)
+        cancel(self._desk.broker, self._open if self._leaves_others else None)
 
     def _sending(self) -> set[str]:
         """Journaled orders that the state forbids and that have left, outcome unknown."""
@@ -168,6 +168,17 @@ class Switch:
         elif found is not None and not found.status.is_final:
             self._open.append(found)
 
+    def _note(self) -> None:
+        """That it is confirmed; without the note the next look cancels everything once more."""
+        heard = self._desk.broker.trading.now
+        if self._row is not None and (at := heard or self._row.since) is not None:
+            with contextlib.suppress(AstraError):
+                self._desk.store.states.confirm(self._row.account, at)
+
+    @property
+    def _leaves_others(self) -> bool:
+        return self._was_confirmed or self._state is not TradingState.HALTED
+
     @property
     def _state(self) -> TradingState:
         """What stands, which may be stricter than what was asked for."""
@@ -184,25 +195,10 @@ class Switch:
             state=self._row.state,
             reason=self._row.reason,
             was=self._was,
-            cancelled=self._cancelled(),
+            cancelled=cancelled(self._desk.broker, self._cancelling),
             still_open=tuple(order.client_order_id for order in self._open),
             under_way=tuple(self._under_way),
             is_confirmed=is_clear,
             seconds=time.monotonic() - self._began,
             problem=problem,
         )
-
-    def _cancelled(self) -> tuple[str, ...]:
-        """Of the orders that were asked to go those that did; others may have filled before."""
-        if not self._cancelling:
-            return ()
-        times = [order.submitted_at for order in self._cancelling.values()]
-        known = [t for t in times if t is not None]
-        after = min(known) - dt.timedelta(seconds=1) if len(known) == len(times) else None
-        with contextlib.suppress(AstraError):
-            return tuple(
-                order.client_order_id
-                for order in self._desk.broker.orders("all", after)
-                if order.id in self._cancelling and order.status is OrderStatus.CANCELED
-            )
-        return ()
