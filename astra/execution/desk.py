@@ -132,17 +132,11 @@ class Desk:
         return replace(row, weights=weights, keep=frozenset(new.get(s, s) for s in row.keep))
 
     def rules_of(self, row: AllocationRow) -> Rules:
-        """The rules within the gate's limits, which leave alone what the allocation and the
-        settings keep, by any name that it had before."""
+        """The rules, which leave alone what the allocation and the settings keep, by any name that
+        it had before."""
         names = renamed(self.store.books.acted(row.account))
         held = {names[symbol] for symbol in names.keys() & self.rules.hold}
-        return replace(
-            self.rules,
-            hold=self.rules.hold | held | row.keep,
-            max_position_weight=self.limits.max_position_weight,
-            max_order_weight=self.limits.max_order_weight,
-            max_order_usd=self.limits.max_order_usd,
-        )
+        return replace(self.rules, hold=self.rules.hold | held | row.keep)
 
     def holdings(
         self,
