@@ -15,6 +15,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from astra.records import OWN, REVERSED, Account, Activity, Position
 
 CENT = Decimal("0.01")
+# How the ids of our own lines begin: of an opening, what takes out of it, what nobody told.
+OPENED, TOLD, UNTOLD = f"{OWN}opening:", f"{OWN}told:", f"{OWN}untold:"
 # A split leaves the worth of a position as it was, but for what the price has moved since; where it
 # is smaller than 3 for 2, a purchase or a sale might look the same.
 _LEAST_SPLIT, _MOST_MOVED = math.log(1.5) - 1e-6, math.log(1.2)
@@ -78,6 +80,16 @@ def compare(book: Book, account: Account, positions: Iterable[Position]) -> Diff
     return Differences(cash, {s: d for s, d in diffs.items() if d != 0})
 
 
+def less(found: Differences, known: Differences) -> Differences:
+    """What differs beyond what was known; a difference that has shrunk is none."""
+    shares = {s: _less(q, known.shares.get(s, Decimal(0))) for s, q in found.shares.items()}
+    return Differences(_less(found.cash, known.cash), {s: q for s, q in shares.items() if q})
+
+
+def _less(found: Decimal, known: Decimal) -> Decimal:
+    return found - min(max(known, min(found, Decimal(0))), max(found, Decimal(0)))
+
+
 def opening(
     book: Book, account: Account, positions: Iterable[Position], at: dt.datetime
 ) -> tuple[Activity, ...]:
@@ -85,18 +97,28 @@ def opening(
 
     A paper account's first deposit, for one, is in no record. Shares are only ever added: where the
     broker has fewer than its own record says, its answer is not believed, and there are no lines.
+
+    Args:
+        at: when the account was asked; what the record tells later of the time before is in these
+            lines already, see `offset`.
     """
     theirs = {p.symbol: p.qty for p in positions}
     if any(theirs.get(symbol, Decimal(0)) < qty for symbol, qty in book.shares.items()):
         return ()
     lines = [
-        Activity(f"{OWN}opening:{symbol}", "OPENING", at, Decimal(0), symbol, more)
+        Activity(f"{OPENED}{symbol}", "OPENING", at, Decimal(0), symbol, more)
         for symbol, qty in sorted(theirs.items())
         if (more := qty - book.shares.get(symbol, Decimal(0)))
     ]
     if money := account.cash - book.cash:
-        lines.append(Activity(f"{OWN}opening:cash", "OPENING", at, money))
+        lines.append(Activity(f"{OPENED}cash", "OPENING", at, money))
     return tuple(lines)
+
+
+def offset(line: Activity) -> Activity:
+    """The line that takes out of the opening what the record tells now itself."""
+    qty = None if line.qty is None else -line.qty
+    return Activity(f"{TOLD}{line.id}", "OPENING", line.at, -line.net_amount, line.symbol, qty)
 
 
 def untold(
@@ -134,7 +156,7 @@ def _splitting(
         if not (ratio > 0 and moved > 0) or abs(math.log(ratio)) < _LEAST_SPLIT:
             continue
         if abs(math.log(ratio * moved)) < _MOST_MOVED:
-            key = f"{OWN}untold:{p.symbol}:split:{at:%Y%m%d}"
+            key = f"{UNTOLD}{p.symbol}:split:{at:%Y%m%d}"
             lines.append(Activity(key, "SPLIT", at, Decimal(0), p.symbol, p.qty - ours))
     return lines
 
@@ -154,7 +176,7 @@ def _renaming(
             continue
         if found.shares.get(new.symbol) != -missing:
             continue
-        key = f"{OWN}untold:{symbol}:{new.symbol}:{at:%Y%m%d}"
+        key = f"{UNTOLD}{symbol}:{new.symbol}:{at:%Y%m%d}"
         lines.append(Activity(f"{key}:out", "NC", at, Decimal(0), symbol, -missing))
         lines.append(Activity(f"{key}:in", "NC", at, Decimal(0), new.symbol, missing))
     return lines
@@ -163,22 +185,46 @@ def _renaming(
 def reversal(
     found: Differences, lines: Sequence[Activity], at: dt.datetime
 ) -> tuple[Activity, ...]:
-    """Lines that take back those of `untold`, once the broker's own record tells it too and the
-    book counts it twice. Empty if that is not the whole difference.
+    """Lines that take back what we booked and the book counts twice: lines of `untold` that the
+    broker's own record tells now too, and an `offset` of what the opening did not have after all.
+
+    Each is judged by its own symbols and, where it moved any, its cash, whatever else differs.
 
     Args:
         lines: of which those are looked for that we booked and have not taken back.
     """
     gone = {line.id.removeprefix(REVERSED) for line in lines if line.id.startswith(REVERSED)}
-    ours = [a for a in lines if a.id.startswith(f"{OWN}untold:") and a.id not in gone]
-    twice = dict[str, Decimal]()
-    for line in ours:
-        if line.symbol and line.symbol in found.shares and line.qty is not None:
-            twice[line.symbol] = twice.get(line.symbol, Decimal(0)) + line.qty
-    if not twice or twice != dict(found.shares) or found.cash:
-        return ()
+    ours = dict[str, list[Activity]]()  # a symbol's line and that of its new one go together
+    for line in sorted(lines, key=lambda a: a.at, reverse=True):
+        if line.id.startswith((UNTOLD, TOLD)) and line.id not in gone:
+            ours.setdefault(line.id.removesuffix(":out").removesuffix(":in"), []).append(line)
+    left, twice = Book(found.cash, dict(found.shares)), list[Activity]()
+    for group in ours.values():
+        effect = replay(group)
+        if _is_within(effect, left):
+            twice += group
+            kept = {s: q for s, q in left.shares.items() if s not in effect.shares}
+            left = Book(left.cash - effect.cash, kept)
+    if not twice:  # several of one symbol may have been told at once
+        whole = replay([line for group in ours.values() for line in group])
+        met = {s for s, q in whole.shares.items() if found.shares.get(s) == q}
+        told = [g for g in ours.values() if {line.symbol for line in g} <= met]
+        together = [line for group in told for line in group]
+        twice = together if _is_within(replay(together), left) else []
     return tuple(
-        replace(line, id=f"{REVERSED}{line.id}", at=at, qty=-(line.qty or Decimal(0)))
-        for line in ours
-        if line.symbol in twice
+        replace(
+            line,
+            id=f"{REVERSED}{line.id}",
+            at=at,
+            net_amount=-line.net_amount,
+            qty=None if line.qty is None else -line.qty,
+        )
+        for line in twice
+    )
+
+
+def _is_within(effect: Book, left: Book) -> bool:
+    """Whether shares, and cash if there is any, are just what differs."""
+    return all(left.shares.get(s) == q for s, q in effect.shares.items()) and (
+        not effect.cash or abs(effect.cash - left.cash) < CENT
     )

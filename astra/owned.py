@@ -1,14 +1,15 @@
 """Which part of the account's positions our own orders hold. Pure.
 
 Only positions that our own orders opened are touched; what happens to the account's shares without
-an order (splits, new names, mergers) happens to our part of them in proportion.
+an order (splits, new names, mergers) happens to our part of them in proportion. What a person sells
+is first of what is not ours, but never more is ours than is there.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -21,11 +22,13 @@ _ROUNDING = 0.02  # USD: the broker rounds cash and equity to cents, each by its
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Shares that one of our orders moved: `qty` is signed, `at` when it was filled."""
+    """Shares that one of our orders moved: `qty` is signed, `at` when it was filled, `order_id` the
+    broker's."""
 
     symbol: str
     qty: Decimal
     at: dt.datetime
+    order_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +49,25 @@ def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[st
     """What our own orders hold of each symbol.
 
     Args:
-        activities: the account's lines of at least all symbols that a split or a move has met, in
-            any order; each id counts once.
+        fills: one for each order.
+        activities: all of the account's lines, in any order; each id counts once.
     """
-    lines = standing(activities)
+    lines, orders = standing(activities), {fill.order_id: fill for fill in fills}
     acted = {line.id for line in lines if line.type in SPLITS | MOVES}
-    moved = [line for line in lines if line.id not in acted]
+    moved = [line for line in lines if line.id not in acted and line.symbol and line.qty]
+    events: list[Fill | Activity | Action] = [*_untold(orders.values(), moved), *moved]
     ours, whole = dict[str, Decimal](), dict[str, Decimal]()
-    events: list[Fill | Activity | Action] = [*fills, *moved, *actions(lines)]
-    # At one instant the account's own line comes after ours, as a split does after the fills.
-    rank = {Fill: 0, Activity: 1, Action: 2}
-    for event in sorted(events, key=lambda e: (e.at, rank[type(e)])):
+    for event in sorted([*events, *actions(lines)], key=lambda e: _place(e, orders)):
         if isinstance(event, Action):
             _act(event, ours, whole)
-        elif event.symbol is not None and event.qty is not None:
-            held = ours if isinstance(event, Fill) else whole
-            held[event.symbol] = held.get(event.symbol, Decimal(0)) + event.qty
+            continue
+        symbol, qty = event.symbol or "", event.qty or Decimal(0)
+        whole[symbol] = whole.get(symbol, Decimal(0)) + qty
+        mine = ours.get(symbol, Decimal(0))
+        if event.order_id in orders:
+            ours[symbol] = mine + qty
+        elif mine > 0:
+            ours[symbol] = min(mine, max(whole[symbol], Decimal(0)))
     return ours
 
 
@@ -162,6 +168,26 @@ def _pairs(lines: Sequence[Activity]) -> list[Action]:
         into.remove(partner)
         found.append(Action(symbol, qty, line.at, partner.symbol, partner.qty or Decimal(0)))
     return found
+
+
+def _untold(fills: Collection[Fill], lines: Iterable[Activity]) -> list[Fill]:
+    """What of our fills the record does not tell yet."""
+    told = dict[str, Decimal]()
+    for line in lines:
+        if line.order_id is not None and line.qty is not None:
+            told[line.order_id] = told.get(line.order_id, Decimal(0)) + line.qty
+    left = [replace(f, qty=f.qty - told.get(f.order_id, Decimal(0))) for f in fills]
+    return [more for more, fill in zip(left, fills, strict=True) if more.qty * fill.qty > 0]
+
+
+def _place(event: Fill | Activity | Action, ours: Collection[str]) -> tuple[dt.datetime, int]:
+    """The order of events. At one instant come our fills first, then what came to the account, what
+    left it, and last a split or a move, as these are of what was held."""
+    if isinstance(event, Action):
+        return event.at, 3
+    if event.order_id in ours:
+        return event.at, 0
+    return event.at, 1 if event.qty is not None and event.qty > 0 else 2
 
 
 def _act(action: Action, ours: dict[str, Decimal], whole: dict[str, Decimal]) -> None:

@@ -6,7 +6,18 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.ledger import Book, Differences, Held, compare, opening, replay, reversal, untold
+from astra.ledger import (
+    Book,
+    Differences,
+    Held,
+    compare,
+    less,
+    offset,
+    opening,
+    replay,
+    reversal,
+    untold,
+)
 from astra.records import REVERSED, Account, Activity, Position, Side
 
 T = dt.datetime(2026, 6, 15, 14, 5, tzinfo=dt.UTC)
@@ -84,8 +95,40 @@ def test_a_move_that_the_record_tells_as_well_is_taken_back_once() -> None:
     assert [x.id for x in back] == [REVERSED + x.id for x in ours]
     assert replay([*ours, *back]) == Book(D(0), {})
     assert reversal(twice, [*ours, *back], T) == ()
-    assert reversal(Differences(D(1), twice.shares), ours, T) == ()
+    other = Differences(D("0.07"), {**twice.shares, "X": D(3)})
+    assert reversal(other, ours, T) == back, "whatever else differs"
     assert reversal(Differences(D(0), {"FB": D(-9), "META": D(9)}), ours, T) == ()
+
+
+def test_two_that_the_record_tells_at_once_are_taken_back_together_and_one_alone() -> None:
+    name = [
+        Activity("astra:untold:FB:META:1:out", "NC", T, D(0), "FB", D(-10)),
+        Activity("astra:untold:FB:META:1:in", "NC", T, D(0), "META", D(10)),
+    ]
+    split = Activity("astra:untold:META:split:2", "SPLIT", T, D(0), "META", D(30))
+    ours = [*name, split]
+    both = Differences(D(0), {"FB": D(-10), "META": D(40)})
+    assert {x.id for x in reversal(both, ours, T)} == {REVERSED + x.id for x in ours}
+    alone = Differences(D(0), {"META": D(30)})
+    assert [x.id for x in reversal(alone, ours, T)] == [REVERSED + split.id]
+
+
+def test_what_an_opening_did_not_have_is_not_taken_out_of_it() -> None:
+    line = Activity("7", "DIV", T, D("12.345"))
+    out = offset(line)
+    assert replay([line, out]) == Book(D(0), {})
+    (back,) = reversal(Differences(D("-12.35"), {"X": D(1)}), [out], T)
+    assert replay([line, out, back]) == replay([line])
+    assert reversal(Differences(D("-12.40"), {}), [out], T) == ()
+
+
+def test_a_known_difference_is_taken_off_and_one_that_shrinks_is_none() -> None:
+    known = Differences(D(900), {"A": D(-9), "B": D(2)})
+    found = Differences(D(900), {"A": D(-9), "B": D(2)})
+    assert less(found, known).are_none
+    grown = less(Differences(D("900.01"), {"A": D(-10), "B": D(1), "C": D(1)}), known)
+    assert grown == Differences(D("0.01"), {"A": D(-1), "C": D(1)})
+    assert less(Differences(D(-5), {"A": D(4)}), known) == Differences(D(-5), {"A": D(4)})
 
 
 def test_other_shares_of_the_same_worth_are_a_split_and_nothing_else_is() -> None:

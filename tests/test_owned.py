@@ -22,7 +22,7 @@ MIDNIGHT = dt.datetime(
 
 def bought(symbol: str, qty: int, minute: int, id: str) -> Activity:
     at = MIDNIGHT - dt.timedelta(days=1) + dt.timedelta(minutes=minute)
-    return Activity(id, "FILL", at, D(-qty), symbol, D(qty), D(1), Side.BUY)
+    return Activity(id, "FILL", at, D(-qty), symbol, D(qty), D(1), Side.BUY, f"order-{id}")
 
 
 def line(id: str, kind: str, symbol: str, qty: str) -> Activity:
@@ -31,7 +31,7 @@ def line(id: str, kind: str, symbol: str, qty: str) -> Activity:
 
 # The account has 10 A, of which 6 are ours, and 5 B, of which all are ours.
 RECORD = [bought("A", 6, 1, "1"), bought("A", 4, 2, "2"), bought("B", 5, 3, "3")]
-FILLS = [Fill("A", D(6), RECORD[0].at), Fill("B", D(5), RECORD[2].at)]
+FILLS = [Fill("A", D(6), RECORD[0].at, "order-1"), Fill("B", D(5), RECORD[2].at, "order-3")]
 
 
 def test_only_what_our_own_orders_opened_is_ours() -> None:
@@ -44,12 +44,12 @@ def test_a_split_multiplies_our_part_as_it_multiplies_the_whole() -> None:
     def at(minute: int) -> dt.datetime:
         return dt.datetime(2026, 6, 15, 14, minute, tzinfo=dt.UTC)
 
-    fills = [Fill("A", Decimal(10), at(0)), Fill("A", Decimal(-4), at(30))]
+    fills = [Fill("A", Decimal(10), at(0), "o1"), Fill("A", Decimal(-4), at(30), "o2")]
     record = [
-        Activity("1", "FILL", at(0), Decimal(-100), "A", Decimal(10), Decimal(10), Side.BUY),
+        Activity("1", "FILL", at(0), Decimal(-100), "A", Decimal(10), Decimal(10), Side.BUY, "o1"),
         Activity("2", "FILL", at(1), Decimal(-50), "A", Decimal(5), Decimal(10), Side.BUY),
         Activity("3", "SPLIT", at(2), Decimal(0), "A", Decimal(15)),
-        Activity("4", "FILL", at(30), Decimal(20), "A", Decimal(-4), Decimal(5), Side.SELL),
+        Activity("4", "FILL", at(30), Decimal(20), "A", Decimal(-4), Decimal(5), Side.SELL, "o2"),
     ]
     assert own_shares(fills, record) == {"A": Decimal(16)}
     assert own_shares(fills, record[:2]) == {"A": Decimal(6)}
@@ -102,6 +102,30 @@ def test_a_merger_pays_in_other_shares_or_in_cash_alone() -> None:
 def test_shares_that_come_without_an_order_are_not_ours() -> None:
     given = [line("4", "JNLS", "A", "7"), line("5", "SPIN", "C", "3"), line("6", "NC", "E", "1")]
     assert own_shares(FILLS, [*RECORD, *given]) == {"A": D(6), "B": D(5)}
+
+
+def sold(qty: int, minute: int, id: str) -> Activity:
+    bought_then = bought("A", qty, minute, id)
+    return replace(bought_then, qty=D(-qty), net_amount=D(qty), side=Side.SELL)
+
+
+def test_what_a_person_sells_beyond_his_own_is_ours_no_more() -> None:
+    assert own_shares(FILLS, [*RECORD, sold(4, 4, "4")])["A"] == 6
+    gone = [*RECORD, sold(8, 4, "4"), bought("A", 30, 5, "5")]
+    assert own_shares(FILLS, gone)["A"] == 2
+    assert own_shares(FILLS, [*RECORD, sold(10, 4, "4"), bought("A", 30, 5, "5")])["A"] == 0
+    at_once = [*RECORD, sold(30, 5, "4"), bought("A", 30, 5, "5")]
+    assert own_shares(FILLS, at_once)["A"] == 6
+
+
+def test_our_own_sales_are_taken_off_once_however_late_journal_or_record_know_of_them() -> None:
+    parts = [replace(sold(qty, 4 + qty, str(qty)), order_id="o9") for qty in (2, 4)]
+    late = Fill("A", D(-6), MIDNIGHT, "o9")
+    record = [bought("A", 6, 1, "1"), *parts]
+    assert own_shares([FILLS[0], late], record)["A"] == 0
+    assert own_shares([FILLS[0], late], record[:2])["A"] == 0, "half of it is not told yet"
+    assert own_shares([FILLS[0], late], record[:1])["A"] == 0
+    assert own_shares([FILLS[0]], record)["A"] == 0, "not noted yet"
 
 
 def test_a_line_of_our_own_that_was_taken_back_counts_for_nothing() -> None:

@@ -54,11 +54,18 @@ def test_new_orders_and_those_at_the_broker_are_held_up_and_fills_are_signed(sto
     orders = [
         old,
         replace(old, id="a-B-buy-1", symbol="B", status=OrderStatus.ACCEPTED),
-        replace(sale, id="a-C-sell-1", symbol="C", filled_qty=D("0.5"), status=OrderStatus.FILLED),
+        replace(
+            sale,
+            id="a-C-sell-1",
+            symbol="C",
+            filled_qty=D("0.5"),
+            status=OrderStatus.FILLED,
+            broker_id="b1",
+        ),
     ]
     store.journal.plan_orders(ALLOCATION.id, fence, orders)
     held_up = store.reconciliations.orders("PA1", NOW)
     assert [o.id for o in held_up] == ["a-B-buy-1", "a-C-sell-1"]
     assert len(store.reconciliations.orders("PA1", None)) == 3
     assert store.reconciliations.orders("PA2", None) == ()
-    assert store.reconciliations.fills("PA1") == (Fill("C", D("-0.5"), NOW),)
+    assert store.reconciliations.fills("PA1") == (Fill("C", D("-0.5"), NOW, "b1"),)

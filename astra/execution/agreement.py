@@ -17,6 +17,16 @@ _OURS = re.compile(r"[0-9a-f]{16}-.+-(buy|sell)-\d+")  # how our order ids are b
 
 
 @dataclass(frozen=True, slots=True)
+class Loose:
+    """Shares of an order, and about their USD, by which books and broker may differ for now."""
+
+    id: str
+    symbol: str
+    qty: Decimal
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Orders:
     """How the journal's orders stand against the broker's.
 
@@ -26,12 +36,16 @@ class Orders:
         absent: orders that were noted as known to the broker, which does not know them.
         strange: orders at the broker that bear an id of ours and are in no journal.
         unfilled: a sentence for each order whose fills in the record are not what it says itself.
+        under_way: what was sent and is not final.
+        untold: of other orders, what the record lacks of their fills, or has too much.
     """
 
     corrected: tuple[Order, ...]
     absent: tuple[OrderRow, ...]
     strange: tuple[Order, ...]
     unfilled: Mapping[str, str]
+    under_way: tuple[Loose, ...]
+    untold: tuple[Loose, ...]
 
 
 def compare_orders(
@@ -51,11 +65,17 @@ def compare_orders(
     known = {order.client_order_id: order for order in theirs}
     ours = {order.id for order in journaled}
     filled = filled_by_order(lines)
+    open_ones = {o.id for o in journaled if is_under_way(o, unfinished)}
+    untold = {
+        i: order.filled_qty - filled.get(order.id, Decimal(0))
+        for i, order in known.items()
+        if i in ours
+    }
     return Orders(
         corrected=tuple(
             found
             for order in journaled
-            if not is_under_way(order, unfinished)
+            if order.id not in open_ones
             and (found := known.get(order.id)) is not None
             and (found.status, found.filled_qty) != (order.status, order.filled_qty)
         ),
@@ -63,13 +83,29 @@ def compare_orders(
         strange=tuple(o for i, o in known.items() if is_ours(i) and i not in ours),
         unfilled={
             i: (
-                f"{order.filled_qty:f} {order.symbol} are filled, by the record "
-                f"{filled.get(order.id, Decimal(0)):f}"
+                f"{known[i].filled_qty:f} {known[i].symbol} are filled, by the record "
+                f"{known[i].filled_qty - qty:f}"
             )
-            for i, order in known.items()
-            if i in ours and order.filled_qty != filled.get(order.id, Decimal(0))
+            for i, qty in untold.items()
+            if qty
         },
+        under_way=tuple(
+            _loose(o, known.get(o.id), o.qty)
+            for o in journaled
+            if o.id in open_ones and o.sent_at is not None
+        ),
+        untold=tuple(
+            _loose(o, known[o.id], abs(qty))
+            for o in journaled
+            if o.id not in open_ones and (qty := untold.get(o.id))
+        ),
     )
+
+
+def _loose(order: OrderRow, found: Order | None, qty: Decimal) -> Loose:
+    paid = (found and found.filled_average_price) or order.reference_price
+    price = max(paid, order.limit_price or 0.0)
+    return Loose(order.id, order.symbol, qty, float(qty) * price)
 
 
 def is_ours(client_order_id: str) -> bool:

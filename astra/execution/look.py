@@ -9,7 +9,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from astra.errors import DataError, TemporaryError
-from astra.execution.agreement import Orders, compare_orders, is_under_way
+from astra.execution.agreement import Orders, compare_orders
 from astra.execution.desk import Desk
 from astra.ledger import Differences, compare
 from astra.records import Account, Activity, Order, Position
@@ -38,7 +38,6 @@ class Look:
     positions: tuple[Position, ...]
     differences: Differences
     orders: Orders
-    is_under_way: bool
     last: Reconciliation | None
     new: int
 
@@ -74,6 +73,7 @@ def look_at(desk: Desk, overlap: dt.timedelta) -> Look:
     try:
         number = broker.account().number
         lines = _missed(desk, number, overlap)
+        unfinished = _unfinished(desk, number)  # a worker may finish it meanwhile
         journaled, theirs, since = _orders(desk, number)
         positions, account, at = broker.positions(), broker.account(), broker.clock().now
     except DataError as error:  # it may pass, and is no answer
@@ -81,14 +81,13 @@ def look_at(desk: Desk, overlap: dt.timedelta) -> Look:
     if account.number != number:
         return look_at(desk, overlap)  # the account was reset between two answers
     new = store.books.record_activities(number, lines)
-    unfinished = {row.id for row in store.journal.open_allocations(number)}
+    unfinished |= _unfinished(desk, number)
     return Look(
         account,
         at,
         positions,
         compare(store.books.replayed(number), account, positions),
         compare_orders(journaled, theirs, store.books.activities(number, since), unfinished),
-        any(is_under_way(order, unfinished) and order.sent_at for order in journaled),
         store.reconciliations.latest(number),
         new,
     )
@@ -113,6 +112,10 @@ def _orders(desk: Desk, account: str) -> tuple[list[OrderRow], list[Order], dt.d
     theirs += [order for order in found.values() if order is not None]
     passed = {o.id for o in journaled if since is not None and o.planned_at < since} - known
     return [o for o in journaled if o.id not in passed], theirs, since
+
+
+def _unfinished(desk: Desk, account: str) -> set[str]:
+    return {row.id for row in desk.store.journal.open_allocations(account)}
 
 
 def _missed(desk: Desk, account: str, overlap: dt.timedelta) -> tuple[Activity, ...]:

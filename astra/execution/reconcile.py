@@ -13,16 +13,17 @@ import datetime as dt
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from astra.errors import AstraError
-from astra.execution.agreement import filled_by_order, is_ours, overfilled
+from astra.execution.agreement import Loose, filled_by_order, is_ours, overfilled
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
 from astra.execution.look import BRIEF, LONG, Look, look_at
-from astra.ledger import compare, opening, reversal, untold
+from astra.ledger import Differences, compare, less, opening, reversal, untold
 from astra.records import Account, Position, TradingState
 from astra.store.reconciliations import Reconciliation
 
@@ -30,6 +31,8 @@ log = logging.getLogger("astra.execution.reconcile")
 
 _PAUSES = (0.05, 1.0)  # first and longest pause between two looks
 _REMEMBERED = dt.timedelta(days=30)
+_TOLD_WITHIN = dt.timedelta(minutes=5)  # of the market: so late may the record tell a fill of ours
+_PRICE_MARGIN = 1.05  # a fill may cost more than was thought
 _SHOWN = 8  # differences named in a message
 
 
@@ -66,8 +69,9 @@ def reconcile(
 
     What differs is looked at again until it is equal or `seconds` of wall time are over, or at once
     no more if it is the difference found last time. Then it is recorded and alarmed, and above the
-    desk's limit the account is halted, unless orders are still under way or a person has lifted a
-    halt at this very difference.
+    desk's limit the account is halted. Not counted there is what a person has seen and lifted a
+    halt at, what orders under way may have moved, and for some minutes fills of ours that the
+    record does not tell yet.
 
     Args:
         keep: called after each look, for who holds a lease meanwhile.
@@ -117,16 +121,15 @@ def _book(desk: Desk, look: Look) -> str:
     if compare(ours, look.account, look.positions) != look.differences:
         return "another has booked what was missing in the meantime"
     lines = reversal(look.differences, books.own_lines(number), look.at)
-    text = "the record tells now of a new symbol or a split that had been booked"
-    if not lines:
-        seen = {s: q for s, q in ours.shares.items() if s in look.differences.shares}
-        before = books.last_held(number, seen) if seen else {}
-        lines = untold(ours, look.differences, look.positions, before, look.at)
-        text = "a new symbol or a split that the record does not tell was booked"
+    told = {line.symbol for line in lines}
+    rest = {s: q for s, q in look.differences.shares.items() if s not in told}
+    seen = {s: q for s, q in ours.shares.items() if s in rest}
+    before = books.last_held(number, seen) if seen else {}
+    found = Differences(look.differences.cash, rest)
+    lines += untold(ours, found, look.positions, before, look.at)
+    text = "a new symbol or a split that the record does not tell, or tells now too, was booked"
     if not lines and _is_new(desk, number):
-        known = (line.at for line in books.activities(number))
-        before_all = min(known, default=look.at) - dt.timedelta(seconds=1)
-        lines = opening(ours, look.account, look.positions, before_all)
+        lines = opening(ours, look.account, look.positions, look.at)
         text = "the account is met for the first time and its record was opened with what it holds"
     for line in lines:
         log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",
@@ -138,8 +141,6 @@ def _book(desk: Desk, look: Look) -> str:
 def _is_new(desk: Desk, account: str) -> bool:
     """Whether an account's books have yet to be the broker's, and nothing of ours was traded."""
     known = desk.store.reconciliations
-    if known.latest(account) is None:
-        return True
     return not known.was_equal(account) and not known.fills(account)
 
 
@@ -149,6 +150,7 @@ def _conclude(desk: Desk, look: Look, new: int, booked: str) -> Reconciled:
     status = "explained" if corrected or booked else "equal"
     if not look.is_equal:
         status = "differs"
+    prices = _prices(desk, look)
     found = Reconciliation(
         account=look.account.number,
         at=look.at,
@@ -156,10 +158,10 @@ def _conclude(desk: Desk, look: Look, new: int, booked: str) -> Reconciled:
         cash_diff=look.differences.cash,
         share_diffs=look.differences.shares,
         order_diffs={**corrected, **look.unexplained},
-        value_diff=_value(desk, look),
+        value_diff=_value(look, look.differences, prices),
     )
     found = replace(found, message=_message(found, booked))
-    is_to_halt = _is_to_halt(desk, look, found)
+    is_to_halt = _is_to_halt(desk, look, found, prices)
     desk.store.reconciliations.record(found)
     if status == "differs":
         log.error("alarm=books-differ account=%s message=%s", found.account, found.message)
@@ -176,7 +178,7 @@ def _correct(desk: Desk, look: Look) -> dict[str, str]:
         if not order.status.is_final:
             Door(desk).cancel(order.id)
             text += ": it came too late and was cancelled"
-        desk.store.journal.correct(
+        done = desk.store.journal.correct(
             order.client_order_id,
             order.status,
             order.filled_at or order.submitted_at or look.at,
@@ -185,37 +187,63 @@ def _correct(desk: Desk, look: Look) -> dict[str, str]:
             order.id,
             text,
         )
+        if done is None:
+            continue  # a worker was just noting it
         told[order.client_order_id] = text
         log.warning("alarm=order-corrected order=%s text=%s", order.client_order_id, text)
     return told
 
 
-def _value(desk: Desk, look: Look) -> float:
-    """USD of all differences; shares of which no price is known count as the whole equity."""
-    shares = look.differences.shares
+def _prices(desk: Desk, look: Look) -> dict[str, float]:
+    """USD of a share of what differs, as far as a price is known."""
     prices = {p.symbol: p.market_price for p in look.positions if math.isfinite(p.market_price)}
-    if lacking := shares.keys() - prices.keys():
+    if lacking := look.differences.shares.keys() - prices.keys():
         with contextlib.suppress(AstraError):
             prices |= desk.broker.latest_prices(lacking)
-    equity = float(look.account.equity)
+    return prices
+
+
+def _value(look: Look, found: Differences, prices: Mapping[str, float]) -> float:
+    """USD of all differences; shares of which no price is known count as the whole equity."""
+    equity = abs(float(look.account.equity))
     value = sum(
-        float(abs(qty)) * prices[s] if s in prices else abs(equity) for s, qty in shares.items()
+        float(abs(qty)) * prices[s] if s in prices else equity for s, qty in found.shares.items()
     )
-    return float(abs(look.differences.cash)) + value
+    return float(abs(found.cash)) + value
 
 
-def _is_to_halt(desk: Desk, look: Look, found: Reconciliation) -> bool:
-    """Whether the difference is too large, is no trade under way, and was not seen and lifted."""
-    limit = desk.max_books_difference * float(look.account.equity)
-    if found.status != "differs" or found.value_diff <= limit or look.is_under_way:
-        return False
+def _is_to_halt(desk: Desk, look: Look, found: Reconciliation, prices: Mapping[str, float]) -> bool:
+    """Whether too much differs, beyond what was seen and lifted and what trades explain."""
     state = desk.store.states.get(found.account)
-    if state.state is TradingState.HALTED:
+    if found.status != "differs" or state.state is TradingState.HALTED:
         return False
-    if state.state is TradingState.REDUCING or state.since is None:
-        return True
-    seen = desk.store.reconciliations.latest(found.account, state.since)
-    return seen is None or seen.status != "differs" or not seen.is_same_difference(found)
+    left = look.differences
+    if state.state is TradingState.ACTIVE and state.since is not None:
+        seen = desk.store.reconciliations.latest(found.account, state.since)
+        if seen is not None and seen.status == "differs":
+            left = less(left, Differences(seen.cash_diff, seen.share_diffs))
+    left = _beyond(left, (*look.orders.under_way, *_late(desk, look)))
+    limit = desk.max_books_difference * float(look.account.equity)
+    return _value(look, left, prices) > limit
+
+
+def _late(desk: Desk, look: Look) -> list[Loose]:
+    """Fills that the record does not tell, but for those that it did not tell minutes ago."""
+    before = desk.store.reconciliations.latest(look.account.number, look.at - _TOLD_WITHIN)
+    old = {} if before is None or before.status != "differs" else before.order_diffs
+    return [fill for fill in look.orders.untold if fill.id not in old]
+
+
+def _beyond(found: Differences, loose: Iterable[Loose]) -> Differences:
+    """What is left of differences when as much as these orders moved may be either way."""
+    cash, shares = Decimal(0), dict(found.shares)
+    for order in loose:
+        cash += Decimal(order.value * _PRICE_MARGIN)
+        if qty := shares.pop(order.symbol, None):
+            shares[order.symbol] = max(abs(qty) - order.qty, Decimal(0))
+    return Differences(
+        max(abs(found.cash) - cash, Decimal(0)), {s: q for s, q in shares.items() if q}
+    )
 
 
 def _message(found: Reconciliation, booked: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from astra.ledger import Book, Held
+from astra.ledger import OPENED, Book, Held, offset
 from astra.owned import MOVES, SPLITS
 from astra.records import OWN, Activity, Side
 from astra.store import rows, schema
@@ -29,12 +29,18 @@ _RECENT = 2 * 86_400  # seconds before the last line in which lines may still be
 
 
 def record(dialect: Dialect, account: str, activities: Iterable[Activity]) -> int:
-    """Add the broker's activities; the number that was new."""
-    found = [_values(account, a) for a in activities]
-    if not found:
+    """Add the broker's activities; the number that was new.
+
+    What was before the account's books were opened is in the lines that opened them, so it is taken
+    out of these in the same transaction.
+    """
+    lines = list(activities)
+    if not lines:
         return 0
     with dialect.writing("books") as connection:
-        new = dialect.insert_new(connection, _table, found)
+        offsets = [_values(account, offset(a)) for a in _opened_with(connection, account, lines)]
+        new = dialect.insert_new(connection, _table, [_values(account, a) for a in lines])
+        dialect.insert_new(connection, _table, offsets)
         if new:
             bump(connection, "books")
     return new
@@ -51,7 +57,7 @@ def read(dialect: Dialect, account: str, since: dt.datetime | None = None) -> tu
 
 
 def acted(dialect: Dialect, account: str) -> tuple[Activity, ...]:
-    """All lines of the symbols that a split or a move has met, by id: what `own_shares` needs."""
+    """All lines of the symbols that a split or a move has met, by id."""
     kinds = _table.c.type.in_(SPLITS | MOVES)
     met = select(_table.c.symbol).where((_table.c.account == account) & kinds).distinct()
     with dialect.reading() as connection:
@@ -138,6 +144,21 @@ class Replayed:
         self._older[account] = older
         whole = older.plus(lines, until)
         return Book(whole.cash, {s: q for s, q in sorted(whole.shares.items()) if q != 0})
+
+
+def _opened_with(connection: Connection, account: str, lines: Sequence[Activity]) -> list[Activity]:
+    """Of the broker's lines those that are not known yet and are older than the opening."""
+    ours = (_table.c.account == account) & _table.c.id.like(f"{OPENED}%")
+    opened: int | None = connection.scalar(select(func.min(_table.c.at)).where(ours))
+    if opened is None:
+        return []
+    older = {a.id: a for a in lines if rows.seconds(a.at) < opened and not a.id.startswith(OWN)}
+    if not older:
+        return []
+    first = min(rows.seconds(a.at) for a in older.values())
+    since = (_table.c.account == account) & (_table.c.at >= first) & (_table.c.at < opened)
+    known = set(connection.scalars(select(_table.c.id).where(since)))
+    return [a for i, a in older.items() if i not in known and (a.net_amount or a.qty)]
 
 
 def _last(connection: Connection, account: str) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, true
+from sqlalchemy import ColumnElement, Connection, exists, true
 
 from astra.errors import DataError
 from astra.records import OrderStatus, PlanLine, TradingState
@@ -191,8 +191,10 @@ class Journal(Leases):
         filled_average_price: float | None,
         broker_id: str,
         reason: str,
-    ) -> OrderRow:
+    ) -> OrderRow | None:
         """Make an order what the broker says it is, also a final one; for reconciliation only.
+
+        Returns: None, and nothing is changed, if it is so already or a worker sees to it.
 
         Raises:
             DataError: the order is not in the journal.
@@ -207,8 +209,11 @@ class Journal(Leases):
         }
         with writing_books(self._dialect) as connection:
             order = _order(connection, order_id)
-            connection.execute(_orders.update().where(_orders.c.id == order_id).values(values))
             row = known(connection, order.allocation_id)
+            is_so = (order.status, order.filled_qty) == (status, filled_qty)
+            if is_so or not (order.status.is_final or row.is_final):
+                return None
+            connection.execute(_orders.update().where(_orders.c.id == order_id).values(values))
             _audit(connection, row, "corrected", at, _told(values), order_id)
             return _order(connection, order_id)
 
@@ -247,6 +252,14 @@ class Journal(Leases):
         with self._dialect.reading() as connection:
             done = _allocations.c.status == "done"
             found = select_allocations(connection, (_allocations.c.account == account) & done)
+        return found[-1] if found else None
+
+    def newest_begun(self, account: str) -> AllocationRow | None:
+        """The last allocation by (as_of, generation) that was traded or begun to be, or None."""
+        has_orders = exists().where(_orders.c.allocation_id == _allocations.c.id)
+        begun = _allocations.c.status.in_(("selling", "buying", "done")) | has_orders
+        with self._dialect.reading() as connection:
+            found = select_allocations(connection, (_allocations.c.account == account) & begun)
         return found[-1] if found else None
 
 

@@ -96,15 +96,18 @@ class Reconciliations:
 
     def fills(self, account: str) -> tuple[Fill, ...]:
         """What each of our orders has filled, by the order's id."""
-        columns = (_orders.c.symbol, _orders.c.side, _orders.c.filled_qty, _orders.c.updated_at)
         filled = (_orders.c.account == account) & (_orders.c.filled_qty != "0")
-        statement = select(*columns).where(filled).order_by(_orders.c.id)
+        columns = ("symbol", "side", "filled_qty", "updated_at", "broker_id")
+        statement = (
+            select(*(_orders.c[name] for name in columns)).where(filled).order_by(_orders.c.id)
+        )
         with self._dialect.reading() as connection:
             return tuple(
                 Fill(
                     row.symbol,
                     Decimal(row.filled_qty) if row.side == Side.BUY else -Decimal(row.filled_qty),
                     rows.moment(row.updated_at),
+                    row.broker_id,
                 )
                 for row in connection.execute(statement)
             )
