@@ -27,19 +27,17 @@ def why_closed(clock: MarketClock) -> str | None:
     return f"the market is closed until {clock.next_open:%Y-%m-%d %H:%M} UTC"
 
 
-def why_held(desk: Desk, row: AllocationRow, has_begun: bool) -> str | None:
+def why_held(desk: Desk, row: AllocationRow) -> str | None:
     """Why a decision waits: only files dropped by hand are traded, or too little has drifted.
 
-    Args:
-        has_begun: a rebalance is half done, which has made up its mind: the newer one takes it
-            over.
+    What was begun and not brought to its end is gone on with by the next decision, drift or no.
     """
     if row.policy == MANUAL or desk.rebalance_on == "decision":
         return None
     if desk.rebalance_on == "file":
         return "ASTRA_REBALANCE_ON=file: only files dropped by hand are traded"
-    last = desk.store.journal.newest_done(row.account)
-    if has_begun or last is None:
+    last = desk.store.journal.newest_begun(row.account)
+    if last is None or last.status != "done":
         return None
     holdings = desk.holdings(last.weights)
     held = {p.symbol: float(p.qty) * p.market_price for p in holdings.positions}

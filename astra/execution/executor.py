@@ -72,7 +72,8 @@ class Executor:
         return None if row is None else self._finish(row)
 
     def resume(self) -> list[AllocationRow]:
-        """Go on with everything that is unfinished, oldest first.
+        """Go on with everything that is unfinished, oldest first; what is another account's is left
+        to that one until it has expired.
 
         Returns: the rows as they stand now; one that cannot be finished yet is not final.
 
@@ -82,11 +83,18 @@ class Executor:
         found = []
         for row in self._journal.open_allocations():
             try:
-                found.append(self._finish(row))
+                found.append(row if self._is_anothers(row) else self._finish(row))
             except (TemporaryError, DataError) as error:  # an answer that cannot be read passes
                 log.warning("allocation=%s object=%s unfinished=%s", row.id, row.object, error)
                 found.append(self._journal.allocation(row.id) or row)
         return found
+
+    def _is_anothers(self, row: AllocationRow) -> bool:
+        """Whether an account that is not ours may still be at it; its orders are out of reach."""
+        broker = self._desk.broker
+        if row.account == broker.account().number or row.expires_at is None:
+            return False
+        return broker.clock().now < row.expires_at
 
     def _finish(self, row: AllocationRow) -> AllocationRow:
         if row.is_final:

@@ -7,7 +7,7 @@ and another after that one; what is left in the end has its reason in the last o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -63,6 +63,16 @@ class Line:
         return self.orders[-1]
 
     @property
+    def planned(self) -> Decimal:
+        """Shares that the phase planned: its slices, or its only order."""
+        slices = [o for o in self.orders if o.due_at is not None]
+        return sum((o.qty for o in slices or self.orders[:1]), Decimal(0))
+
+    @property
+    def filled(self) -> Decimal:
+        return sum((o.filled_qty for o in self.orders), Decimal(0))
+
+    @property
     def rest(self) -> Decimal:
         """Shares that one more attempt may try; 0 if that is not for now or never."""
         if self.open or self.next:
@@ -85,6 +95,19 @@ def lines_of(orders: Iterable[OrderRow]) -> list[Line]:
     by_symbol = attrgetter("symbol")
     ordered = sorted(orders, key=lambda o: (o.symbol, o.attempt))
     return [Line(tuple(found)) for _, found in groupby(ordered, by_symbol)]
+
+
+def told(lines: Sequence[Line]) -> str:
+    """How much of what was planned was traded."""
+    if not lines:
+        return "nothing to trade"
+    filled = sum(line.filled >= line.planned for line in lines)
+    parts = [
+        f", {line.symbol} to {int(100 * line.filled / line.planned)} %"
+        for line in lines
+        if 0 < line.filled < line.planned
+    ]
+    return f"{filled} of {len(lines)} orders filled{''.join(parts)}"
 
 
 def passes(refusal: OrderError) -> bool:

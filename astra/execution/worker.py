@@ -12,18 +12,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from astra.allocation import MANUAL
 from astra.errors import TemporaryError
 from astra.execution.admission import rank, why_closed, why_held, why_not
-from astra.execution.desk import Desk
+from astra.execution.desk import Desk, Recorded
 from astra.execution.door import Door
 from astra.execution.halt import trip
-from astra.execution.line import CALLED_OFF, lines_of
+from astra.execution.line import CALLED_OFF, Line, lines_of, told
 from astra.execution.phase import Phase
 from astra.execution.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
 from astra.execution.writing import sliced, written
 from astra.rebalance import Plan
-from astra.records import MarketClock, OrderStatus, PlanLine, PlannedOrder, Side
+from astra.records import MarketClock, PlanLine, PlannedOrder, Side
 from astra.store.journal import AllocationRow, OrderRow
 from astra.tactics import span_of
 
@@ -86,7 +87,6 @@ class Worker:
             raise TemporaryError("the number of the account is required, the broker gave none", 5)
         is_new = row.status == "received"
         no_good = (why_not(row, clock) or why_closed(clock)) if is_new else None
-        newer = self._newer(clock)
         if account != row.account:
             why = f"the account has become {account}"
             self._watch.forsake(why)
@@ -94,8 +94,10 @@ class Worker:
             self._end("abandoned", why, clock)
         elif no_good:
             self._end("refused", no_good, clock)
-        elif newer is not None:
-            self.call_off("superseded", f"{newer.object} is newer")
+        elif self._is_traded():
+            return False  # only that is left to be said, whatever the time
+        elif self._is_overtaken(clock):
+            return True
         elif not is_new and row.expires_at is not None and clock.now >= row.expires_at:
             self.call_off("abandoned", "it expired before it was traded to its end")
         else:
@@ -114,9 +116,36 @@ class Worker:
             row, fence = self._row, self._watch.fence
             self._journal.plan_orders(row.id, fence, [], lines=left, at=clock.now)
 
+    def _is_traded(self) -> bool:
+        """Whether both phases have come to their ends."""
+        if self._row.status != "buying":
+            return False
+        least = self._desk.rules.min_order_usd
+        return all(line.is_done(least) for line in self._lines())
+
+    def _is_overtaken(self, clock: MarketClock) -> bool:
+        """Whether there is a newer one; ours is called off then."""
+        newer = self._newer(clock)
+        if newer is not None:
+            self.call_off("superseded", f"{newer.object} is newer")
+        return newer is not None
+
     def _newer(self, clock: MarketClock) -> AllocationRow | None:
-        found = [self._journal.newest_done(self._row.account), *self._others(clock)]
-        return next((o for o in found if o is not None and rank(o) > rank(self._row)), None)
+        """A newer one that was traded, or will be; one that will be held back stands in no way."""
+        done = self._journal.newest_done(self._row.account)
+        if done is not None and rank(done) > rank(self._row):
+            return done
+        newer = [other for other in self._others(clock) if rank(other) > rank(self._row)]
+        return next((other for other in newer if not self._waits(other)), None)
+
+    def _waits(self, other: AllocationRow) -> bool:
+        """Whether a newer one is not traded now: it will be held back, or is to be measured by the
+        drift from what ours, which has begun, leads to."""
+        if other.status != "received":
+            return False
+        is_measured = self._desk.rebalance_on == "drift" and other.policy != MANUAL
+        has_begun = self._row.status != "received"
+        return (is_measured and has_begun) or why_held(self._desk, other) is not None
 
     def _others(self, clock: MarketClock) -> list[AllocationRow]:
         """Unfinished allocations beside ours, without new ones that will be refused."""
@@ -129,16 +158,18 @@ class Worker:
         ]
 
     def _begin(self, clock: MarketClock) -> bool:
-        """From a new file to its first orders; False if it is held back."""
-        older = self._others(clock)
-        if why := why_held(self._desk, self._row, bool(older)):
+        """From a new file to its first orders; False if it is held back, or a newer one came."""
+        if why := why_held(self._desk, self._row):
             self._end("held", why, clock)
             return False
         trip(self._desk)
-        for other in older:
-            self._take_over(other)
-        reconcile(self._desk, seconds=self._desk.confirm_seconds)
-        plan = self._desk.plan(self._row)
+        self._watch.keep()
+        for other in self._others(clock):
+            if rank(other) < rank(self._row):
+                self._take_over(other)
+        plan = self._plan()
+        if self._is_overtaken(clock):
+            return False
         if plan.sells:
             span = self._span(clock, phases_left=2)
             self._write(plan.sells, plan.lines, "selling", clock.now, span)
@@ -148,12 +179,34 @@ class Worker:
 
     def _plan_buys(self, clock: MarketClock) -> None:
         """Once, from the cash that the broker confirms now that all sells are final."""
-        reconcile(self._desk, seconds=self._desk.confirm_seconds)
         sells = self._watch.orders(Side.SELL)
         sold = sum(float(o.filled_qty) * (o.filled_average_price or 0.0) for o in sells)
-        plan = self._desk.plan(self._row, sold=sold)
+        plan = self._plan(sold)
         lines = _lines_of_buys(plan, {order.symbol for order in sells})
         self._write(plan.buys, lines, "buying", clock.now, self._span(clock))
+
+    def _plan(self, sold: float = 0.0) -> Plan:
+        """From the answers that the books were compared with, and no others.
+
+        Raises:
+            TemporaryError: they differ from the books for the first time: asked again, the broker
+                is right.
+        """
+        desk = self._desk
+        before = desk.store.reconciliations.latest(self._row.account)
+        seen = reconcile(desk, desk.confirm_seconds, self._watch.keep)
+        if seen.account.number != self._row.account:
+            raise TemporaryError(f"the account has become {seen.account.number}", 5)
+        limit = desk.max_books_difference * float(seen.account.equity)
+        is_new = before is None or not before.is_same_difference(seen.found)
+        if not (seen.is_equal or seen.halted) and seen.found.value_diff > limit and is_new:
+            raise TemporaryError(
+                f"nothing is planned on an answer that is heard once: {seen.found.message}", 10
+            )
+        self._watch.keep()
+        plan = desk.plan(self._row, sold=sold, seen=Recorded(seen.account, seen.positions))
+        self._watch.keep()
+        return plan
 
     def _take_over(self, other: AllocationRow) -> None:
         """End an older allocation that is half done: cancel what is open, learn what was filled."""
@@ -201,10 +254,10 @@ class Worker:
     def _done(self) -> None:
         clock = self._broker.clock()
         self._desk.record_account(clock.now, self._row.id)
-        lines = [line for side in Side for line in lines_of(self._watch.orders(side))]
-        filled = sum(line.last.status is OrderStatus.FILLED for line in lines)
-        reason = f"{filled} of {len(lines)} orders filled" if lines else "nothing to trade"
-        self._end("done", reason, clock)
+        self._end("done", told(self._lines()), clock)
+
+    def _lines(self) -> list[Line]:
+        return [line for side in Side for line in lines_of(self._watch.orders(side))]
 
     def _end(self, status: str, reason: str, clock: MarketClock) -> None:
         log.info("allocation=%s object=%s status=%s reason=%s", self._row.id, self._row.object,

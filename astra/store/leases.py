@@ -45,6 +45,8 @@ class Leases:
     def take_lease(self, allocation_id: str, seconds: float) -> int | None:
         """A new fencing token; None if a live worker holds the lease or the work is finished.
 
+        A lease that lasts longer than two such was taken by a wrong clock and is not believed.
+
         Raises:
             DataError: the allocation is not known.
         """
@@ -52,7 +54,7 @@ class Leases:
         now = self._wall()
         with writing_books(self._dialect) as connection:
             row = known(connection, allocation_id)
-            if row.is_final or row.leased_until > now:
+            if row.is_final or now < row.leased_until <= now + 2 * seconds:
                 return None
             lease = {"fence": row.fence + 1, "leased_until": now + seconds}
             connection.execute(one(allocation_id).values(lease))
