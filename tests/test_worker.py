@@ -90,6 +90,29 @@ def test_a_plan_is_made_on_the_answers_that_were_compared_and_no_others(
     assert not {"/v2/account", "/v2/positions"} & set(asked)
 
 
+def test_an_answer_that_contradicts_the_books_is_planned_on_when_it_stays(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    Executor(desk).execute(dropped(HALVES))
+    hidden: list[bool] = []
+
+    def untold(answer: Response) -> Response:
+        if request.path == "/v2/account/activities" and hidden:
+            answer.set_data("[]")
+        return answer
+
+    sandbox.app.after_request_funcs.setdefault(None, []).append(untold)
+    sandbox.step(trading.TEN + 10 * MINUTE)
+    swap = dropped({"BRK.B": 0.5, "JPM": 0.4}, trading.TEN + 10 * MINUTE, generation=2)
+    begun(desk, swap)
+    hidden.append(True)  # the record does not know the sale yet
+    with pytest.raises(TemporaryError, match="heard once"):
+        Executor(desk).execute(swap)
+    assert "BRK.B" not in shares(sandbox)
+    assert Executor(desk).execute(swap).reason == "2 of 2 orders filled"
+    assert set(shares(sandbox)) == {"BRK.B", "JPM"}
+
+
 def test_resume_leaves_what_is_another_accounts_to_it_until_it_expires(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
