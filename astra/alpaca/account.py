@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote
@@ -55,6 +55,8 @@ class Alpaca:
         self.trading = trading
         self._data = data
         self.live_number = live_number
+        self.is_admitted = live_number is None  # else once the account has said that it is the one
+        self._malformed: set[str] = set()  # symbols that Alpaca has refused by name
         self._assets: Mapping[str, Asset] = {}
         self._assets_until = 0.0  # monotonic wall time
 
@@ -80,6 +82,7 @@ class Alpaca:
                 f"live trading is allowed for account {self.live_number} only, these keys open "
                 f"{account.number}: correct ASTRA_LIVE_TRADING or the keys"
             )
+        self.is_admitted = True
         return account
 
     def positions(self) -> tuple[Position, ...]:
@@ -178,15 +181,28 @@ class Alpaca:
 
         Fills of one moment may appear one by one, so `after` is asked for with a millisecond of
         overlap: the caller tells lines apart by their id.
+
+        Raises:
+            DataError: a line cannot be read, or a page brings nothing that was not there before:
+                Alpaca does not go on, and would be asked for ever.
         """
         query: dict[str, object] = {"direction": "asc", "page_size": _ACTIVITY_PAGE}
         if named := ",".join(kinds):
             query["activity_types"] = named
         if after is not None:
             query["after"] = (after - timedelta(milliseconds=1)).isoformat()
+        seen: set[str] = set()
         while True:
             page = read_list(self._get("/account/activities", query), "activities")
-            yield from map(read_activity, page)
+            lines = [read_activity(row) for row in page]
+            ids = {line.id for line in lines}
+            if ids and ids <= seen:
+                raise DataError(
+                    "new lines are required on each page of the account's activities, found those "
+                    f"of an earlier one after {query['page_token']}: try again later"
+                )
+            seen |= ids
+            yield from lines
             query["page_token"] = page[-1].get("id") if page else None
             if len(page) < _ACTIVITY_PAGE or query["page_token"] is None:
                 return
@@ -209,16 +225,30 @@ class Alpaca:
         self, path: str, symbols: Iterable[str], noun: str = ""
     ) -> Iterator[tuple[str, Body]]:
         """What the data API has of each symbol, under the field `noun` where one is named; a symbol
-        that it leaves out has none."""
-        wanted = sorted(set(symbols))
+        that it leaves out, or whose form it refuses, has none."""
+        wanted = sorted(set(symbols) - self._malformed)
         for i in range(0, len(wanted), SYMBOLS_A_REQUEST):
-            query = {"symbols": ",".join(wanted[i : i + SYMBOLS_A_REQUEST])}
-            found: object = read_object(self._data.get(path, query), path)
-            if noun:
-                found = read_object(found, path).get(noun) or {}
-            for symbol, body in read_object(found, path).items():
-                if isinstance(body, Mapping):
-                    yield symbol, body
+            for found in self._asked(path, wanted[i : i + SYMBOLS_A_REQUEST]):
+                named = read_object(found.get(noun) or {}, path) if noun else found
+                for symbol, body in named.items():
+                    if isinstance(body, Mapping):
+                        yield symbol, body
+
+    def _asked(self, path: str, symbols: Sequence[str]) -> Iterator[Body]:
+        """The answers for the symbols; a list refused for one is halved down to the culprit."""
+        try:
+            yield read_object(self._data.get(path, {"symbols": ",".join(symbols)}), path)
+        except RefusedError as refusal:
+            if not refusal.is_of_symbol:
+                raise
+            if len(symbols) == 1:
+                log.warning("symbol=%s left out: %s", symbols[0], refusal)
+                if symbols[0] in str(refusal):
+                    self._malformed.update(symbols)
+                return
+            half = len(symbols) // 2
+            for part in (symbols[:half], symbols[half:]):
+                yield from self._asked(path, part)
 
     def _get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         return self.trading.get(path, query)

@@ -22,7 +22,6 @@ class Orders:
     def __init__(self, account: Alpaca) -> None:
         self._account = account
         self._trading = account.trading
-        self._is_admitted = False
 
     def submit(
         self,
@@ -93,7 +92,10 @@ class Orders:
         self._trading.call("DELETE", "/orders")
 
     def _admit(self) -> None:
-        """Before anything is changed at a live account: it is the one the settings name."""
-        if self._account.live_number is not None and not self._is_admitted:
+        """Before anything is changed at a live account: it is the one the settings name.
+
+        Asks where nobody has looked at the account since the process began; whoever has to send
+        at once after a check of his own looks before it, as the risk gate does.
+        """
+        if not self._account.is_admitted:
             self._account.account()
-            self._is_admitted = True

@@ -80,6 +80,7 @@ class Api:
         self._limiter = Limiter(reserve)
         self._heard = threading.local()
         client._retry = 0  # else 3 times 3 s, POST included
+        _resolve_once(client)
         client._session.hooks["response"].append(self._hear)
         for scheme in ("https://", "http://"):
             client._session.mount(scheme, _Timeout(timeout))
@@ -165,7 +166,7 @@ def data_api(settings: Settings, *, patience: float = PATIENCE) -> Api:
     Raises:
         ConfigError: key or secret are missing.
     """
-    url = settings.alpaca_data_url.rstrip("/") or BaseURL.DATA
+    url = settings.alpaca_data_url.rstrip("/") or BaseURL.DATA.value
     client = RESTClient(url, *_keys(settings), raw_data=True)
     return Api(client, settings.vendor_timeout, patience=patience)
 
@@ -173,6 +174,15 @@ def data_api(settings: Settings, *, patience: float = PATIENCE) -> Api:
 def _keys(settings: Settings) -> tuple[str, str]:
     settings.require("alpaca_key", "alpaca_secret")
     return settings.alpaca_key, settings.alpaca_secret.get_secret_value()
+
+
+def _resolve_once(client: RESTClient) -> None:
+    """Proxies and certificates of the environment, which requests 2.34 else looks up, with a
+    `.netrc`, for each request anew: a fifth of what one costs. All go to one host."""
+    session = client._session
+    found = session.merge_environment_settings(str(client._base_url), {}, None, None, None)
+    session.proxies, session.verify = found["proxies"], found["verify"]
+    session.trust_env = False
 
 
 class _Timeout(HTTPAdapter):
