@@ -12,12 +12,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astra.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEW_YORK = ZoneInfo("America/New_York")
 BAR_SECONDS = 300
@@ -60,18 +64,40 @@ class Session:
 
 @lru_cache(maxsize=1)
 def _all_sessions() -> tuple[tuple[Session, ...], tuple[dt.datetime, ...]]:
+    rows = _schedule()
+    dates = rows.index.to_numpy("datetime64[D]").tolist()
+    opens, closes = (
+        [dt.datetime.fromtimestamp(at, dt.UTC) for at in column.astype(np.int64).tolist()]
+        for column in (rows[name].to_numpy("datetime64[s]") for name in ("open", "close"))
+    )
+    return tuple(map(Session, dates, opens, closes)), tuple(closes)
+
+
+def _schedule() -> pd.DataFrame:
+    """The library's, of all our years: one row a session, with `open` and `close`.
+
+    A calendar of exchange_calendars 4.13 works out the holidays of 1970 to 2200, whatever years it
+    is made for, which takes as long as all the rest: so the rules are asked for ours alone.
+    """
+    from exchange_calendars.exchange_calendar import HolidayCalendar
     from exchange_calendars.exchange_calendar_xnys import XNYSExchangeCalendar
+
+    first, last = f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR}-12-31"
+
+    class Holidays(HolidayCalendar):  # type: ignore[misc]  # the library has no types
+        def holidays(self, start: Any = first, end: Any = last, return_name: bool = False) -> Any:
+            return super().holidays(start, end, return_name)
+
+    class Calendar(XNYSExchangeCalendar):  # type: ignore[misc]
+        @property
+        def regular_holidays(self) -> HolidayCalendar:
+            return Holidays(super().regular_holidays.rules)
 
     with warnings.catch_warnings():
         # exchange_calendars 4.13 still reads `.values` of zoned series, deprecated in pandas 3.1
         warnings.simplefilter("ignore")
-        calendar = XNYSExchangeCalendar(start=f"{_FIRST_YEAR}-01-01", end=f"{_LAST_YEAR}-12-31")
-        rows = calendar.schedule
-    sessions = tuple(
-        Session(day.date(), opens.to_pydatetime(), closes.to_pydatetime())
-        for day, opens, closes in zip(rows.index, rows["open"], rows["close"], strict=True)
-    )
-    return sessions, tuple(s.closes_at for s in sessions)
+        schedule: pd.DataFrame = Calendar(start=first, end=last).schedule
+    return schedule
 
 
 def sessions_between(start: dt.datetime, end: dt.datetime) -> tuple[Session, ...]:

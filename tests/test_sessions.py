@@ -1,9 +1,11 @@
 """NYSE sessions and the 5-minute grid."""
 
 import datetime as dt
+import warnings
 
 import numpy as np
 import pytest
+from exchange_calendars.exchange_calendar_xnys import XNYSExchangeCalendar
 
 from astra import sessions
 from astra.errors import DataError
@@ -79,3 +81,16 @@ def test_decision_times_follow_each_other_over_the_weekend() -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(DataError, match="time with a zone"):
         sessions.next_session(dt.datetime(2026, 6, 15))  # noqa: DTZ001 - the point of the test
+
+
+def test_every_session_is_the_librarys() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rows = XNYSExchangeCalendar(start="1998-01-01", end="2035-12-31").schedule
+    opens, closes = ([t.to_pydatetime() for t in rows[name]] for name in ("open", "close"))
+    found = sessions.sessions_between(at("1999-01-01T00:00"), at("2034-12-31T00:00"))
+    expected = {day.date(): times for day, *times in zip(rows.index, opens, closes, strict=True)}
+    assert {s.date: [s.opens_at, s.closes_at] for s in found} == {
+        date: times for date, times in expected.items() if 1999 <= date.year <= 2034
+    }
+    assert all(s.opens_at.tzinfo is s.closes_at.tzinfo is UTC for s in found)
