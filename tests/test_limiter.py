@@ -119,7 +119,7 @@ class TestTryingAgain:
     @pytest.mark.parametrize("cut", [5, 39, -9])
     def test_a_read_whose_connection_breaks_is_tried_again(self, cut: int) -> None:
         """At once; and within the first line, after the headers, or within the body."""
-        body = b'{"account_number": "PA1", "cash": "5"}'
+        body = b'{"account_number": "PA1", "cash": "5", "equity": "5", "multiplier": "2"}'
         answer = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
             server.settimeout(5)
