@@ -26,6 +26,8 @@ class Move:
         floor: USD below which a trade is left out.
         share: of the difference that the limits leave.
         reason: why less than all is traded.
+        cut: of the target, by a limit of one position; 0 or less.
+        gap: USD between what is held and the target.
     """
 
     symbol: str
@@ -39,6 +41,8 @@ class Move:
     qty: Decimal = _NONE
     share: float = 1.0
     reason: str = ""
+    cut: float = 0.0
+    gap: float = 0.0
 
     @property
     def value(self) -> float:
@@ -61,7 +65,12 @@ class Move:
     def limit(self, share: float, why: str) -> None:
         """Leave no more than this share of the difference, and say why."""
         self.share *= share
-        self.reason = f"{self.reason}, {why}" if self.reason else why
+        self.note(why)
+
+    def note(self, why: str) -> None:
+        """Say why less is traded than the target asks for, each reason once."""
+        if why not in self.reason.split(", "):
+            self.reason = f"{self.reason}, {why}" if self.reason else why
 
     def order(self, source: str | None) -> PlannedOrder:
         """The order; `source` says what the price is if it is no fresh trade's."""
@@ -109,3 +118,11 @@ def rounded(qty: Decimal, step: Decimal, *, is_near: bool = False) -> Decimal:
     if is_near and step is WHOLE:
         qty += _GRAIN
     return qty.quantize(step, ROUND_DOWN)
+
+
+def most(usd: float, price: float, step: Decimal) -> Decimal:
+    """As many shares as cost no more than `usd` at `price`, to the last bit of a float."""
+    qty = rounded(Decimal(repr(max(usd, 0.0) / price)), step, is_near=True)
+    while qty > 0 and float(qty) * price > usd:
+        qty -= step
+    return qty

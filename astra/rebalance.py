@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from astra.moves import FRACTION, WHOLE, Move, rounded, take, take_all
+from astra.moves import FRACTION, WHOLE, Move, most, rounded, take, take_all
 from astra.records import Asset, PlanLine, PlannedOrder, Position, Side
 
+# Below the limits of a purchase: prices and equity move between the plan and the gate.
+_ROOM = 0.005
 # Alpaca refuses market buys without 2.5-4 % of head-room in buying power.
 BUYING_POWER_HEADROOM = 0.04
 _NONE = Decimal(0)
@@ -31,6 +33,8 @@ class Rules:
             lie above the last price.
         max_turnover: sells and buys of an allocation together, as a fraction of equity.
         collar: by which fraction a buy may cost more than its price, for limit orders.
+        max_position_weight: of equity in one position; a target above it is cut.
+        max_order_weight, max_order_usd: of equity, and USD, in one buy; 0 USD = any.
     """
 
     drift_band: float
@@ -39,6 +43,9 @@ class Rules:
     cash_buffer: float = 0.01
     max_turnover: float = 2.0
     collar: float = 0.0
+    max_position_weight: float = math.inf
+    max_order_weight: float = math.inf
+    max_order_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Holdings:
         sold: USD sold under this allocation already, which counts against the turnover.
         decision_prices: the last close at the allocation's as-of time, USD, where known.
         sources: what a price is, such as "a quote", where it is no fresh trade's.
+        settles_later: what sales bring cannot be spent at once: a cash account.
     """
 
     positions: Sequence[Position]
@@ -75,6 +83,7 @@ class Holdings:
     sold: float = 0.0
     decision_prices: Mapping[str, float] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    settles_later: bool = False
 
 
 def plan_orders(targets: Mapping[str, float], holdings: Holdings, rules: Rules) -> Plan:
@@ -124,18 +133,20 @@ def plan_both(targets: Mapping[str, float], holdings: Holdings, rules: Rules) ->
 
 
 def after_sells(holdings: Holdings, sells: Sequence[PlannedOrder]) -> Holdings:
-    """The holdings once the sells are filled at their reference prices, without costs."""
+    """The holdings once the sells are filled at their reference prices, without costs. What they
+    bring may be spent, but on a cash account, where it has to settle first."""
     gone = {order.symbol: order.qty for order in sells}
     raised = sum(float(order.qty) * order.reference_price for order in sells)
     left = [
         Position(p.symbol, p.qty - gone.get(p.symbol, _NONE), p.market_price, p.average_entry_price)
         for p in holdings.positions
     ]
+    spendable = 0.0 if holdings.settles_later else raised
     return replace(
         holdings,
         positions=[p for p in left if p.qty > 0],
-        cash=holdings.cash + raised,
-        buying_power=holdings.buying_power + raised,
+        cash=holdings.cash + spendable,
+        buying_power=holdings.buying_power + spendable,
         sold=holdings.sold + raised,
     )
 
@@ -153,24 +164,75 @@ def _judge(
     before = _share(float(have) * marked, equity)
     if reason := _cannot_trade(symbol, price, holdings, rules):
         return _still(symbol, price, before, target, "limit", reason, holdings)
-    step = FRACTION if holdings.assets[symbol].fractionable else WHOLE
-    change = Decimal(repr(target * equity / price)) - have
-    side = Side.SELL if change < 0 else Side.BUY
-    is_sold_out = side is Side.SELL and target == 0
-    # A sell-out takes the odd fraction along; any other trade is rounded.
-    full = have if is_sold_out else rounded(abs(change), step, is_near=True)
-    floor = 0.0 if is_sold_out else max(rules.min_order_usd, rules.drift_band * equity)
-    if not full or float(full) * price < floor:
-        value = abs(float(change)) * price
-        small = f"difference of {value:.2f} USD under {floor:.2f}"
-        why = small if value < floor else "difference of less than a share"
-        return _still(symbol, price, before, target, "rounding", why if change else "", holdings)
-    move = Move(symbol, side, price, step, before, target, full, floor)
-    free = position.qty_available if position and side is Side.SELL else None
-    if free is not None and free < full:
-        move.limit(float(free / full), f"only {free:f} shares are free to sell")
-        move.full = rounded(free, step)
+    move = _wanted(symbol, price, before, target, have, holdings, rules)
+    if move.side is Side.BUY:
+        # The gate counts what is held at the broker's price, which may be above ours.
+        at_broker = position.market_price if position else 0.0
+        _keep_limits(move, float(have) * max(price, at_broker), equity, rules)
+    if not move.full or move.value < move.floor:  # too small, or nothing is left of it
+        cause, why = ("limit", move.reason) if move.reason else ("rounding", _small(move))
+        return _still(symbol, price, before, target, cause, why, holdings)
+    free = position.qty_available if position and move.side is Side.SELL else None
+    if free is not None and free < move.full:
+        move.limit(float(free / move.full), f"only {free:f} shares are free to sell")
+        move.full = rounded(free, move.step)
     return move
+
+
+def _wanted(
+    symbol: str,
+    price: float,
+    before: float,
+    target: float,
+    have: Decimal,
+    holdings: Holdings,
+    rules: Rules,
+) -> Move:
+    """The move to the target, or to the most that one position may weigh."""
+    equity = max(holdings.equity, 0.0)
+    step = FRACTION if holdings.assets[symbol].fractionable else WHOLE
+    aim = min(target, rules.max_position_weight)
+    change = Decimal(repr(aim * equity / price)) - have
+    side = Side.SELL if change < 0 else Side.BUY
+    move = Move(symbol, side, price, step, before, target, _NONE, 0.0, cut=aim - target)
+    move.gap = abs(float(change)) * price
+    if aim < target:
+        move.note(_capped(aim))
+    if side is Side.BUY or target > 0:
+        move.full = rounded(abs(change), step, is_near=True)
+        move.floor = max(rules.min_order_usd, rules.drift_band * equity)
+    elif step is WHOLE and have % WHOLE:
+        move.full = rounded(have, WHOLE)
+        move.note(f"{have % WHOLE:f} of a share stays: only whole ones can be traded")
+    else:  # a sell-out takes the odd fraction along
+        move.full = have
+    return move
+
+
+def _keep_limits(move: Move, held: float, equity: float, rules: Rules) -> None:
+    """Cut a purchase to what the gate lets through, which denies an order whole."""
+    position, weight, usd = rules.max_position_weight, rules.max_order_weight, rules.max_order_usd
+    room, why = min(
+        ((1 - _ROOM) * position * equity - held, _capped(position)),
+        ((1 - _ROOM) * weight * equity, f"{_capped(weight)} in one order"),
+        ((1 - _ROOM) * (usd or math.inf), f"limited to {usd:.2f} USD in one order"),
+    )
+    price = move.price * (1 + rules.collar)
+    if move.full and room < float(move.full) * price:
+        allowed = most(room, price, move.step)
+        move.limit(float(allowed / move.full), why)
+        move.full = allowed
+
+
+def _small(move: Move) -> str:
+    """Why a move that nothing limits makes no order."""
+    if move.gap < move.floor:
+        return f"difference of {move.gap:.2f} USD under {move.floor:.2f}" if move.gap else ""
+    return "difference of less than a share" if move.gap else ""
+
+
+def _capped(weight: float) -> str:
+    return f"limited to {100 * weight:g}% of equity"
 
 
 def _cannot_trade(symbol: str, price: float, holdings: Holdings, rules: Rules) -> str:
@@ -217,16 +279,17 @@ def _share_out(
 
 def _spendable(holdings: Holdings, rules: Rules, raised: float) -> float:
     """USD that buys may use once sells have raised so much."""
+    raised = 0.0 if holdings.settles_later else raised
     cash = (holdings.cash - rules.cash_buffer * holdings.equity + raised) / (1 + rules.collar)
     return max(0.0, min(cash, (holdings.buying_power + raised) / (1 + BUYING_POWER_HEADROOM)))
 
 
 def _line(move: Move, holdings: Holdings) -> PlanLine:
     """Where the move leads; what the limits take of it, and what rounding does."""
-    wanted = move.target - move.before
+    wanted = move.target + move.cut - move.before
     sign = 1 if move.side is Side.BUY else -1
     planned = move.before + sign * _share(float(move.qty) * move.price, holdings.equity)
-    limit = (move.share - 1.0) * wanted
+    limit = move.cut + (move.share - 1.0) * wanted
     parts = {"limit": limit, "rounding": planned - move.target - limit}
     return PlanLine(
         move.symbol,

@@ -182,13 +182,25 @@ def test_a_half_done_allocation_is_abandoned_after_it_expired(
 def test_the_gate_denies_an_order_with_its_code_and_the_others_go_on(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
-    strict = replace(desk, limits=Limits(max_order_weight=0.45))
+    strict = replace(desk, limits=Limits(max_order_weight=0.6, max_gross=0.45))
     row = Executor(strict).execute(dropped(HALVES))
     assert row.reason == "1 of 2 orders filled"
     denied = [o for o in desk.store.journal.orders(row.id) if o.status is OrderStatus.REJECTED]
     assert [o.symbol for o in denied] == ["AAPL"]
-    assert denied[0].reason.startswith("RISK_ORDER_VALUE: AAPL")
+    assert denied[0].reason.startswith("RISK_GROSS_EXPOSURE: AAPL")
     assert set(shares(sandbox)) == {"JPM"}
+
+
+def test_a_target_over_the_gates_limits_is_bought_up_to_them(
+    sandbox: trading.Desk, desk: Desk
+) -> None:
+    strict = replace(desk, limits=Limits(max_position_weight=0.25, max_order_weight=0.25))
+    row = Executor(strict).execute(dropped({"AAPL": 0.3, "JPM": 0.3, "BRK.B": 0.2}))
+    assert row.reason == "3 of 3 orders filled"
+    held = {p.symbol: float(p.qty) * p.market_price / 1e5 for p in sandbox.alpaca.positions()}
+    assert held == pytest.approx({"AAPL": 0.249, "JPM": 0.249, "BRK.B": 0.2}, abs=1e-3)
+    reasons = {line.symbol: line.reason for line in desk.store.journal.lines(row.id)}
+    assert reasons["AAPL"] == "limited to 25% of equity"
 
 
 def test_positions_that_are_not_ours_are_left_alone(sandbox: trading.Desk, desk: Desk) -> None:

@@ -135,17 +135,17 @@ def test_a_small_drift_is_left_alone_and_a_name_that_is_not_wanted_is_sold_out()
     assert moved.book.shares == {"A": D(999)}
 
 
-def test_the_risk_gate_lets_no_order_through_that_is_too_large() -> None:
+def test_a_purchase_stops_under_what_the_risk_gate_lets_through_in_one_order() -> None:
     prices = {"A": 100.0, "B": 10.0}
     moved = move(Book(D(1000), {}), {"A": 0.3, "B": 0.2}, prices, prices, Costs(0.0, 0.0))
-    assert moved.book.shares == {"B": D(20)}
+    assert moved.book.shares == {"A": D("2.4875"), "B": D(20)}
 
 
-def test_the_risk_gate_counts_what_is_held_of_a_name_before_a_purchase() -> None:
+def test_a_purchase_stops_under_what_one_position_may_weigh() -> None:
     book, prices = Book(D(800), {"A": D(2)}), {"A": 100.0, "B": 10.0}
     costs = Costs(0.0, 0.0, max_position_weight=0.25)
     moved = move(book, {"A": 0.3, "B": 0.2}, prices, prices, costs)
-    assert moved.book.shares == {"A": D(2), "B": D(20)}
+    assert moved.book.shares == {"A": D("2.4875"), "B": D(20)}
 
 
 def test_turnover_and_cash_buffer_are_the_accounts_own() -> None:

@@ -18,6 +18,7 @@ from astra.rebalance import (
     plan_orders,
 )
 from astra.records import Asset, PlanLine, PlannedOrder, Position, Side
+from astra.risk import Limits, Situation, deny
 
 RULES = Rules(drift_band=0.001, min_order_usd=1.0)
 
@@ -130,6 +131,95 @@ def test_sells_and_buys_keep_the_turnover_and_are_scaled_alike() -> None:
     assert second.sells == ()
     assert orders(second) == [("B", "buy", 6.0)]
     assert "scaled by 0.300 to the turnover" in second.buys[0].reason
+
+
+def test_what_whole_shares_leave_of_a_sell_out_stays_and_is_said() -> None:
+    start = holdings(1000, {"A": ("7.5", 100), "B": ("0.5", 100)}, fractionable=False)
+    plan = plan_orders({}, start, RULES)
+    assert [(o.symbol, o.side, str(o.qty)) for o in plan.sells] == [("A", Side.SELL, "7")]
+    kept = "0.5 of a share stays: only whole ones can be traded"
+    assert {line.symbol: line.reason for line in plan.lines} == {"A": kept, "B": kept}
+    assert kept in plan.sells[0].reason
+
+
+def test_a_target_above_what_one_position_may_weigh_is_cut_to_it() -> None:
+    rules = replace(RULES, max_position_weight=0.25, cash_buffer=0.0)
+    start = holdings(4000, {"OVER": ("30", 100), "AT": ("25", 100)}, {"NEW": 100.0})
+    start = replace(start, equity=10_000.0)
+    plan = plan_orders({"OVER": 0.3, "AT": 0.28, "NEW": 0.3}, start, rules)
+    assert orders(plan) == [("OVER", "sell", 5.0), ("NEW", "buy", 24.875)]
+    for line in plan.lines:
+        assert line.reason == "limited to 25% of equity"
+        limited, rounding = line.parts["limit"], line.parts["rounding"]
+        assert line.weight_planned == pytest.approx(line.weight_target + limited + rounding)
+        assert rounding == pytest.approx(0.0, abs=1e-9)
+    assert "to 30.00% of equity, limited to 25% of equity" in plan.buys[0].reason
+
+
+def test_a_purchase_is_cut_to_what_may_be_in_one_order() -> None:
+    start = holdings(10_000, prices={"A": 100.0})
+    by_weight = replace(RULES, max_order_weight=0.1)
+    assert orders(plan_orders({"A": 0.3}, start, by_weight)) == [("A", "buy", 9.95)]
+    by_usd = replace(by_weight, max_order_usd=500.0)
+    (line,) = plan_orders({"A": 0.3}, start, by_usd).lines
+    assert line.weight_planned == pytest.approx(0.04975)
+    assert line.reason == "limited to 500.00 USD in one order"
+
+
+def test_a_sale_is_not_cut_to_what_may_be_in_one_order() -> None:
+    start = holdings(0, {"A": ("100", 100)})
+    assert orders(plan_orders({}, start, replace(RULES, max_order_weight=0.1)))[0][2] == 100.0
+
+
+@given(
+    prices=st.lists(st.floats(0.5, 900.0), min_size=3, max_size=3),
+    held=st.lists(st.integers(0, 60), min_size=3, max_size=3),
+    weights=st.lists(st.floats(0.0, 0.33), min_size=3, max_size=3),
+    drift=st.floats(0.999, 1.001),
+    is_fractionable=st.booleans(),
+    position=st.sampled_from([0.1, 0.25, 1.0]),
+    order=st.sampled_from([0.05, 0.25, 1.0]),
+    usd=st.sampled_from([0.0, 777.7]),
+    collar=st.sampled_from([0.0, 0.002]),
+)
+def test_no_purchase_is_planned_that_the_gate_denies_for_its_size(
+    prices: list[float],
+    held: list[int],
+    weights: list[float],
+    drift: float,
+    is_fractionable: bool,
+    position: float,
+    order: float,
+    usd: float,
+    collar: float,
+) -> None:
+    names = ("A", "B", "C")
+    known = dict(zip(names, prices, strict=True))
+    have = {n: (str(q), known[n] * drift) for n, q in zip(names, held, strict=True) if q}
+    start = holdings(50_000, have, known, is_fractionable)
+    rules = replace(
+        RULES,
+        collar=collar,
+        max_position_weight=position,
+        max_order_weight=order,
+        max_order_usd=usd,
+    )
+    limits = Limits(max_position_weight=position, max_order_weight=order, max_order_usd=usd)
+    values = {p.symbol: float(p.qty) * p.market_price for p in start.positions}
+    plan = plan_orders(dict(zip(names, weights, strict=True)), start, rules)
+    for bought in plan.buys:
+        sent = replace(bought, reference_price=bought.reference_price * (1 + collar))
+        there = values.get(bought.symbol, 0.0)
+        assert deny(sent, Situation(start.equity * 0.999, 0.0, position=there), limits) is None
+
+
+def test_on_a_cash_account_what_is_sold_buys_nothing_yet() -> None:
+    start = replace(holdings(100, {"A": ("10", 100)}, {"B": 50.0}), settles_later=True)
+    plan = plan_both({"B": 0.9}, start, RULES)
+    assert orders(plan)[0] == ("A", "sell", 10.0)
+    assert sum(float(o.qty) * o.reference_price for o in plan.buys) <= 100.0
+    freed = after_sells(start, plan.sells)
+    assert (freed.cash, freed.buying_power, freed.sold) == (100.0, 100.0, 1000.0)
 
 
 def test_what_rounding_leaves_of_scarce_cash_buys_what_is_furthest_from_its_target() -> None:

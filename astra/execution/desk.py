@@ -101,9 +101,7 @@ class Desk:
             drift_threshold=settings.drift_threshold,
         )
 
-    def plan(
-        self, row: AllocationRow, *, sold: float = 0.0, seen: Recorded | None = None
-    ) -> Plan:
+    def plan(self, row: AllocationRow, *, sold: float = 0.0, seen: Recorded | None = None) -> Plan:
         """The plan of an allocation from the broker's account as it is now.
 
         Args:
@@ -132,11 +130,17 @@ class Desk:
         return replace(row, weights=weights, keep=frozenset(new.get(s, s) for s in row.keep))
 
     def rules_of(self, row: AllocationRow) -> Rules:
-        """The rules, which leave alone what the allocation and the settings keep, by any name that
-        it had before."""
+        """The rules within the gate's limits, which leave alone what the allocation and the
+        settings keep, by any name that it had before."""
         names = renamed(self.store.books.acted(row.account))
         held = {names[symbol] for symbol in names.keys() & self.rules.hold}
-        return replace(self.rules, hold=self.rules.hold | held | row.keep)
+        return replace(
+            self.rules,
+            hold=self.rules.hold | held | row.keep,
+            max_position_weight=self.limits.max_position_weight,
+            max_order_weight=self.limits.max_order_weight,
+            max_order_usd=self.limits.max_order_usd,
+        )
 
     def holdings(
         self,
@@ -176,6 +180,7 @@ class Desk:
             buying_power=float(account.buying_power),
             decision_prices=self._closes(symbols, as_of) if as_of else {},
             sources={s: f"a {p.source}" for s, p in prices.items() if p.source != "trade"},
+            settles_later=account.settled_cash is not None,
         )
 
     def managed(self, positions: Sequence[Position], account: str) -> tuple[Position, ...]:

@@ -65,7 +65,13 @@ class Costs:
     @property
     def rules(self) -> Rules:
         return Rules(
-            self.drift_band, self.min_order_usd, self.hold, self.cash_buffer, self.max_turnover
+            self.drift_band,
+            self.min_order_usd,
+            self.hold,
+            self.cash_buffer,
+            self.max_turnover,
+            max_position_weight=self.max_position_weight,
+            max_order_weight=self.max_order_weight,
         )
 
     @property
