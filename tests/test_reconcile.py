@@ -22,6 +22,7 @@ from astra.execution.desk import Desk
 from astra.execution.executor import Executor
 from astra.execution.reconcile import duplicates, reconcile
 from astra.records import OrderStatus, Side, TradingState
+from astra.store import schema
 from sandbox import market_events
 from sandbox.books import Line
 from sandbox.broker import Broker
@@ -255,16 +256,60 @@ def test_a_difference_at_which_a_person_lifted_the_halt_does_not_halt_again(
     assert reconcile(held).halted, "it has grown"
 
 
-def test_what_is_under_way_does_not_halt(
+def test_no_cent_more_than_was_accepted_halts_but_the_limit_more_does(
     held: Desk, sandbox: trading.Desk, hidden: set[str]
 ) -> None:
+    hidden.add(book(sandbox, "-900"))
+    assert reconcile(held).halted
+    lifted(held)
+    sandbox.step(LATER)
+    hidden.add(book(sandbox, "-0.01"))
+    assert not reconcile(held).halted
+    hidden.clear()
+    assert reconcile(held).status == "equal"
+
+
+@pytest.mark.parametrize(("gone", "halts"), [("-900", False), ("-40000", True)])
+def test_an_order_under_way_explains_no_more_than_it_can_have_moved(
+    desk: Desk, sandbox: trading.Desk, hidden: set[str], gone: str, halts: bool
+) -> None:
+    Executor(desk).execute(dropped({"AAPL": 0.5}))
+    reconcile(desk)
     sandbox.step(LATER)
     sandbox.fail("POST", "/v2/orders", times=None, partial_fill=0.5)
     with pytest.raises(TemporaryError):
-        Executor(replace(held, fill_timeout=0.1)).execute(dropped({"JPM": 0.4}, LATER))
-    hidden.add(book(sandbox, "-900"))
-    found = reconcile(held)
+        Executor(replace(desk, fill_timeout=0.1)).execute(dropped({"AAPL": 0.5, "JPM": 0.1}, LATER))
+    hidden.add(book(sandbox, gone))
+    found = reconcile(desk)
+    assert (found.status, found.halted) == ("differs", halts)
+
+
+def test_fills_of_ours_that_the_record_tells_late_halt_only_after_minutes(
+    desk: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    Executor(desk).execute(dropped(HALVES))
+    hidden |= lines(sandbox, "FILL")
+    found = reconcile(desk)
     assert (found.status, found.halted) == ("differs", False)
+    sandbox.step(trading.TEN + dt.timedelta(minutes=2))
+    assert not reconcile(desk).halted
+    hidden.add(book(sandbox, "-9000"))
+    assert reconcile(desk).halted, "what no fill explains"
+    lifted(desk)
+    hidden.pop()
+    sandbox.step(LATER)
+    hidden |= lines(sandbox, "FILL") | lines(sandbox, "CSW")
+    assert not reconcile(desk).halted, "a person has seen it"
+
+
+def test_fills_of_ours_that_the_record_does_not_tell_for_minutes_halt(
+    desk: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    Executor(desk).execute(dropped(HALVES))
+    hidden |= lines(sandbox, "FILL")
+    reconcile(desk)
+    sandbox.step(LATER)
+    assert reconcile(desk).halted
 
 
 # --- an account is met
@@ -282,6 +327,41 @@ def test_what_an_account_holds_at_the_first_meeting_is_booked_once(
     assert {line.type for line in booked} == {"OPENING"}
     assert reconcile(desk).status == "equal"
     assert desk.own_shares(first.found.account) == {}, "what was there is not ours"
+
+
+def test_what_the_record_tells_later_of_the_time_before_is_not_counted_twice(
+    desk: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    sandbox.orders.submit("JPM", Side.BUY, D(40), "by-hand")
+    book(sandbox, "-0.07")
+    deposit, known = lines(sandbox, "CSD"), lines(sandbox, "CSW")
+    hidden |= deposit | lines(sandbox, "FILL") | known
+    sandbox.step(LATER)
+    assert reconcile(desk).status == "explained"
+    for late in (lines(sandbox, "FILL"), known, deposit):
+        hidden -= late
+        assert reconcile(desk).status == "equal"
+
+
+def test_a_line_of_the_day_before_whose_cash_comes_later_is_counted(
+    desk: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    hidden |= lines(sandbox, "CSD")
+    assert reconcile(desk).status == "explained"
+    there = broker(sandbox)
+    there.books.book(Line("FEE", trading.TEN - dt.timedelta(days=1), D("-0.07")))
+    assert reconcile(desk).status == "explained"
+    assert reconcile(desk).status == "equal"
+
+
+def test_an_account_with_fills_of_ours_is_not_met_for_the_first_time(
+    held: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    with held.store._dialect.writing("books") as connection:
+        connection.execute(schema.reconciliations.delete())
+    hidden.add(book(sandbox, "-40000"))
+    found = reconcile(held)
+    assert (found.status, found.halted) == ("differs", True)
 
 
 def test_two_who_meet_an_account_at_once_open_it_once(
@@ -399,7 +479,68 @@ def test_a_split_that_the_record_tells_later_is_known_by_its_worth(
     assert held.own_shares(account)["JPM"] == pytest.approx(4 * own, abs=D("0.000001"))
 
 
+def test_a_split_that_is_told_later_is_taken_back_whatever_else_differs(
+    held: Desk, sandbox: trading.Desk, hidden: set[str]
+) -> None:
+    account = held.broker.account().number
+    own = held.own_shares(account)["JPM"]
+    fee = book(sandbox, "-0.07")
+    hidden.add(fee)
+    market_events.take(sandbox.market, {"split": {"ticker": "JPM", "ratio": 4}})
+    sandbox.step(trading.TEN + dt.timedelta(days=1))
+    hidden |= lines(sandbox, "SPLIT")
+    reconcile(held)
+    hidden &= {fee}
+    found = reconcile(held)
+    assert (found.found.share_diffs, found.found.cash_diff) == ({}, D("0.07"))
+    assert held.own_shares(account)["JPM"] == pytest.approx(4 * own, abs=D("0.000001"))
+
+
+def test_what_a_person_buys_after_he_sold_ours_is_his(held: Desk, sandbox: trading.Desk) -> None:
+    ours = held.own_shares(held.broker.account().number)["AAPL"]
+    sandbox.orders.submit("AAPL", Side.SELL, ours, "by-hand-1")
+    sandbox.step(trading.TEN + dt.timedelta(minutes=5))
+    sandbox.orders.submit("AAPL", Side.BUY, D(30), "by-hand-2")
+    sandbox.step(LATER)
+    row = Executor(held).execute(dropped({"JPM": 0.4}, LATER))
+    assert row.status == "done"
+    assert {p.symbol: p.qty for p in held.broker.positions()}["AAPL"] == 30
+
+
 # --- orders
+
+
+def test_what_a_worker_ends_while_it_is_looked_at_is_not_corrected(
+    held: Desk, sandbox: trading.Desk
+) -> None:
+    sandbox.step(LATER)
+    sandbox.fail("POST", "/v2/orders", partial_fill=0.5, times=None)
+    file = dropped({"AAPL": 0.5, "JPM": 0.3}, LATER)
+    with pytest.raises(TemporaryError):
+        Executor(replace(held, fill_timeout=0.1)).execute(file)
+    sandbox.faults.disarm()
+    sandbox.step(LATER + dt.timedelta(minutes=1))  # the rest fills
+    asked: list[str] = []
+
+    def ended(answer: Response) -> Response:
+        if (request.path, request.method) == ("/v2/orders", "GET") and not asked:
+            asked.append(request.path)
+            Executor(held).resume()
+        return answer
+
+    sandbox.app.after_request_funcs[None].append(ended)
+    assert reconcile(held).found.order_diffs == {}
+    assert asked
+    assert not any(e.kind == "corrected" for e in held.store.audit.entries())
+
+
+def test_an_order_is_corrected_only_where_it_is_otherwise_and_nobody_works_on_it(
+    held: Desk, sandbox: trading.Desk
+) -> None:
+    order = held.store.reconciliations.orders(held.broker.account().number, None)[0]
+    told = (order.status, LATER, order.filled_qty, order.filled_average_price, order.broker_id, "")
+    assert held.store.journal.correct(order.id, *told) is None
+    assert not any(e.kind == "corrected" for e in held.store.audit.entries())
 
 
 def test_an_order_that_filled_after_it_was_given_up_is_corrected(
