@@ -1,4 +1,4 @@
-"""Whether a file may be traded now: by its own words, the market's hours and the settings."""
+"""Whether a file may be traded now: by its own words, the market's hours, the settings, others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from astra.allocation import MANUAL, Allocation, why_not_now
 from astra.execution.desk import Desk
 from astra.rebalance import drift
 from astra.records import MarketClock
-from astra.store.journal import AllocationRow
+from astra.store.journal import AllocationRow, Journal
 
 
 def rank(row: AllocationRow) -> tuple[float, int]:
@@ -50,3 +50,22 @@ def why_held(desk: Desk, row: AllocationRow) -> str | None:
         f"the holdings have drifted {found:.2%} of equity from {last.object}, under "
         f"{desk.drift_threshold:.2%}"
     )
+
+
+def others(journal: Journal, row: AllocationRow, clock: MarketClock) -> list[AllocationRow]:
+    """Unfinished allocations beside this one, without new ones that will be refused."""
+    return [
+        other
+        for other in journal.open_allocations(row.account)
+        if other.id != row.id and (other.status != "received" or why_not(other, clock) is None)
+    ]
+
+
+def waits(desk: Desk, newer: AllocationRow, row: AllocationRow) -> bool:
+    """Whether a newer allocation is not traded now: it will be held back, or is to be measured by
+    the drift from what this one, which has begun, leads to."""
+    if newer.status != "received":
+        return False
+    is_measured = desk.rebalance_on == "drift" and newer.policy != MANUAL
+    has_begun = row.status != "received"
+    return (is_measured and has_begun) or why_held(desk, newer) is not None

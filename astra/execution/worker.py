@@ -12,9 +12,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from astra.allocation import MANUAL
 from astra.errors import TemporaryError
-from astra.execution.admission import rank, why_closed, why_held, why_not
+from astra.execution.admission import others, rank, waits, why_closed, why_held, why_not
 from astra.execution.desk import Desk, Recorded
 from astra.execution.door import Door
 from astra.execution.halt import trip
@@ -22,7 +21,7 @@ from astra.execution.line import CALLED_OFF, Line, lines_of, told
 from astra.execution.phase import Phase
 from astra.execution.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
-from astra.execution.writing import sliced, written
+from astra.execution.writing import left_alone, lines_of_buys, sliced, written
 from astra.rebalance import Plan
 from astra.records import MarketClock, PlanLine, PlannedOrder, Side
 from astra.store.journal import AllocationRow, OrderRow
@@ -108,7 +107,7 @@ class Worker:
         """The lines whose orders were never written down, as it ended before its second phase."""
         ordered = {order.symbol for order in self._watch.orders()}
         left = [
-            _left_alone(line, f"{CALLED_OFF}: {why}")
+            left_alone(line, f"{CALLED_OFF}: {why}")
             for line in self._journal.lines(self._row.id)
             if line.symbol not in ordered and line.weight_planned != line.weight_before
         ]
@@ -136,26 +135,10 @@ class Worker:
         if done is not None and rank(done) > rank(self._row):
             return done
         newer = [other for other in self._others(clock) if rank(other) > rank(self._row)]
-        return next((other for other in newer if not self._waits(other)), None)
-
-    def _waits(self, other: AllocationRow) -> bool:
-        """Whether a newer one is not traded now: it will be held back, or is to be measured by the
-        drift from what ours, which has begun, leads to."""
-        if other.status != "received":
-            return False
-        is_measured = self._desk.rebalance_on == "drift" and other.policy != MANUAL
-        has_begun = self._row.status != "received"
-        return (is_measured and has_begun) or why_held(self._desk, other) is not None
+        return next((other for other in newer if not waits(self._desk, other, self._row)), None)
 
     def _others(self, clock: MarketClock) -> list[AllocationRow]:
-        """Unfinished allocations beside ours, without new ones that will be refused."""
-        found = self._journal.open_allocations(self._row.account)
-        return [
-            other
-            for other in found
-            if other.id != self._row.id
-            and (other.status != "received" or why_not(other, clock) is None)
-        ]
+        return others(self._journal, self._row, clock)
 
     def _begin(self, clock: MarketClock) -> bool:
         """From a new file to its first orders; False if it is held back, or a newer one came."""
@@ -182,7 +165,7 @@ class Worker:
         sells = self._watch.orders(Side.SELL)
         sold = sum(float(o.filled_qty) * (o.filled_average_price or 0.0) for o in sells)
         plan = self._plan(sold)
-        lines = _lines_of_buys(plan, {order.symbol for order in sells})
+        lines = lines_of_buys(plan, {order.symbol for order in sells})
         self._write(plan.buys, lines, "buying", clock.now, self._span(clock))
 
     def _plan(self, sold: float = 0.0) -> Plan:
@@ -266,21 +249,3 @@ class Worker:
             self._row.id, self._watch.fence, status, reason, clock.now
         )
         self.ended.append(self._row)
-
-
-def _lines_of_buys(plan: Plan, sold: set[str]) -> list[PlanLine]:
-    """The plan's lines as the second phase knows them. A name that was sold keeps the line of the
-    first one; one that came to lie above its target in between is left for the next allocation."""
-    late = {order.symbol for order in plan.sells}
-    why = "above its target since the sales were planned: left for the next allocation"
-    return [
-        _left_alone(line, why) if line.symbol in late else line
-        for line in plan.lines
-        if line.symbol not in sold
-    ]
-
-
-def _left_alone(line: PlanLine, why: str) -> PlanLine:
-    left = line.weight_before - line.weight_target
-    parts = {"limit": left, "rounding": 0.0}
-    return replace(line, weight_planned=line.weight_before, parts=parts, reason=why)
