@@ -41,6 +41,8 @@ def test_every_file_it_names_exists() -> None:
         "model/backtest",
         "model/forecast",
         "model/portfolio",
+        "astra",
+        "astra/execution",
         "astra/store",
         "etl_service/loading",
     )
