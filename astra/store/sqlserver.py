@@ -56,7 +56,11 @@ class SqlServer:
 
     @contextmanager
     def writing(self, scope: Scope) -> Iterator[Connection]:
-        """See `Dialect`; writers take turns by an application lock that ends with them."""
+        """See `Dialect`; writers take turns by an application lock that ends with them.
+
+        One that freezes holds the others up until its connection breaks: SQL Server knows no
+        time-out of a transaction that says nothing.
+        """
         with our_errors(self.engine), self.engine.connect() as connection, self._ended(connection):
             for statement in self._words.begin_writing:
                 answer = connection.exec_driver_sql(statement.format(scope=scope))
