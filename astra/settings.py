@@ -224,6 +224,17 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _targets_within_the_gate(self) -> Settings:
+        if self.max_weight > min(self.max_position_weight, self.max_order_weight):
+            raise ValueError(
+                f"ASTRA_MAX_WEIGHT={self.max_weight:g} must be at most ASTRA_MAX_POSITION_WEIGHT="
+                f"{self.max_position_weight:g} and ASTRA_MAX_ORDER_WEIGHT="
+                f"{self.max_order_weight:g}, else its targets are never reached: lower it or raise "
+                "them"
+            )
+        return self
+
     @property
     def trading_url(self) -> str:
         return self.alpaca_url or (PAPER_URL if self.alpaca_paper else LIVE_URL)

@@ -223,7 +223,8 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of bars, and a folder of one's own to work in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASTRA_DATABASE_URL", "sqlite:///a.db")
-    monkeypatch.setenv("ASTRA_MAX_WEIGHT", "0.4")  # of few names, else all policies are the same
+    for name in ("WEIGHT", "ORDER_WEIGHT", "POSITION_WEIGHT"):
+        monkeypatch.setenv(f"ASTRA_MAX_{name}", "0.4")  # of few names, else policies are the same
     write_bars(tmp_path / "bars.parquet", seed=3)
     return tmp_path / "bars.parquet"
 

@@ -84,3 +84,11 @@ def test_a_models_age_is_limited_unless_it_is_said_otherwise(monkeypatch) -> Non
     monkeypatch.setenv("ASTRA_MODEL_MAX_AGE_DAYS", "-1")
     with pytest.raises(ConfigError, match="ASTRA_MODEL_MAX_AGE_DAYS"):
         settings.load()
+
+
+@pytest.mark.parametrize("limit", ["max_position_weight", "max_order_weight"])
+def test_no_name_may_weigh_more_than_the_risk_gate_lets_be_bought(limit: str) -> None:
+    limits = {"max_position_weight": 0.4, "max_order_weight": 0.4}
+    assert settings.load(_env_file=None, max_weight=0.4, **limits).max_weight == 0.4
+    with pytest.raises(ConfigError, match=r"ASTRA_MAX_WEIGHT=0\.4 must be at most .* raise them$"):
+        settings.load(_env_file=None, max_weight=0.4, **{**limits, limit: 0.3})
