@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,11 +55,16 @@ def file_of(folder: Path, *rows: str) -> str:
 
 
 def test_a_dry_run_shows_plan_denials_cost_and_cash_and_sends_nothing(
-    sandbox: trading.Desk, settings: dict[str, str], tmp_path: Path
+    sandbox: trading.Desk,
+    settings: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = opened_desk(sandbox, tmp_path)
     Executor(desk).execute(dropped({"JPM": 0.3, "BRK.B": 0.1}))
     before, orders = shares(sandbox), sent(sandbox)
+    monkeypatch.setenv("ASTRA_MAX_POSITION_WEIGHT", "0.4")
+    monkeypatch.setenv("ASTRA_MAX_GROSS", "0.5")
     found = run(file_of(tmp_path, "AAPL,0.4", "JPM,0.3", "ZZZZ,0.1"), "--dry-run")
     assert found.exit_code == 0
     assert (shares(sandbox), sent(sandbox)) == (before, orders)
@@ -67,15 +73,32 @@ def test_a_dry_run_shows_plan_denials_cost_and_cash_and_sends_nothing(
     assert max(len(line) for line in lines) <= 80
     assert lines[0].split() == HEAD.split()
     rows = {line.split()[0]: line.split() for line in lines[1:7]}
-    assert rows["AAPL"][1:6] == ["0.00%", "40.00%", "40.00%", "buy", rows["AAPL"][5]]
-    assert rows["AAPL"][-1] == "RISK_ORDER_VALUE"
+    assert rows["AAPL"][1:6] == ["0.00%", "40.00%", "24.87%", "buy", rows["AAPL"][5]]
+    assert rows["AAPL"][-1] == "RISK_GROSS_EXPOSURE"
     assert rows["BRK.B"][2:5] == ["0.00%", "0.00%", "sell"]
     assert "unknown to the broker" in found.output
-    assert "denied RISK_ORDER_VALUE: AAPL: " in found.output
+    assert "denied RISK_GROSS_EXPOSURE: AAPL: " in found.output
     assert re.search(r"sells: 1 for 10,000\.\d\d USD, buys: 0 for 0\.00 USD", found.output)
     assert re.search(r"estimated cost 2\.\d\d USD, 2\.3 bp of what is traded", found.output)
     assert re.search(r"cash 60,\d{3}\.\d\d USD now, 70,\d{3}\.\d\d USD after \(70", found.output)
     assert lines[-1] == "nothing was sent"
+
+
+def test_a_dry_run_says_first_what_would_become_of_the_file(
+    sandbox: trading.Desk, settings: dict[str, str], tmp_path: Path
+) -> None:
+    file = file_of(tmp_path, "AAPL,0.2")
+    assert "this file would" not in run(file, "--dry-run").output
+    later = dropped({"JPM": 0.1}, trading.TEN + dt.timedelta(minutes=20))
+    sandbox.step(trading.TEN + dt.timedelta(minutes=20))
+    Executor(opened_desk(sandbox, tmp_path)).execute(later)
+    found = " ".join(run(file, "--dry-run").output.split())
+    assert found.startswith(f"this file would be superseded: {later.name} is newer")
+    sandbox.step(trading.TEN + dt.timedelta(minutes=31))
+    found = " ".join(run(file, "--dry-run").output.split())
+    assert found.startswith("this file would be refused: expired at 2026-01-12 15:30 UTC")
+    bad = run(file_of(tmp_path, "AAPL,2"), "--dry-run")
+    assert str(bad.exception).startswith("this file would be refused: target_")
 
 
 def test_what_was_cut_off_is_gone_on_with(

@@ -1,29 +1,37 @@
-"""What `astra rebalance FILE --dry-run` shows: plan, denials, cost. Nothing is sent or written."""
+"""What `astra rebalance FILE --dry-run` shows: verdict, plan, denials, cost. Nothing is sent or
+written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.markup import escape
 from rich.table import Table
 
+from astra.errors import DataError
+from astra.execution.admission import others, rank, waits, why_closed, why_held, why_not
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.executor import Delivered, Executor
 from astra.rebalance import Plan
 from astra.records import PlanLine, PlannedOrder, Side
 from astra.risk import Denial
+from astra.store.journal import AllocationRow
+
+_NEWEST = 2**63 - 1  # a file that is dropped now is newer than any of the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A plan, what the gate says to it by symbol, and the cash of the account, USD."""
+    """A plan, what the gate says to it by symbol, the cash of the account in USD, and why the file
+    would not be traded, "" if it would."""
 
     plan: Plan
     denials: Mapping[str, Denial]
     cash: float
     equity: float
+    verdict: str = ""
 
     @property
     def orders(self) -> tuple[PlannedOrder, ...]:
@@ -42,7 +50,10 @@ def look(desk: Desk, bucket: str, name: str, content: bytes) -> Preview:
     Raises:
         DataError: it is malformed.
     """
-    plan, row = Executor(desk).preview(Delivered(bucket, name, 0, content, {}))
+    try:
+        plan, row = Executor(desk).preview(Delivered(bucket, name, 0, content, {}))
+    except DataError as error:
+        raise DataError(f"this file would be refused: {error}") from error
     gate = Door(desk).gate(row)
     judged = {order.symbol: gate.deny(order) for order in (*plan.sells, *plan.buys)}
     account = desk.broker.account()
@@ -51,11 +62,30 @@ def look(desk: Desk, bucket: str, name: str, content: bytes) -> Preview:
         {symbol: denial for symbol, denial in judged.items() if denial is not None},
         float(account.cash),
         float(account.equity),
+        verdict(desk, replace(row, generation=_NEWEST)),
     )
 
 
+def verdict(desk: Desk, row: AllocationRow) -> str:
+    """Why the worker would not trade a new file now, by its own rules; "" if it would."""
+    clock, journal = desk.broker.clock(), desk.store.journal
+    if why := why_not(row, clock) or why_closed(clock):
+        return f"this file would be refused: {why}"
+    done = journal.newest_done(row.account)
+    if done is not None and rank(done) > rank(row):
+        return f"this file would be superseded: {done.object} is newer"
+    for other in others(journal, row, clock):
+        if rank(other) > rank(row) and not waits(desk, other, row):
+            return f"this file would be superseded: {other.object} is newer"
+    if why := why_held(desk, row):
+        return f"this file would be held: {why}"
+    return ""
+
+
 def report(found: Preview, half_spread_bp: float, fee_bp: float) -> Iterator[Table | str]:
-    """The plan as a table, then sentences; 80 columns wide."""
+    """What would become of the file, the plan as a table, then sentences; 80 columns wide."""
+    if found.verdict:
+        yield f"[red]{escape(found.verdict)}[/]"
     yield _table(found)
     for denial in found.denials.values():
         yield f"[red]denied[/] {denial.code}: {escape(denial.reason)}"
