@@ -511,27 +511,26 @@ def test_what_a_person_buys_after_he_sold_ours_is_his(held: Desk, sandbox: tradi
 
 
 def test_what_a_worker_ends_while_it_is_looked_at_is_not_corrected(
-    held: Desk, sandbox: trading.Desk
+    desk: Desk, sandbox: trading.Desk
 ) -> None:
-    sandbox.step(LATER)
+    reconcile(desk)
     sandbox.fail("POST", "/v2/orders", partial_fill=0.5, times=None)
-    file = dropped({"AAPL": 0.5, "JPM": 0.3}, LATER)
     with pytest.raises(TemporaryError):
-        Executor(replace(held, fill_timeout=0.1)).execute(file)
+        Executor(replace(desk, fill_timeout=0.1)).execute(dropped({"AAPL": 0.5}))
     sandbox.faults.disarm()
-    sandbox.step(LATER + dt.timedelta(minutes=1))  # the rest fills
+    sandbox.step(LATER)  # the rest fills
     asked: list[str] = []
 
     def ended(answer: Response) -> Response:
         if (request.path, request.method) == ("/v2/orders", "GET") and not asked:
             asked.append(request.path)
-            Executor(held).resume()
+            asked.extend(row.status for row in Executor(desk).resume())
         return answer
 
     sandbox.app.after_request_funcs[None].append(ended)
-    assert reconcile(held).found.order_diffs == {}
-    assert asked
-    assert not any(e.kind == "corrected" for e in held.store.audit.entries())
+    assert reconcile(desk).found.order_diffs == {}
+    assert asked == ["/v2/orders", "done"]
+    assert not any(e.kind == "corrected" for e in desk.store.audit.entries())
 
 
 def test_an_order_is_corrected_only_where_it_is_otherwise_and_nobody_works_on_it(
