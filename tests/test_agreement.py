@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from astra.execution.agreement import compare_orders, is_ours, overfilled
+from astra.execution.agreement import Loose, beyond, compare_orders, is_ours, overfilled
+from astra.ledger import Differences
 from astra.records import Activity, Order, OrderStatus, Side
 from astra.store.journal import OrderRow
 
@@ -57,6 +58,25 @@ def test_orders_that_only_one_side_knows_are_named() -> None:
 @pytest.mark.parametrize("lines", [[], [replace(FILL, qty=D(9))], [FILL, replace(FILL, id="2")]])
 def test_fills_on_record_must_come_to_what_the_order_says(lines: list[Activity]) -> None:
     assert set(compare_orders([ROW], [THEIRS], lines, ()).unfilled) == {OURS}
+
+
+def test_what_is_under_way_and_what_is_not_told_is_named_once() -> None:
+    part = [replace(FILL, qty=D(4))]
+    (late,) = compare_orders([ROW], [THEIRS], part, ()).untold
+    assert late == Loose(OURS, "BRK.B", D(6), 30.0)
+    sent = replace(ROW, status=OrderStatus.ACCEPTED, filled_qty=D(0), sent_at=NOW)
+    found = compare_orders([sent], [THEIRS], part, {ROW.allocation_id})
+    assert (found.under_way, found.untold) == ((Loose(OURS, "BRK.B", D(10), 50.0),), ())
+    unsent = replace(sent, sent_at=None)
+    assert compare_orders([unsent], [], [], {ROW.allocation_id}).under_way == ()
+
+
+def test_orders_take_their_own_shares_and_cash_off_what_differs() -> None:
+    order, again = Loose("1", "A", D(6), 100.0), Loose("2", "A", D(1), 0.0)
+    found = Differences(D(-106), {"A": D(8), "B": D(-2)})
+    assert beyond(found, []) == Differences(D(106), found.shares)
+    assert beyond(found, [order, again]) == Differences(D(1), {"A": D(1), "B": D(-2)})
+    assert beyond(Differences(D(9), {"A": D(-6)}), [order]).are_none
 
 
 def test_attempts_and_slices_are_no_duplicates_but_what_exceeds_the_plan_is() -> None:

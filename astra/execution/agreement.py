@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from astra.ledger import Differences
 from astra.records import Activity, Order
 from astra.store.journal import OrderRow
 
 _OURS = re.compile(r"[0-9a-f]{16}-.+-(buy|sell)-\d+")  # how our order ids are built
+_PRICE_MARGIN = 1.05  # a fill may cost more than was thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,18 @@ def _loose(order: OrderRow, found: Order | None, qty: Decimal) -> Loose:
     paid = (found and found.filled_average_price) or order.reference_price
     price = max(paid, order.limit_price or 0.0)
     return Loose(order.id, order.symbol, qty, float(qty) * price)
+
+
+def beyond(found: Differences, loose: Iterable[Loose]) -> Differences:
+    """What is left of differences when as much as these orders moved may be either way."""
+    cash, shares = Decimal(0), dict(found.shares)
+    for order in loose:
+        cash += Decimal(order.value * _PRICE_MARGIN)
+        if qty := shares.pop(order.symbol, None):
+            shares[order.symbol] = max(abs(qty) - order.qty, Decimal(0))
+    return Differences(
+        max(abs(found.cash) - cash, Decimal(0)), {s: q for s, q in shares.items() if q}
+    )
 
 
 def is_ours(client_order_id: str) -> bool:

@@ -13,12 +13,11 @@ import datetime as dt
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from astra.errors import AstraError
-from astra.execution.agreement import Loose, filled_by_order, is_ours, overfilled
+from astra.execution.agreement import Loose, beyond, filled_by_order, is_ours, overfilled
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halt import halt
@@ -32,7 +31,6 @@ log = logging.getLogger("astra.execution.reconcile")
 _PAUSES = (0.05, 1.0)  # first and longest pause between two looks
 _REMEMBERED = dt.timedelta(days=30)
 _TOLD_WITHIN = dt.timedelta(minutes=5)  # of the market: so late may the record tell a fill of ours
-_PRICE_MARGIN = 1.05  # a fill may cost more than was thought
 _SHOWN = 8  # differences named in a message
 
 
@@ -222,7 +220,7 @@ def _is_to_halt(desk: Desk, look: Look, found: Reconciliation, prices: Mapping[s
         seen = desk.store.reconciliations.latest(found.account, state.since)
         if seen is not None and seen.status == "differs":
             left = less(left, Differences(seen.cash_diff, seen.share_diffs))
-    left = _beyond(left, (*look.orders.under_way, *_late(desk, look)))
+    left = beyond(left, (*look.orders.under_way, *_late(desk, look)))
     limit = desk.max_books_difference * float(look.account.equity)
     return _value(look, left, prices) > limit
 
@@ -232,18 +230,6 @@ def _late(desk: Desk, look: Look) -> list[Loose]:
     before = desk.store.reconciliations.latest(look.account.number, look.at - _TOLD_WITHIN)
     old = {} if before is None or before.status != "differs" else before.order_diffs
     return [fill for fill in look.orders.untold if fill.id not in old]
-
-
-def _beyond(found: Differences, loose: Iterable[Loose]) -> Differences:
-    """What is left of differences when as much as these orders moved may be either way."""
-    cash, shares = Decimal(0), dict(found.shares)
-    for order in loose:
-        cash += Decimal(order.value * _PRICE_MARGIN)
-        if qty := shares.pop(order.symbol, None):
-            shares[order.symbol] = max(abs(qty) - order.qty, Decimal(0))
-    return Differences(
-        max(abs(found.cash) - cash, Decimal(0)), {s: q for s, q in shares.items() if q}
-    )
 
 
 def _message(found: Reconciliation, booked: str) -> str:
