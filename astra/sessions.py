@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -74,29 +74,14 @@ def _all_sessions() -> tuple[tuple[Session, ...], tuple[dt.datetime, ...]]:
 
 
 def _schedule() -> pd.DataFrame:
-    """The library's, of all our years: one row a session, with `open` and `close`.
-
-    A calendar of exchange_calendars 4.13 works out the holidays of 1970 to 2200, whatever years it
-    is made for, which takes as long as all the rest: so the rules are asked for ours alone.
-    """
-    from exchange_calendars.exchange_calendar import HolidayCalendar
+    """The library's, of all our years: one row a session, with `open` and `close`."""
     from exchange_calendars.exchange_calendar_xnys import XNYSExchangeCalendar
-
-    first, last = f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR}-12-31"
-
-    class Holidays(HolidayCalendar):  # type: ignore[misc]  # the library has no types
-        def holidays(self, start: Any = first, end: Any = last, return_name: bool = False) -> Any:
-            return super().holidays(start, end, return_name)
-
-    class Calendar(XNYSExchangeCalendar):  # type: ignore[misc]
-        @property
-        def regular_holidays(self) -> HolidayCalendar:
-            return Holidays(super().regular_holidays.rules)
 
     with warnings.catch_warnings():
         # exchange_calendars 4.13 still reads `.values` of zoned series, deprecated in pandas 3.1
         warnings.simplefilter("ignore")
-        schedule: pd.DataFrame = Calendar(start=first, end=last).schedule
+        calendar = XNYSExchangeCalendar(start=f"{_FIRST_YEAR}-01-01", end=f"{_LAST_YEAR}-12-31")
+        schedule: pd.DataFrame = calendar.schedule
     return schedule
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from execution_desk import HALVES, dropped, journaled, opened_desk, sent, shares
+from flask import Response, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -280,6 +281,21 @@ def test_a_phase_that_lasts_ends_with_the_session_or_the_allocation(
         sandbox.step(at)
         sandbox.alpaca.account()  # any answer tells the time
         assert (code(gate.deny(order)), code(expiring.deny(order))) == expected
+
+
+def test_a_gate_is_not_opened_on_positions_that_lack_what_the_equity_counts(
+    desk: Desk, sandbox: trading.Desk
+) -> None:
+    sandbox.orders.submit("AAPL", Side.BUY, Decimal(200), "by-hand")
+
+    def untold(answer: Response) -> Response:
+        if request.path == "/v2/positions":
+            answer.set_data("[]")
+        return answer
+
+    sandbox.app.after_request_funcs.setdefault(None, []).append(untold)
+    with pytest.raises(TemporaryError, match="0 positions: ask again later"):
+        Phase(desk).gate()
 
 
 def test_a_gate_is_not_opened_for_another_account(desk: Desk, sandbox: trading.Desk) -> None:

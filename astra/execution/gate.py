@@ -16,7 +16,7 @@ from astra.allocation import MANUAL, TICKER
 from astra.breakers import raised
 from astra.errors import TemporaryError
 from astra.execution.agreement import is_ours
-from astra.execution.desk import Desk
+from astra.execution.desk import Desk, require_agreement
 from astra.execution.marks import marks
 from astra.execution.standing import Standing, standing
 from astra.owned import managed, managed_equity
@@ -42,7 +42,8 @@ class Gate:
         """Looks at account, positions, open orders and clock at the broker, and at the store.
 
         Raises:
-            TemporaryError: the broker doesn't answer, or its account is not the allocation's.
+            TemporaryError: the broker doesn't answer, its account is not the allocation's, or its
+                positions lack what its equity counts.
         """
         account, positions = desk.broker.account(), desk.broker.positions()
         if account.number != row.account:
@@ -50,6 +51,7 @@ class Gate:
                 f"account {row.account} is required for {row.object}, found {account.number}: "
                 "nothing more is sent for it, the next delivery ends it"
             )
+        require_agreement(account, positions)
         self._desk, self._clock = desk, desk.broker.clock()
         orders = desk.store.journal.orders(row.id)
         ours, waiting = _ours(desk, account, positions, orders), desk.broker.orders("open")
