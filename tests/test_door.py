@@ -286,7 +286,7 @@ def test_a_phase_that_lasts_ends_with_the_session_or_the_allocation(
 def test_a_gate_is_not_opened_on_positions_that_lack_what_the_equity_counts(
     desk: Desk, sandbox: trading.Desk
 ) -> None:
-    sandbox.orders.submit("AAPL", Side.BUY, Decimal(200), "by-hand")
+    sandbox.orders.submit("AAPL", Side.BUY, Decimal(400), "by-hand")
 
     def untold(answer: Response) -> Response:
         if request.path == "/v2/positions":
