@@ -139,9 +139,9 @@ def test_what_the_broker_leaves_unfilled_has_its_reason(
 
 
 def test_what_the_gate_denies_has_its_code(sandbox: trading.Desk, desk: Desk) -> None:
-    careful = replace(desk, limits=replace(desk.limits, max_order_weight=0.42))
+    careful = replace(desk, limits=replace(desk.limits, max_gross=0.42))
     ended = ends(traded(careful, FIRST))
-    assert ended["AAPL"].reason.startswith("RISK_ORDER_VALUE") and ended["AAPL"].filled == 0
+    assert ended["AAPL"].reason.startswith("RISK_GROSS_EXPOSURE") and ended["AAPL"].filled == 0
     assert ended["JPM"].reason == ""
 
 
