@@ -114,6 +114,19 @@ class TestReading:
         assert position.average_entry_price == order.filled_average_price
         assert position.market_price == desk.alpaca.latest_prices(["AAPL"])["AAPL"]
 
+    def test_a_position_that_is_told_twice_counts_once(self, desk: Desk) -> None:
+        desk.orders.submit("AAPL", Side.BUY, Decimal(2), "one")
+        desk.orders.submit("JPM", Side.BUY, Decimal(3), "two")
+        desk.fail("GET", "/v2/positions", duplicate=True)
+        assert [(p.symbol, p.qty) for p in desk.alpaca.positions()] == [("AAPL", 2), ("JPM", 3)]
+        half = b'[{"symbol": "A", "qty": "1", "current_price": "5"}, '
+        half += b'{"symbol": "A", "qty": "2", "current_price": "5"}]'
+        with (
+            answering(200, half) as url,
+            pytest.raises(TemporaryError, match="one of 1 and one of 2 shares: ask again"),
+        ):
+            connect(url).positions()
+
     def test_portfolio_history_ends_at_the_equity_of_the_account(self, desk: Desk) -> None:
         desk.orders.submit("AAPL", Side.BUY, Decimal(100), "one")
         desk.step(CLOSE)

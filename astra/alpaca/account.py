@@ -34,7 +34,7 @@ from astra.alpaca.transport import (
     trading_api,
 )
 from astra.alpaca.values import Body, read_list, read_object
-from astra.errors import ConfigError, DataError
+from astra.errors import ConfigError, DataError, TemporaryError
 from astra.records import Account, Activity, Asset, MarketClock, Order, Position, Quote, Trade
 from astra.settings import Settings
 
@@ -86,12 +86,21 @@ class Alpaca:
         return account
 
     def positions(self) -> tuple[Position, ...]:
-        """All positions.
+        """All positions, each once however often it is told.
 
         Raises:
             DataError: one of them cannot be read: a holding is never taken for flat.
+            TemporaryError: a symbol is told twice with different quantities.
         """
-        return tuple(map(read_position, read_list(self._get("/positions"), "positions")))
+        found: dict[str, Position] = {}
+        for position in map(read_position, read_list(self._get("/positions"), "positions")):
+            known = found.setdefault(position.symbol, position)
+            if known.qty != position.qty:
+                raise TemporaryError(
+                    f"one position of {position.symbol} is required from Alpaca, found one of "
+                    f"{known.qty:f} and one of {position.qty:f} shares: ask again"
+                )
+        return tuple(found.values())
 
     def clock(self) -> MarketClock:
         return read_clock(read_object(self._get("/clock"), "clock"))
