@@ -50,7 +50,8 @@ def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[st
 
     Args:
         fills: one for each order.
-        activities: all of the account's lines, in any order; each id counts once.
+        activities: all of the account's lines, in any order; each id counts once. Those of symbols
+            whose shares our own orders alone have moved may be missing.
     """
     lines, orders = standing(activities), {fill.order_id: fill for fill in fills}
     acted = {line.id for line in lines if line.type in SPLITS | MOVES}

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astra.ledger import Held, replay
-from astra.records import OWN, Account, Activity, Position
+from astra.owned import own_shares
+from astra.records import OWN, Account, Activity, OrderStatus, Position, Side
 from astra.store import Store, open_store
+from astra.store.journal import AllocationRow, OrderRow
 
 D = Decimal
 _numbers = itertools.count()
@@ -67,6 +69,37 @@ def test_only_symbols_that_were_acted_on_are_read_for_our_part(store: Store) -> 
     assert store.books.acted("PA1") == ()
     store.books.record_activities("PA1", [split])
     assert [line.id for line in store.books.acted("PA1")] == ["1", "4"]
+
+
+def test_only_symbols_that_others_have_moved_too_are_read_for_our_part(store: Store) -> None:
+    journal, at = store.journal, T
+    row = AllocationRow(
+        id="0123456789abcdef", account="PA", bucket="b", object="o", generation=1, as_of=at,
+        expires_at=at, policy="", model_id="", weights={}, received_at=at,
+    )  # fmt: skip
+    fence = journal.take_lease(journal.receive(row).id, 60) or 0
+    for symbol in ("A", "B", "C"):
+        order = OrderRow(
+            id=f"{row.id}-{symbol}-buy-1", allocation_id=row.id, account="PA", symbol=symbol,
+            side=Side.BUY, attempt=1, qty=D(5), reference_price=1.0, reason="", planned_at=at,
+            updated_at=at,
+        )  # fmt: skip
+        journal.plan_orders(row.id, fence, [order])
+        done = {"broker_id": f"of-{symbol}", "filled_qty": D(5)}
+        journal.mark(order.id, fence, OrderStatus.FILLED, at, **done)
+    later, told = at + dt.timedelta(hours=1), []
+    for symbol in ("A", "B", "C"):
+        told.append(
+            Activity(f"1{symbol}", "FILL", at, D(-5), symbol, D(5), order_id=f"of-{symbol}")
+        )
+    told.append(Activity("2B", "FILL", later, D(3), "B", D(-3), order_id="by-hand"))
+    told.append(Activity("2C", "SPLIT", later, D(0), "C", D(5)))
+    told.append(Activity("2A", "DIV", later, D(1), "A"))
+    store.books.record_activities("PA", told)
+    read = store.books.moved_by_others("PA")
+    assert {line.id for line in read} == {"1B", "2B", "1C", "2C"}
+    fills = store.reconciliations.fills("PA")
+    assert own_shares(fills, read) == own_shares(fills, told) == {"A": 5, "B": 2, "C": 10}
 
 
 def test_a_symbol_is_remembered_as_it_was_last_held(store: Store) -> None:

@@ -209,7 +209,8 @@ class Desk:
     def own_shares(self, account: str) -> dict[str, Decimal]:
         """What our own orders hold of each symbol, splits and new names on record applied."""
         books = self.store.books
-        return own_shares(self.store.reconciliations.fills(account), books.activities(account))
+        # Where only our orders moved shares, their fills say it all.
+        return own_shares(self.store.reconciliations.fills(account), books.moved_by_others(account))
 
     def record_account(self, at: dt.datetime, allocation_id: str | None = None) -> Recorded:
         """Save the account as the broker has it, with the part of each position that is ours."""

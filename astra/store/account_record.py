@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from astra.ledger import OPENED, Book, Held, offset
 from astra.owned import MOVES, SPLITS
@@ -58,8 +58,22 @@ def read(dialect: Dialect, account: str, since: dt.datetime | None = None) -> tu
 
 def acted(dialect: Dialect, account: str) -> tuple[Activity, ...]:
     """All lines of the symbols that a split or a move has met, by id."""
-    kinds = _table.c.type.in_(SPLITS | MOVES)
-    met = select(_table.c.symbol).where((_table.c.account == account) & kinds).distinct()
+    return _of_symbols(dialect, account, _table.c.type.in_(SPLITS | MOVES))
+
+
+def moved_by_others(dialect: Dialect, account: str) -> tuple[Activity, ...]:
+    """All lines of the symbols whose shares something else than our own orders has moved, by id."""
+    orders = schema.orders
+    ours = select(orders.c.broker_id).where(orders.c.account == account)
+    by_others = _table.c.order_id.is_(None) | _table.c.order_id.not_in(ours)
+    return _of_symbols(dialect, account, _table.c.qty.is_not(None) & by_others)
+
+
+def _of_symbols(
+    dialect: Dialect, account: str, condition: ColumnElement[bool]
+) -> tuple[Activity, ...]:
+    """All lines of the symbols of which a line meets `condition`, by id."""
+    met = select(_table.c.symbol).where((_table.c.account == account) & condition).distinct()
     with dialect.reading() as connection:
         symbols = [symbol for symbol in connection.scalars(met) if symbol is not None]
         wanted = (_table.c.account == account) & _table.c.symbol.in_(symbols)

@@ -101,6 +101,11 @@ class Books:
         """The recorded activities of all symbols that a split or a new name has met, by id."""
         return account_record.acted(self._dialect, account)
 
+    def moved_by_others(self, account: str) -> tuple[Activity, ...]:
+        """The recorded activities of all symbols whose shares something else than our own orders
+        has moved, by id."""
+        return account_record.moved_by_others(self._dialect, account)
+
     def own_lines(self, account: str) -> tuple[Activity, ...]:
         """The activities of an account that we booked ourselves, by id."""
         return account_record.own(self._dialect, account)
