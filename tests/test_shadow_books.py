@@ -298,7 +298,7 @@ def test_the_books_go_on_from_decision_to_decision_as_a_backtest_does(day: Day) 
     first = day.made[0]
     assert first["books_of"]["note"] == "new books: no earlier decision under the same settings"
     for book in first["books"].values():
-        assert (book["cash"], book["shares"], book["equity"]) == ("100000", {}, "100000.00")
+        assert (book["cash"], book["shares"], book["equity"]) == ("100000.00", {}, "100000.00")
     assert first["books"]["measured"]["weights"] == first["weights"]
     settings = day.house.settings
     store = open_store(settings.database_url)
