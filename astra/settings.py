@@ -57,7 +57,11 @@ class Settings(BaseSettings):
     alpaca_secret: SecretStr = Field(SecretStr(""), description="Alpaca API secret")
     alpaca_paper: bool = Field(True, description="false is the first of two steps to real money")
     live_trading: str = Field("", description="the live account's number: the second step")
-    vendor_timeout: float = Field(20.0, gt=0, description="seconds for one request to a vendor")
+    vendor_timeout: float = Field(
+        20.0,
+        gt=0,
+        description="seconds for one request to a vendor, and for which an order may be in doubt",
+    )
 
     # Bars
     source: Literal["yahoo", "alpaca"] = Field(
@@ -157,8 +161,10 @@ class Settings(BaseSettings):
     )
 
     # Risk gate: what is over a limit is denied with a code, see docs/risk.md
-    max_order_weight: float = Field(0.25, gt=0, le=1, description="of equity in one order, at most")
-    max_order_usd: float = Field(0.0, ge=0, description="USD in one order, at most; 0 = any")
+    max_order_weight: float = Field(
+        0.25, gt=0, le=1, description="of equity in one purchase, at most"
+    )
+    max_order_usd: float = Field(0.0, ge=0, description="USD in one purchase, at most; 0 = any")
     max_position_weight: float = Field(
         0.25, gt=0, le=1, description="of equity in one position, at most"
     )

@@ -95,10 +95,6 @@ class Market:
         """The name in the record of a ticker by any name it has or had."""
         return self.amendments.names.get(ticker, ticker)
 
-    def current_name(self, ticker: str) -> str:
-        """The name now of a ticker by any name it has or had."""
-        return self.amendments.name_of(self.record_name(ticker))
-
     def is_name(self, ticker: str) -> bool:
         """Whether a ticker has or had this name."""
         known = self.amendments

@@ -252,7 +252,7 @@ def test_journaled_quantities_never_change(store: Store) -> None:
     journal.plan_orders(ALLOCATION.id, 1, [SELL], "selling")
     buy = replace(SELL, id="a-B-buy-1", symbol="B", side=Side.BUY)
     both = journal.plan_orders(ALLOCATION.id, 1, [replace(SELL, qty=Decimal(9)), buy], "buying")
-    assert both == (SELL, buy) == journal.orders_of_account("PA1")
+    assert both == (SELL, buy) == journal.orders(ALLOCATION.id)
     held = journal.allocation(ALLOCATION.id)
     assert held is not None
     assert held.status == "buying"

@@ -23,7 +23,7 @@ from astra.risk import (
     Situation,
     denied_by_state,
     deny,
-    drawdown,
+    fallen,
     growth,
     mark_of,
 )
@@ -312,8 +312,10 @@ def test_deposits_and_withdrawals_are_no_gains_and_no_losses() -> None:
     day = [NOW + i * DAY for i in range(5)]
     values = list(zip(day, [100.0, 80.0, 180.0, 90.0, 99.0], strict=True))
     flows = [(day[2] - MINUTE, 100.0), (day[3], -90.0)]
-    assert drawdown(values, flows) == pytest.approx(1 - 0.8 * 1.1)
-    assert drawdown(values[:1], flows) is None
+    found = fallen(values, flows)
+    assert found is not None
+    assert found.share == pytest.approx(1 - 0.8 * 1.1)
+    assert fallen(values[:1], flows) is None
 
 
 @given(st.lists(st.floats(0.5, 1.5), min_size=1, max_size=8), st.data())
@@ -328,6 +330,7 @@ def test_the_drawdown_is_that_of_the_returns_whatever_is_paid_in_or_out_between(
         equity -= out
         flows.append((NOW + i * DAY, -out))
         values.append((NOW + i * DAY, equity))
-    found = drawdown(values, flows)
+    found = fallen(values, flows)
+    assert found is not None
     peak = max(1.0, *map(min, pairwise(index[1:])), index[-1])  # confirmed by the day after
-    assert found == pytest.approx(1 - index[-1] / peak, abs=1e-9)
+    assert found.share == pytest.approx(1 - index[-1] / peak, abs=1e-9)

@@ -91,7 +91,7 @@ def test_a_name_may_change_twice(sandbox: trading.Desk) -> None:
     rename(sandbox, "JPMC", "MORG")
     (position,) = sandbox.alpaca.positions()
     assert (position.symbol, position.qty) == ("MORG", Decimal(5))
-    assert sandbox.market.current_name("JPM") == "MORG"
+    assert sandbox.market.record_name("MORG") == "JPM"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from astra.records import Order
 from astra.risk import Denial, denied_by_state
 from astra.store.journal import AllocationRow, OrderRow
 
-__all__ = ["Door", "Exit", "Gate"]
+__all__ = ["Door", "Exit"]
 
 
 class Exit:

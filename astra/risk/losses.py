@@ -34,12 +34,6 @@ def growth(before: float, after: float, flow: float) -> float | None:
     return (after - flow - before) / base if base > 0 else None
 
 
-def drawdown(values: Sequence[Amount], flows: Iterable[Amount]) -> float | None:
-    """The share of `fallen`."""
-    found = fallen(values, flows)
-    return None if found is None else found.share
-
-
 def fallen(values: Sequence[Amount], flows: Iterable[Amount]) -> Fall | None:
     """The account's value against its peak; None of fewer than two values.
 

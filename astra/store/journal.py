@@ -217,13 +217,6 @@ class Journal(Leases):
             _audit(connection, row, "corrected", at, _told(values), order_id)
             return _order(connection, order_id)
 
-    def note(
-        self, allocation_id: str, kind: str, at: dt.datetime, content: Mapping[str, Any]
-    ) -> None:
-        """A line of the audit log about an allocation that changes nothing in the journal."""
-        with writing_books(self._dialect) as connection:
-            _audit(connection, known(connection, allocation_id), kind, at, content)
-
     def lines(self, allocation_id: str) -> tuple[PlanLine, ...]:
         """The plan lines of an allocation, by symbol."""
         with self._dialect.reading() as connection:
@@ -233,11 +226,6 @@ class Journal(Leases):
         """Orders of an allocation, by id."""
         with self._dialect.reading() as connection:
             return select_orders(connection, _of(allocation_id))
-
-    def orders_of_account(self, account: str) -> tuple[OrderRow, ...]:
-        """All orders ever planned for an account, by id."""
-        with self._dialect.reading() as connection:
-            return select_orders(connection, _orders.c.account == account)
 
     def open_allocations(self, account: str | None = None) -> tuple[AllocationRow, ...]:
         """Allocations that are not finished, of one account or of all, oldest first by (as_of,

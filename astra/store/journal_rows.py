@@ -1,4 +1,5 @@
-"""Rows of the journal as typed nouns, in and out of the tables `allocations` and `orders`."""
+"""Rows of the journal as typed nouns, in and out of the tables `allocations`, `orders` and
+`plan_lines`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `EXACT` are the kinds after which the account must be the calm run's to the cent and the share:
 whatever happened there changes no price, so it may change no trade. `CHANGED` are those in which
-the world itself becomes another, and `benchmarks.chaos.cases` says what must hold then.
+the world itself becomes another, and `benchmarks.chaos.trial` says what must hold then.
 """
 
 from __future__ import annotations

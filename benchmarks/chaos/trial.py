@@ -64,7 +64,7 @@ class Trial:
         self._place = place
         self._call = call
         self._restarts = 0
-        self._is_strict = True  # whether an exception that comes out of a call is wrong
+        self._may_refuse = False  # whether a call may end with a DataError
         self._file = dropped(case.weights, START, 2)
         self._verdict = Verdict(case)
 
@@ -167,8 +167,9 @@ class Trial:
         return self._plainly() + self._no_more_than_planned()
 
     def _unreadable(self) -> list[str]:
-        """Answers lack fields: what cannot be read may stop a call, and nothing else."""
-        self._is_strict = False
+        """Answers lack fields: what cannot be read may stop a call with a DataError, and
+        nothing else."""
+        self._may_refuse = True
         wrong = self._plainly()
         found = Outcome.of(self._house.broker)
         return wrong + judge.against_calm(found, self._calm.outcome)
@@ -229,7 +230,8 @@ class Trial:
         self._verdict.deliveries += 1
         if ended.how == "died":
             self._verdict.deaths.append(ended.detail)
-        if ended.how == "failed" and self._is_strict:
+        is_refusal = self._may_refuse and ended.detail.startswith("DataError:")
+        if ended.how == "failed" and not is_refusal:
             self._verdict.wrong.append(f"an exception came out: {ended.detail}")
         return ended
 
