@@ -78,11 +78,12 @@ def _portfolio(rng: random.Random) -> dict[str, float]:
 _ON_ORDERS = {"vendor": "alpaca", "method": "POST", "path": "/v2/orders"}
 _READS = ("/v2/account", "/v2/positions", "/v2/orders*", "/v2/clock", "/v2/assets", "/v2/stocks*")
 _LISTS = ("/v2/orders", "/v2/account/activities", "/v2/positions")
+# Without fractionable, tradable, multiplier or last_equity less is traded, and rightly so.
 _FIELDS = (
     "filled_avg_price", "filled_qty", "filled_at", "submitted_at", "status", "client_order_id",
     "qty", "market_value", "current_price", "avg_entry_price", "asset_id", "cash", "equity",
-    "buying_power", "last_equity", "is_open", "timestamp", "next_close", "net_amount", "cum_qty",
-    "fractionable", "tradable", "type", "limit_price", "legs", "multiplier",
+    "buying_power", "is_open", "timestamp", "next_close", "net_amount", "cum_qty",
+    "type", "limit_price", "legs",
 )  # fmt: skip
 
 
