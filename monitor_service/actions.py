@@ -15,8 +15,8 @@ from flask import Blueprint, Response, jsonify, request
 from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Executor
-from astra.execution.halt import Lifted, Offer, halt, lift, offer_lift, trip
-from astra.execution.switch import Halted
+from astra.execution.halting.halt import Lifted, Offer, halt, lift, offer_lift, trip
+from astra.execution.halting.switch import Halted
 from astra.gcs import Bucket
 from astra.records import TradingState
 from astra.store.journal import AllocationRow

@@ -20,9 +20,9 @@ from astra import predictions
 from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
-from astra.execution.halt import trip
-from astra.execution.look import BRIEF, catch_up
-from astra.execution.reconcile import duplicates, reconcile
+from astra.execution.halting.halt import trip
+from astra.execution.reconciling.look import BRIEF, catch_up
+from astra.execution.reconciling.reconcile import duplicates, reconcile
 from astra.gcs import Bucket
 from astra.records import Position
 from astra.settings import Settings

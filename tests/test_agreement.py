@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from astra.execution.agreement import Loose, beyond, compare_orders, is_ours, overfilled
+from astra.execution.reconciling.agreement import Loose, beyond, compare_orders, is_ours, overfilled
 from astra.ledger import Differences
 from astra.records import Activity, Order, OrderStatus, Side
 from astra.store.journal import OrderRow

@@ -21,7 +21,7 @@ from astra.breakers import beyond, raised, tripped
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
-from astra.execution.halt import halt, lift, offer_lift, trip
+from astra.execution.halting.halt import halt, lift, offer_lift, trip
 from astra.rebalance import Rules
 from astra.records import OrderStatus, Side, TradingState
 from astra.risk import Limits

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from astra.cli.commands import app
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.halt import halt, trip
+from astra.execution.halting.halt import halt, trip
 from astra.records import Side, TradingState
 from astra.store import connect
 

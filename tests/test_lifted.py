@@ -15,7 +15,7 @@ from execution_desk import opened_desk
 from astra.breakers import raised, still_accepted
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.halt import halt, lift, offer_lift, trip
+from astra.execution.halting.halt import halt, lift, offer_lift, trip
 from astra.records import TradingState
 from astra.risk import Limits
 from astra.store import Store

@@ -20,7 +20,7 @@ from flask import Response, request
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Executor
-from astra.execution.reconcile import duplicates, reconcile
+from astra.execution.reconciling.reconcile import duplicates, reconcile
 from astra.records import OrderStatus, Side, TradingState
 from astra.store import schema
 from sandbox import market_events

@@ -18,7 +18,7 @@ from flask import Response, request
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
-from astra.execution.halt import halt
+from astra.execution.halting.halt import halt
 from astra.execution.line import lines_of, told
 from astra.execution.watch import LEASE_SECONDS
 from astra.execution.worker import Worker

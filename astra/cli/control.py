@@ -29,9 +29,9 @@ def halt(
     the database does not answer: then orders are cancelled, but trading goes on once it does.
     """
     from astra.alpaca import Alpaca
-    from astra.execution import halt as switch
-    from astra.execution.blind import halt_without_books
     from astra.execution.desk import Desk
+    from astra.execution.halting import halt as switch
+    from astra.execution.halting.blind import halt_without_books
     from astra.records import TradingState
 
     state = TradingState.REDUCING if reducing else TradingState.HALTED
@@ -53,8 +53,8 @@ def lift(
     ] = "",
 ) -> None:
     """Let a stopped account trade again, in two steps: ask for a code, then give it."""
-    from astra.execution import halt as switch
     from astra.execution.desk import Desk
+    from astra.execution.halting import halt as switch
 
     desk = Desk.from_settings(read_settings())
     _say(switch.lift(desk, code, _BY).message if code else switch.offer_lift(desk).message)

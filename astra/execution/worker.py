@@ -16,10 +16,10 @@ from astra.errors import TemporaryError
 from astra.execution.admission import others, rank, waits, why_closed, why_held, why_not
 from astra.execution.desk import Desk, Recorded
 from astra.execution.door import Door
-from astra.execution.halt import trip
+from astra.execution.halting.halt import trip
 from astra.execution.line import CALLED_OFF, Line, lines_of, told
 from astra.execution.phase import Phase
-from astra.execution.reconcile import reconcile
+from astra.execution.reconciling.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
 from astra.execution.writing import left_alone, lines_of_buys, sliced, written
 from astra.rebalance import Plan

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from astra.execution import Delivered
-from astra.execution.reconcile import reconcile
+from astra.execution.reconciling.reconcile import reconcile
 from astra.records import Side
 from benchmarks.chaos import judge
 from benchmarks.chaos.house import CLOSE, LEASE_OVER, START, House, dropped

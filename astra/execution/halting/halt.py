@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from astra.breakers import beyond, raised, still_accepted, tripped
 from astra.errors import AstraError, DataError, TemporaryError
-from astra.execution.blind import halt_without_books
 from astra.execution.desk import Desk
+from astra.execution.halting.blind import halt_without_books
+from astra.execution.halting.switch import Halted, Switch
 from astra.execution.standing import Standing, standing
-from astra.execution.switch import Halted, Switch
 from astra.records import TradingState
 from astra.store.states import StateRow
 
-log = logging.getLogger("astra.execution.halt")
+log = logging.getLogger("astra.execution.halting.halt")
 
 OFFER_SECONDS = 600.0  # how long the code that lifts a state is good for
 BREAKER_SECONDS = 2.0  # that a breaker looks at the broker; the next look goes on

@@ -7,8 +7,8 @@ import time
 
 from astra.alpaca import Alpaca
 from astra.errors import AstraError, TemporaryError
-from astra.execution.cancelling import cancel, cancelled, forbidden, looks
-from astra.execution.switch import Halted
+from astra.execution.halting.cancelling import cancel, cancelled, forbidden, looks
+from astra.execution.halting.switch import Halted
 from astra.records import Order, TradingState
 
 

@@ -1,6 +1,6 @@
 """One throw of the switch: what a state forbids is cancelled at the broker and looked for.
 
-Whether to throw it, and lifting it, are `astra.execution.halt`'s.
+Whether to throw it, and lifting it, are `astra.execution.halting.halt`'s.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 
 from astra.errors import AstraError, TemporaryError
-from astra.execution.cancelling import cancel, cancelled, forbidden, looks
 from astra.execution.desk import Desk
 from astra.execution.door import Exit
+from astra.execution.halting.cancelling import cancel, cancelled, forbidden, looks
 from astra.records import Order, OrderStatus, TradingState
 from astra.store.states import StateRow
 

@@ -17,16 +17,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from astra.errors import AstraError
-from astra.execution.agreement import Loose, beyond, filled_by_order, is_ours, overfilled
 from astra.execution.desk import Desk
 from astra.execution.door import Door
-from astra.execution.halt import halt
-from astra.execution.look import BRIEF, LONG, Look, look_at
+from astra.execution.halting.halt import halt
+from astra.execution.reconciling.agreement import (
+    Loose,
+    beyond,
+    filled_by_order,
+    is_ours,
+    overfilled,
+)
+from astra.execution.reconciling.look import BRIEF, LONG, Look, look_at
 from astra.ledger import Differences, compare, less, opening, reversal, untold
 from astra.records import Account, Position, TradingState
 from astra.store.reconciliations import Reconciliation
 
-log = logging.getLogger("astra.execution.reconcile")
+log = logging.getLogger("astra.execution.reconciling.reconcile")
 
 _PAUSES = (0.05, 1.0)  # first and longest pause between two looks
 _REMEMBERED = dt.timedelta(days=30)

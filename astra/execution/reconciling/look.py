@@ -9,8 +9,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from astra.errors import DataError, TemporaryError
-from astra.execution.agreement import Orders, compare_orders
 from astra.execution.desk import Desk
+from astra.execution.reconciling.agreement import Orders, compare_orders
 from astra.ledger import Differences, compare
 from astra.records import Account, Activity, Order, Position
 from astra.store.journal import OrderRow
