@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astra.ledger import Held, replay
+from astra.ledger import replay
 from astra.owned import own_shares
 from astra.records import OWN, Account, Activity, OrderStatus, Position, Side
 from astra.store import Store, open_store
 from astra.store.journal import AllocationRow, OrderRow
+from astra.untold import LastHeld
 
 D = Decimal
 _numbers = itertools.count()
@@ -109,4 +110,4 @@ def test_a_symbol_is_remembered_as_it_was_last_held(store: Store) -> None:
         held = [Position(symbol, D(qty), price, 1.0, asset_id=asset)]
         store.books.record_account_summary(account, held, T + dt.timedelta(hours=hours))
     found = store.books.last_held("PA1", {"FB": D(1), "X": D(2), "never": D(1)})
-    assert found == {"FB": Held("a", 8.0), "X": Held(), "never": Held()}
+    assert found == {"FB": LastHeld("a", 8.0), "X": LastHeld(), "never": LastHeld()}

@@ -15,12 +15,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from astra.ledger import OPENED, Book, Held, offset
+from astra.ledger import Book
 from astra.owned import MOVES, SPLITS
 from astra.records import OWN, Activity, Side
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 from astra.store.versions import bump
+from astra.untold import OPENED, LastHeld, offset
 
 _table = schema.activities
 _Line = tuple[int, str | None, str | None, str]  # at, symbol, qty, net amount
@@ -97,11 +98,11 @@ def last_at(dialect: Dialect, account: str) -> dt.datetime | None:
         return rows.moment_or_none(_last(connection, account))
 
 
-def last_held(dialect: Dialect, account: str, shares: Mapping[str, Decimal]) -> dict[str, Held]:
+def last_held(dialect: Dialect, account: str, shares: Mapping[str, Decimal]) -> dict[str, LastHeld]:
     """How symbols were last seen, from the newest account summaries that hold them; the price is of
     the newest in which there were as many as `shares` says."""
     table = schema.account_summary
-    found = dict.fromkeys(shares, Held())
+    found = dict.fromkeys(shares, LastHeld())
     newest = table.c.at.desc()
     summaries = select(table.c.positions).where(table.c.account == account).order_by(newest)
     with dialect.reading() as connection:
@@ -110,7 +111,7 @@ def last_held(dialect: Dialect, account: str, shares: Mapping[str, Decimal]) -> 
                 if (known := found.get(symbol := p["symbol"])) is None:
                     continue
                 price = p["price"] if Decimal(p["qty"]) == shares[symbol] else None
-                found[symbol] = Held(
+                found[symbol] = LastHeld(
                     known.asset_id or p.get("asset_id") or "",
                     price if known.price is None else known.price,
                 )

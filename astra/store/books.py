@@ -15,13 +15,14 @@ import pyarrow as pa
 from sqlalchemy import Table, select
 
 from astra.errors import DataError
-from astra.ledger import Book, Held
+from astra.ledger import Book
 from astra.records import Account, Activity, Position
 from astra.store import account_record, rows, schema, universe
 from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
 from astra.store.universe import Member
 from astra.store.versions import bump, writing_books
+from astra.untold import LastHeld
 
 if TYPE_CHECKING:  # who trades needs no frames
     import pandas as pd
@@ -110,7 +111,7 @@ class Books:
         """The activities of an account that we booked ourselves, by id."""
         return account_record.own(self._dialect, account)
 
-    def last_held(self, account: str, shares: Mapping[str, Decimal]) -> dict[str, Held]:
+    def last_held(self, account: str, shares: Mapping[str, Decimal]) -> dict[str, LastHeld]:
         """How symbols were last seen held, the price when there were as many as `shares` says."""
         return account_record.last_held(self._dialect, account, shares)
 

@@ -28,9 +28,10 @@ from astra.execution.reconciling.agreement import (
     overfilled,
 )
 from astra.execution.reconciling.look import BRIEF, LONG, Look, look_at
-from astra.ledger import Differences, compare, less, opening, reversal, untold
+from astra.ledger import Differences, compare, less
 from astra.records import Account, Position, TradingState
 from astra.store.reconciliations import Reconciliation
+from astra.untold import opening, renames_and_splits, reversal
 
 log = logging.getLogger("astra.execution.reconciling.reconcile")
 
@@ -130,7 +131,7 @@ def _book(desk: Desk, look: Look) -> str:
     seen = {s: q for s, q in ours.shares.items() if s in rest}
     before = books.last_held(number, seen) if seen else {}
     found = Differences(look.differences.cash, rest)
-    lines += untold(ours, found, look.positions, before, look.at)
+    lines += renames_and_splits(ours, found, look.positions, before, look.at)
     text = "a new symbol or a split that the record does not tell, or tells now too, was booked"
     if not lines and _is_new(desk, number):
         lines = opening(ours, look.account, look.positions, look.at)
