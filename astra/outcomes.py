@@ -94,6 +94,13 @@ def outcomes(
     return tuple(sorted(found, key=lambda o: (o.symbol, o.side is Side.BUY)))
 
 
+def planned_qty(orders: Iterable[Ordered]) -> Decimal:
+    """Shares that the plan wants of one name and side, from its orders: slices, which have their
+    times, add up; any other order but the first takes up the rest of an earlier one."""
+    planned = [o.qty for o in orders if o.attempt == 1 or o.due_at is not None]
+    return sum(planned, Decimal(0))
+
+
 def _at_target(line: PlanLine) -> str:
     is_there = abs(line.weight_target - line.weight_before) <= _SAME
     return "it is at its target already" if is_there else ""
@@ -101,7 +108,7 @@ def _at_target(line: PlanLine) -> str:
 
 def _of_orders(orders: Sequence[Ordered], planned: str) -> Outcome:
     """Orders of one name and side, by attempt."""
-    ordered, filled = _ordered(orders), sum((o.filled_qty for o in orders), Decimal(0))
+    ordered, filled = planned_qty(orders), sum((o.filled_qty for o in orders), Decimal(0))
     why = _why_unfilled(orders) if filled < ordered else ""
     return Outcome(
         symbol=orders[0].symbol,
@@ -113,12 +120,6 @@ def _of_orders(orders: Sequence[Ordered], planned: str) -> Outcome:
         is_final=all(o.status.is_final for o in orders),
         reason="; ".join(filter(None, (why, planned))),
     )
-
-
-def _ordered(orders: Sequence[Ordered]) -> Decimal:
-    """Slices, which have their times, add up; any other order but the first takes up a rest."""
-    slices = [o.qty for o in orders if o.due_at is not None]
-    return sum(slices, Decimal(0)) if slices else orders[0].qty
 
 
 def _why_unfilled(orders: Sequence[Ordered]) -> str:

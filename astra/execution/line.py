@@ -14,6 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from astra.errors import OrderError
+from astra.outcomes import planned_qty
 from astra.records import Order, OrderStatus
 from astra.store.journal import OrderRow
 
@@ -64,9 +65,8 @@ class Line:
 
     @property
     def planned(self) -> Decimal:
-        """Shares that the phase planned: its slices, or its only order."""
-        slices = [o for o in self.orders if o.due_at is not None]
-        return sum((o.qty for o in slices or self.orders[:1]), Decimal(0))
+        """Shares that the phase planned."""
+        return planned_qty(self.orders)
 
     @property
     def filled(self) -> Decimal:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from astra.ledger import Differences
+from astra.outcomes import planned_qty
 from astra.records import Activity, Order
 from astra.store.journal import OrderRow
 
@@ -137,19 +138,19 @@ def overfilled(
 ) -> tuple[tuple[str, str, str], ...]:
     """(allocation, symbol, side) of which more was filled than the plan said.
 
-    The plan is what was journaled with the phase: first attempts and slices. A later attempt is for
-    the rest of an earlier one, so it adds nothing to it.
-
     Args:
         theirs: shares filled by the broker's order id, as `filled_by_order` gives them.
     """
-    left = dict[tuple[str, str, str], Decimal]()
+    lines = dict[tuple[str, str, str], list[OrderRow]]()
     for order in journaled:
         key = (order.allocation_id, order.symbol, order.side.value)
-        planned = order.qty if order.attempt == 1 or order.due_at is not None else Decimal(0)
-        filled = max(order.filled_qty, theirs.get(order.broker_id, Decimal(0)))
-        left[key] = left.get(key, Decimal(0)) + planned - filled
-    return tuple(sorted(key for key, qty in left.items() if qty < 0))
+        lines.setdefault(key, []).append(order)
+    nothing = Decimal(0)
+    filled = {
+        key: sum((max(o.filled_qty, theirs.get(o.broker_id, nothing)) for o in orders), nothing)
+        for key, orders in lines.items()
+    }
+    return tuple(sorted(k for k, orders in lines.items() if filled[k] > planned_qty(orders)))
 
 
 def filled_by_order(lines: Iterable[Activity]) -> dict[str, Decimal]:
