@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from astra.execution.reconciling.agreement import Loose, beyond, compare_orders, is_ours, overfilled
+from astra.execution.reconciling.agreement import Loose, beyond, compare_orders, overfilled
 from astra.ledger import Differences
 from astra.records import Activity, Order, OrderStatus, Side
 from astra.store.journal import OrderRow
@@ -91,9 +91,3 @@ def test_attempts_and_slices_are_no_duplicates_but_what_exceeds_the_plan_is() ->
     key = (ROW.allocation_id, "BRK.B", "buy")
     assert overfilled([ROW, rest], {}) == (key,)
     assert overfilled([part], {"b1": D(11)}) == (key,), "the record knows more than the journal"
-
-
-def test_our_ids_are_told_from_others() -> None:
-    assert is_ours(OURS)
-    assert not is_ours("by-hand")
-    assert not is_ours("0123456789abcdeX-A-buy-1")

@@ -17,7 +17,7 @@ from astra.breakers import raised
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk, require_agreement
 from astra.execution.marks import marks
-from astra.execution.reconciling.agreement import is_ours
+from astra.execution.order_id import is_ours
 from astra.execution.standing import Standing, standing
 from astra.owned import managed, managed_equity
 from astra.records import (

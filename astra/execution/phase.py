@@ -94,7 +94,7 @@ class Phase:
             why = f"attempt after {line.last.id}"
             planned = PlannedOrder(line.symbol, self._side, line.rest, price, why)
             number = line.last.attempt + 1
-            found.append(row_of(self._watch, planned, number, line.rest, now, self._desk))
+            found.append(row_of(self._watch.row, planned, number, line.rest, now, self._desk))
         self._journal.plan_orders(self._watch.row.id, self._watch.fence, found, at=now)
         return found
 

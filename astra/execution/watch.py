@@ -48,10 +48,6 @@ class Watch:
         self.row = row
         self.fence = fence
 
-    def order_id(self, symbol: str, side: Side, number: int) -> str:
-        """Ours for an order: the same whoever works on the allocation, so that it leaves once."""
-        return f"{self.row.id}-{symbol}-{side.value}-{number}"
-
     def orders(self, side: Side | None = None) -> list[OrderRow]:
         """All orders, or those of one side, as they are journaled."""
         found = self._journal.orders(self.row.id)
@@ -139,15 +135,8 @@ class Watch:
 
     def _mark(self, found: Order, reason: str | None) -> Mark:
         is_ended = found.status.is_final and found.status is not OrderStatus.FILLED
-        return Mark(
-            found.client_order_id,
-            found.status,
-            found.filled_at or found.submitted_at or self.row.received_at,
-            broker_id=found.id,
-            filled_qty=found.filled_qty,
-            filled_average_price=found.filled_average_price,
-            reason=(reason or ending(found)) if is_ended else None,
-        )
+        why = (reason or ending(found)) if is_ended else None
+        return Mark.of(found, self.row.received_at, why)
 
     def _call_off(self, order: OrderRow, door: Door, why: str) -> None:
         has_left = order.status is not OrderStatus.PLANNED

@@ -225,7 +225,7 @@ class Worker:
         found: list[OrderRow] = []
         for order in planned:
             parts = sliced(order, span, self._desk)
-            found += written(self._watch, order, parts, now, self._desk)
+            found += written(self._row, order, parts, now, self._desk)
         self._journal.plan_orders(
             self._row.id, self._watch.fence, found, status, lines=lines, at=now
         )

@@ -8,21 +8,21 @@ from dataclasses import replace
 from decimal import Decimal
 
 from astra.execution.desk import Desk
-from astra.execution.watch import Watch
+from astra.execution.order_id import order_id
 from astra.rebalance import Plan
 from astra.records import PlanLine, PlannedOrder
-from astra.store.journal import OrderRow
+from astra.store.journal import AllocationRow, OrderRow
 from astra.tactics import Slice, limit_price, slices
 
 
 def written(
-    watch: Watch, planned: PlannedOrder, parts: Sequence[Slice], now: dt.datetime, desk: Desk
+    row: AllocationRow, planned: PlannedOrder, parts: Sequence[Slice], now: dt.datetime, desk: Desk
 ) -> list[OrderRow]:
     """A planned order as rows of the journal: one, or one for each slice."""
     return [
-        row_of(watch, planned, number, part.qty, now, desk, now + part.after)
+        row_of(row, planned, number, part.qty, now, desk, now + part.after)
         for number, part in enumerate(parts, start=1)
-    ] or [row_of(watch, planned, 1, planned.qty, now, desk)]
+    ] or [row_of(row, planned, 1, planned.qty, now, desk)]
 
 
 def sliced(planned: PlannedOrder, span: dt.timedelta, desk: Desk) -> list[Slice]:
@@ -36,7 +36,7 @@ def sliced(planned: PlannedOrder, span: dt.timedelta, desk: Desk) -> list[Slice]
 
 
 def row_of(
-    watch: Watch,
+    row: AllocationRow,
     planned: PlannedOrder,
     number: int,
     qty: Decimal,
@@ -50,9 +50,9 @@ def row_of(
         price, collar = planned.reference_price, desk.style.collar_bp
         limit = float(limit_price(planned.side, price, collar))
     return OrderRow(
-        id=watch.order_id(planned.symbol, planned.side, number),
-        allocation_id=watch.row.id,
-        account=watch.row.account,
+        id=order_id(row.id, planned.symbol, planned.side, number),
+        allocation_id=row.id,
+        account=row.account,
         symbol=planned.symbol,
         side=planned.side,
         attempt=number,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from astra.alpaca import Alpaca
 from astra.errors import AstraError
 from astra.execution.door import Exit
-from astra.execution.reconciling.agreement import is_ours
+from astra.execution.order_id import is_ours
 from astra.records import Order, OrderStatus, TradingState
 
 _PAUSES = (0.05, 0.5)  # first and longest pause between two looks at the broker

@@ -5,17 +5,16 @@ The broker's word wins: here is said what it makes of each order, `reconcile.py`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from astra.execution.order_id import is_ours
 from astra.ledger import Differences
 from astra.outcomes import planned_qty
 from astra.records import Activity, Order
 from astra.store.journal import OrderRow
 
-_OURS = re.compile(r"[0-9a-f]{16}-.+-(buy|sell)-\d+")  # how our order ids are built
 _PRICE_MARGIN = 1.05  # a fill may cost more than was thought
 
 
@@ -121,11 +120,6 @@ def beyond(found: Differences, loose: Iterable[Loose]) -> Differences:
     return Differences(
         max(abs(found.cash) - cash, Decimal(0)), {s: q for s, q in shares.items() if q}
     )
-
-
-def is_ours(client_order_id: str) -> bool:
-    """Whether an order's id is built as ours are."""
-    return _OURS.fullmatch(client_order_id) is not None
 
 
 def is_under_way(order: OrderRow, unfinished: Collection[str]) -> bool:

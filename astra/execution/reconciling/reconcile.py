@@ -20,16 +20,17 @@ from astra.errors import AstraError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halting.halt import halt
+from astra.execution.order_id import is_ours
 from astra.execution.reconciling.agreement import (
     Loose,
     beyond,
     filled_by_order,
-    is_ours,
     overfilled,
 )
 from astra.execution.reconciling.look import BRIEF, LONG, Look, look_at
 from astra.ledger import Differences, compare, less
 from astra.records import Account, Position, TradingState
+from astra.store.journal import Mark
 from astra.store.reconciliations import Reconciliation
 from astra.untold import opening, renames_and_splits, reversal
 
@@ -111,7 +112,7 @@ def duplicates(desk: Desk, account: str) -> int:
     plans that were overfilled, and filled orders of ours that the journal does not know."""
     last = desk.store.reconciliations.latest(account)
     since = None if last is None else last.at - _REMEMBERED
-    journaled = desk.store.reconciliations.orders(account, since)
+    journaled = desk.store.journal.orders_to_reconcile(account, since)
     filled = filled_by_order(desk.store.books.activities(account, since))
     strange = {} if last is None else last.order_diffs
     known = {order.id for order in journaled}
@@ -145,8 +146,8 @@ def _book(desk: Desk, look: Look) -> str:
 
 def _is_new(desk: Desk, account: str) -> bool:
     """Whether an account's books have yet to be the broker's, and nothing of ours was traded."""
-    known = desk.store.reconciliations
-    return not known.was_equal(account) and not known.fills(account)
+    store = desk.store
+    return not store.reconciliations.was_equal(account) and not store.journal.fills(account)
 
 
 def _conclude(desk: Desk, look: Look, new: int, booked: str) -> Reconciled:
@@ -183,15 +184,7 @@ def _correct(desk: Desk, look: Look) -> dict[str, str]:
         if not order.status.is_final:
             Door(desk).cancel(order.id)
             text += ": it came too late and was cancelled"
-        done = desk.store.journal.correct(
-            order.client_order_id,
-            order.status,
-            order.filled_at or order.submitted_at or look.at,
-            order.filled_qty,
-            order.filled_average_price,
-            order.id,
-            text,
-        )
+        done = desk.store.journal.correct(Mark.of(order, look.at, text))
         if done is None:
             continue  # a worker was just noting it
         told[order.client_order_id] = text
