@@ -99,7 +99,7 @@ def test_only_symbols_that_others_have_moved_too_are_read_for_our_part(store: St
     store.books.record_activities("PA", told)
     read = store.books.moved_by_others("PA")
     assert {line.id for line in read} == {"1B", "2B", "1C", "2C"}
-    fills = store.reconciliations.fills("PA")
+    fills = store.journal.fills("PA")
     assert own_shares(fills, read) == own_shares(fills, told) == {"A": 5, "B": 2, "C": 10}
 
 

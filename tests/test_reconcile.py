@@ -23,6 +23,7 @@ from astra.execution.executor import Executor
 from astra.execution.reconciling.reconcile import duplicates, reconcile
 from astra.records import OrderStatus, Side, TradingState
 from astra.store import schema
+from astra.store.journal import Mark
 from sandbox import market_events
 from sandbox.books import Line
 from sandbox.broker import Broker
@@ -536,9 +537,9 @@ def test_what_a_worker_ends_while_it_is_looked_at_is_not_corrected(
 def test_an_order_is_corrected_only_where_it_is_otherwise_and_nobody_works_on_it(
     held: Desk, sandbox: trading.Desk
 ) -> None:
-    order = held.store.reconciliations.orders(held.broker.account().number, None)[0]
-    told = (order.status, LATER, order.filled_qty, order.filled_average_price, order.broker_id, "")
-    assert held.store.journal.correct(order.id, *told) is None
+    order = held.store.journal.orders_to_reconcile(held.broker.account().number, None)[0]
+    told = Mark(order.id, order.status, LATER, order.broker_id, order.filled_qty, reason="")
+    assert held.store.journal.correct(told) is None
     assert not any(e.kind == "corrected" for e in held.store.audit.entries())
 
 
@@ -546,10 +547,11 @@ def test_an_order_that_filled_after_it_was_given_up_is_corrected(
     held: Desk, sandbox: trading.Desk
 ) -> None:
     account = held.broker.account().number
-    order = next(o for o in held.store.reconciliations.orders(account, None) if o.symbol == "JPM")
-    held.store.journal.correct(
-        order.id, OrderStatus.CANCELED, trading.TEN, D(0), None, "", "never reached the broker"
+    order = next(
+        o for o in held.store.journal.orders_to_reconcile(account, None) if o.symbol == "JPM"
     )
+    lost = Mark(order.id, OrderStatus.CANCELED, trading.TEN, "", D(0), None, "it never arrived")
+    held.store.journal.correct(lost)
     found = reconcile(held)
     assert found.status == "explained"
     assert "filled at the broker" in found.found.order_diffs[order.id]

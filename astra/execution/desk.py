@@ -13,8 +13,9 @@ from decimal import Decimal
 from astra.alpaca import Alpaca
 from astra.errors import TemporaryError
 from astra.owned import managed, managed_equity, own_shares, renamed
+from astra.phases import plan_both
 from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
-from astra.rebalance import Holdings, Plan, Rules, plan_both, plan_orders
+from astra.rebalance import Holdings, Plan, Rules, plan_orders
 from astra.records import Account, Position
 from astra.risk import Limits
 from astra.sessions import BAR_SECONDS, last_sessions
@@ -210,7 +211,7 @@ class Desk:
         """What our own orders hold of each symbol, splits and new names on record applied."""
         books = self.store.books
         # Where only our orders moved shares, their fills say it all.
-        return own_shares(self.store.reconciliations.fills(account), books.moved_by_others(account))
+        return own_shares(self.store.journal.fills(account), books.moved_by_others(account))
 
     def record_account(self, at: dt.datetime, allocation_id: str | None = None) -> Recorded:
         """Save the account as the broker has it, with the part of each position that is ours."""

@@ -10,13 +10,13 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
 
 from astra.execution.desk import Desk
 from astra.records import Account, OrderStatus
 from astra.risk import FLOWS, Amount, fallen, growth, placed
 from astra.sessions import NEW_YORK, session_before
-from astra.store import Query, Store
+from astra.store.journal import OrderRow
 
 FEWEST_ORDERS = 5  # of a day, before the share of those that were rejected says anything
 
@@ -49,7 +49,7 @@ def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
     store, number = desk.store, account.number
     day = session_before(now).closes_at
     flows = store.equity.flows(number, FLOWS)
-    orders = _orders(store, number, day)
+    orders = store.journal.orders_since(number, day)
     equity = float(account.equity)
     daily = store.equity.daily(number, now)
     fall = fallen([*daily, (now, equity)], flows)
@@ -57,7 +57,7 @@ def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
         day_return=_day_return(account, daily, day, now, flows, desk.capital),
         drawdown=None if fall is None else _drawdown(fall.share, equity, desk.capital),
         reject_rate=_reject_rate(orders),
-        orders_today=sum(order["sent_at"] is not None for order in orders),
+        orders_today=sum(order.sent_at is not None for order in orders),
         peak_at=None if fall is None else fall.peak_at,
     )
 
@@ -91,25 +91,17 @@ def _of_capital(value: float, capital: float) -> float:
     return max(1.0, value / capital) if capital > 0 else 1.0
 
 
-def _orders(store: Store, number: str, since: dt.datetime) -> list[dict[str, Any]]:
-    names = ("allocation_id", "symbol", "side", "attempt", "status", "reason", "sent_at")
-    rows: list[dict[str, Any]] = (
-        store.dump(Query("orders", names, account=number, start=since)).read_all().to_pylist()
-    )
-    return sorted(rows, key=lambda row: row["attempt"])
-
-
-def _reject_rate(orders: Sequence[dict[str, Any]]) -> float | None:
+def _reject_rate(orders: Sequence[OrderRow]) -> float | None:
     """By the last attempt: one refused in passing and then filled was not rejected. What our own
     gate denied does not count, else a denial would bring on the next."""
-    last = {(o["allocation_id"], o["symbol"], o["side"]): o for o in orders}
-    sent = {(o["allocation_id"], o["symbol"], o["side"]) for o in orders if o["sent_at"]}
+    last = {
+        (o.allocation_id, o.symbol, o.side): o for o in sorted(orders, key=attrgetter("attempt"))
+    }
+    sent = {(o.allocation_id, o.symbol, o.side) for o in orders if o.sent_at}
     if len(sent) < FEWEST_ORDERS:
         return None
-    rejected = [key for key in sent if _is_rejected(last[key])]
-    return len(rejected) / len(sent)
+    return sum(_is_rejected(last[key]) for key in sent) / len(sent)
 
 
-def _is_rejected(order: dict[str, Any]) -> bool:
-    status, reason = order["status"], str(order["reason"])
-    return status == OrderStatus.REJECTED.value and not reason.startswith("RISK_")
+def _is_rejected(order: OrderRow) -> bool:
+    return order.status is OrderStatus.REJECTED and not order.reason.startswith("RISK_")

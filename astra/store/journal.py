@@ -1,5 +1,6 @@
 """The journal of allocations and orders: what makes an allocation trade at most once.
 
+Here is what is written; what is asked of it stands in `astra.store.journal_queries`.
 Every write carries the fencing token of the worker's lease (`astra.store.leases`), which is checked
 in its own transaction. Quantities are written once, before anything is sent. Each change is a line
 of the audit log too, in the same transaction.
@@ -12,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, true
+from sqlalchemy import ColumnElement, Connection
 
 from astra.errors import DataError
 from astra.records import OrderStatus, PlanLine, TradingState
 from astra.store import audit, rows, schema, states
+from astra.store.journal_queries import JournalQueries
 from astra.store.journal_rows import (
     FINAL_STATUSES,
     STATUSES,
@@ -27,11 +29,9 @@ from astra.store.journal_rows import (
     line_values,
     mark_values,
     order_values,
-    select_allocations,
-    select_lines,
     select_orders,
 )
-from astra.store.leases import Leases, check, find, known, one
+from astra.store.leases import Leases, check, known, one
 from astra.store.versions import writing_books
 
 __all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "Journal", "Mark", "OrderRow"]
@@ -39,7 +39,7 @@ __all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "Journal", "Mark", "Or
 _allocations, _orders = schema.allocations, schema.orders
 
 
-class Journal(Leases):
+class Journal(JournalQueries, Leases):
     """Tables `allocations`, `orders` and `plan_lines`."""
 
     def receive(self, row: AllocationRow) -> AllocationRow:
@@ -49,11 +49,6 @@ class Journal(Leases):
                 told = {"object": row.object, "generation": row.generation, "policy": row.policy}
                 _audit(connection, row, "received", row.received_at, told)
             return known(connection, row.id)
-
-    def allocation(self, allocation_id: str) -> AllocationRow | None:
-        """The allocation of this id, or None."""
-        with self._dialect.reading() as connection:
-            return find(connection, allocation_id)
 
     def set_status(
         self,
@@ -182,73 +177,26 @@ class Journal(Leases):
         with writing_books(self._dialect) as connection:
             return [_mark(connection, fence, mark) for mark in marks]
 
-    def correct(
-        self,
-        order_id: str,
-        status: OrderStatus,
-        at: dt.datetime,
-        filled_qty: Decimal,
-        filled_average_price: float | None,
-        broker_id: str,
-        reason: str,
-    ) -> OrderRow | None:
+    def correct(self, mark: Mark) -> OrderRow | None:
         """Make an order what the broker says it is, also a final one; for reconciliation only.
+
+        A price that the mark does not tell is no longer known.
 
         Returns: None, and nothing is changed, if it is so already or a worker sees to it.
 
         Raises:
             DataError: the order is not in the journal.
         """
-        values = {
-            "status": status.value,
-            "updated_at": rows.seconds(at),
-            "broker_id": broker_id,
-            "filled_qty": rows.decimal(filled_qty),
-            "filled_average_price": filled_average_price,
-            "reason": reason,
-        }
+        values = mark_values(mark) | {"filled_average_price": mark.filled_average_price}
         with writing_books(self._dialect) as connection:
-            order = _order(connection, order_id)
+            order = _order(connection, mark.order_id)
             row = known(connection, order.allocation_id)
-            is_so = (order.status, order.filled_qty) == (status, filled_qty)
+            is_so = (order.status, order.filled_qty) == (mark.status, mark.filled_qty)
             if is_so or not (order.status.is_final or row.is_final):
                 return None
-            connection.execute(_orders.update().where(_orders.c.id == order_id).values(values))
-            _audit(connection, row, "corrected", at, _told(values), order_id)
-            return _order(connection, order_id)
-
-    def lines(self, allocation_id: str) -> tuple[PlanLine, ...]:
-        """The plan lines of an allocation, by symbol."""
-        with self._dialect.reading() as connection:
-            return select_lines(connection, allocation_id)
-
-    def orders(self, allocation_id: str) -> tuple[OrderRow, ...]:
-        """Orders of an allocation, by id."""
-        with self._dialect.reading() as connection:
-            return select_orders(connection, _of(allocation_id))
-
-    def open_allocations(self, account: str | None = None) -> tuple[AllocationRow, ...]:
-        """Allocations that are not finished, of one account or of all, oldest first by (as_of,
-        generation)."""
-        of_account = true() if account is None else _allocations.c.account == account
-        with self._dialect.reading() as connection:
-            unfinished = _allocations.c.status.not_in(FINAL_STATUSES)
-            return select_allocations(connection, of_account & unfinished)
-
-    def newest_done(self, account: str) -> AllocationRow | None:
-        """The last allocation by (as_of, generation) that was traded to its end, or None."""
-        with self._dialect.reading() as connection:
-            done = _allocations.c.status == "done"
-            found = select_allocations(connection, (_allocations.c.account == account) & done)
-        return found[-1] if found else None
-
-    def newest_begun(self, account: str) -> AllocationRow | None:
-        """The last allocation by (as_of, generation) that was traded or begun to be, or None."""
-        has_orders = exists().where(_orders.c.allocation_id == _allocations.c.id)
-        begun = _allocations.c.status.in_(("selling", "buying", "done")) | has_orders
-        with self._dialect.reading() as connection:
-            found = select_allocations(connection, (_allocations.c.account == account) & begun)
-        return found[-1] if found else None
+            connection.execute(_orders.update().where(_orders.c.id == order.id).values(values))
+            _audit(connection, row, "corrected", mark.at, _told(values), order.id)
+            return _order(connection, order.id)
 
 
 def _of(allocation_id: str) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from astra.records import OrderStatus, PlanLine, Side
+from astra.records import Order, OrderStatus, PlanLine, Side
 from astra.store import rows, schema
 
 STATUSES = ("received", "selling", "buying", "done", "refused", "superseded", "abandoned", "held")
@@ -88,6 +88,19 @@ class Mark:
     filled_qty: Decimal | None = None
     filled_average_price: float | None = None
     reason: str | None = None
+
+    @classmethod
+    def of(cls, found: Order, at: dt.datetime, reason: str | None) -> Mark:
+        """What the broker says of an order of ours; `at` holds where it tells no time."""
+        return cls(
+            found.client_order_id,
+            found.status,
+            found.filled_at or found.submitted_at or at,
+            found.id,
+            found.filled_qty,
+            found.filled_average_price,
+            reason,
+        )
 
 
 def select_allocations(

@@ -1,4 +1,4 @@
-"""How our books stood against the broker's, time after time, and which of our orders to hold up."""
+"""How our books stood against the broker's, time after time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
-from astra.owned import Fill
-from astra.records import OrderStatus, Side
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
-from astra.store.journal_rows import OrderRow, select_orders
 from astra.store.versions import writing_books
 
-_table, _orders = schema.reconciliations, schema.orders
-_OPEN = [s.value for s in OrderStatus if not s.is_final and s is not OrderStatus.PLANNED]
+_table = schema.reconciliations
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class Reconciliation:
 
 
 class Reconciliations:
-    """Table `reconciliations`, and the journal's orders as they are to be held up."""
+    """Table `reconciliations`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -84,33 +80,6 @@ class Reconciliations:
         equal = (_table.c.account == account) & (_table.c.status != "differs")
         with self._dialect.reading() as connection:
             return connection.scalar(select(_table.c.at).where(equal).limit(1)) is not None
-
-    def orders(self, account: str, since: dt.datetime | None) -> tuple[OrderRow, ...]:
-        """Our orders planned from `since` on (None: all), and those at the broker still."""
-        wanted: ColumnElement[bool] = _orders.c.account == account
-        if since is not None:
-            recent = _orders.c.planned_at >= rows.seconds(since)
-            wanted &= recent | _orders.c.status.in_(_OPEN)
-        with self._dialect.reading() as connection:
-            return select_orders(connection, wanted)
-
-    def fills(self, account: str) -> tuple[Fill, ...]:
-        """What each of our orders has filled, by the order's id."""
-        filled = (_orders.c.account == account) & (_orders.c.filled_qty != "0")
-        columns = ("symbol", "side", "filled_qty", "updated_at", "broker_id")
-        statement = (
-            select(*(_orders.c[name] for name in columns)).where(filled).order_by(_orders.c.id)
-        )
-        with self._dialect.reading() as connection:
-            return tuple(
-                Fill(
-                    row.symbol,
-                    Decimal(row.filled_qty) if row.side == Side.BUY else -Decimal(row.filled_qty),
-                    rows.moment(row.updated_at),
-                    row.broker_id,
-                )
-                for row in connection.execute(statement)
-            )
 
 
 def _reconciliation(row: Any) -> Reconciliation:

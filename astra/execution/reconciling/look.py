@@ -98,7 +98,7 @@ def _orders(desk: Desk, account: str) -> tuple[list[OrderRow], list[Order], dt.d
     last = desk.store.reconciliations.latest(account)
     since = None if last is None else last.at - _SINCE_LAST
     earliest = None if since is None else since - _PLANNED_BEFORE
-    journaled = desk.store.reconciliations.orders(account, earliest)
+    journaled = desk.store.journal.orders_to_reconcile(account, earliest)
     if since is not None:
         since = min([since, *(o.planned_at for o in journaled if not o.status.is_final)])
     theirs = list(desk.broker.orders("all", since))
