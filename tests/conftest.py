@@ -1,12 +1,19 @@
-"""Shared fixtures: the folder of recorded bars, and honest counting of what was skipped."""
+"""Shared fixtures: recorded bars with honest counting of what was skipped; a desk at a broker."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:  # two seconds of imports that most files don't need
+    import desk as trading
+
+    from astra.execution.desk import Desk
 
 # The fixtures `postgres`, `store_url` and `store`.
 pytest_plugins = ("tests.postgres", "tests.stores")
@@ -30,3 +37,20 @@ def _settings_of_this_test_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """No ASTRA_ variable of the person running the tests reaches them."""
     for name in [n for n in os.environ if n.startswith("ASTRA_") and n != "ASTRA_TEST_DATA"]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[trading.Desk]:
+    """A sandbox broker at ten in the morning, with a new account and its adapter."""
+    from desk import opened
+
+    with opened() as found:
+        yield found
+
+
+@pytest.fixture
+def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
+    """What executions have at hand, at `sandbox` and with a new store."""
+    from execution_desk import opened_desk
+
+    return opened_desk(sandbox, tmp_path)

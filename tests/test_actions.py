@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 
 import desk as trading
@@ -18,12 +17,6 @@ from astra.records import TradingState
 from astra.settings import Settings
 from astra.store import Store, open_store
 from monitor_service.main import create_app
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
 
 
 @pytest.fixture

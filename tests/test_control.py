@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import desk as trading
@@ -17,12 +16,6 @@ from astra.cli.commands import app
 from astra.errors import DataError
 from astra.records import Side, TradingState
 from astra.store import Store, open_store
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -22,12 +21,6 @@ from astra.store import Store
 from model.gathering import owned
 
 NEXT_OPEN = dt.datetime(2026, 1, 13, 14, 31, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
 
 
 def store_bars(store: Store, symbol: str, last: float, now: dt.datetime) -> None:

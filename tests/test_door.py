@@ -45,12 +45,6 @@ PRODUCT = (
 
 
 @pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
     return opened_desk(sandbox, tmp_path, limits=LIMITS)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import desk as trading
 import pytest
-from execution_desk import HALVES, dropped, opened_desk, sent, shares
+from execution_desk import HALVES, dropped, sent, shares
 
 from astra.errors import AstraError, TemporaryError
 from astra.execution.desk import Desk
@@ -22,17 +21,6 @@ from astra.records import OrderStatus, Side, TradingState
 from astra.risk import Limits
 from astra.store import open_store, schema
 from astra.store.journal import Journal
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
-def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
-    return opened_desk(sandbox, tmp_path)
 
 
 def books_differ(sandbox: trading.Desk) -> bool:
@@ -282,6 +270,19 @@ def test_a_preview_sends_and_writes_nothing(sandbox: trading.Desk, desk: Desk) -
     assert [o.symbol for o in plan.buys] == ["AAPL", "JPM"]
     assert sent(sandbox) == []
     assert desk.store.journal.allocation(dropped(HALVES).id) is None
+
+
+def test_a_previews_lines_are_those_that_are_journaled(sandbox: trading.Desk, desk: Desk) -> None:
+    for weights in (HALVES, {"BRK.B": 0.4, "JPM": 0.3, "ZZZZ": 0.1}, {"BRK.B": 0.4, "AAPL": 0.2}):
+        sandbox.step(sandbox.market.clock.now() + dt.timedelta(minutes=5))
+        dropped_now = dropped(weights, sandbox.market.clock.now())
+        plan, _ = Executor(desk).preview(dropped_now)
+        row = Executor(desk).execute(dropped_now)
+        lines = sorted(desk.store.journal.lines(row.id), key=lambda line: line.symbol)
+        assert len(plan.lines) == len(lines)
+        for seen, done in zip(plan.lines, lines, strict=True):
+            assert (seen.symbol, seen.reason) == (done.symbol, done.reason)
+            assert seen.weight_planned == pytest.approx(done.weight_planned, abs=0.002)
 
 
 def test_what_is_half_done_is_resumed_without_the_file(sandbox: trading.Desk, desk: Desk) -> None:

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import desk as trading
 import pytest
+from execution_desk import dropped, opened_desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.allocation import build
 from astra.breakers import beyond, raised, tripped
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.execution.halting.halt import halt, lift, offer_lift, trip
-from astra.rebalance import Rules
 from astra.records import OrderStatus, Side, TradingState
 from astra.risk import Limits
 from astra.store import Store, open_store
@@ -32,38 +31,8 @@ REDUCING, HALTED = TradingState.REDUCING, TradingState.HALTED
 
 
 @pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
-    return Desk(
-        sandbox.alpaca,
-        open_store(f"sqlite:///{tmp_path / 'astra.db'}"),
-        Rules(drift_band=0.001, min_order_usd=1.0),
-        Limits(max_order_weight=0.6),
-        max_names=20,
-        capital=0.0,
-        fill_timeout=2.0,
-        doubt_seconds=1.0,
-        confirm_seconds=0.5,
-    )
-
-
-def dropped(
-    weights: dict[str, float], as_of: dt.datetime = trading.TEN, generation: int = 1
-) -> Delivered:
-    name, content, metadata = build(
-        as_of,
-        "0a1b2c3d",
-        weights,
-        policy="measured",
-        model_id="m",
-        metadata={"coverage": "1.0", "trained_on": "simulated"},
-    )
-    return Delivered("bucket", name, generation, content, metadata)
+    return opened_desk(sandbox, tmp_path, fill_timeout=2.0, doubt_seconds=1.0, confirm_seconds=0.5)
 
 
 def rest(sandbox: trading.Desk, name: str, symbol: str = "AAPL", side: Side = Side.BUY) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import desk as trading
 import pytest
 import sqlalchemy
-from execution_desk import opened_desk
 from typer.testing import CliRunner
 
 from astra.cli.commands import app
@@ -22,17 +20,6 @@ from astra.store import connect
 REDUCING, HALTED = TradingState.REDUCING, TradingState.HALTED
 OURS = "0123456789abcdef-AAPL-buy-1"
 NOWHERE = "postgresql+psycopg://user:secret@127.0.0.1:1/astra"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
-def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
-    return opened_desk(sandbox, tmp_path)
 
 
 def rest(sandbox: trading.Desk, name: str, side: Side = Side.BUY) -> None:

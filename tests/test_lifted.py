@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -26,12 +25,6 @@ ACCEPTED = {"daily_loss": 0.06, "drawdown": 0.25}
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
 MONDAY = dt.datetime(2026, 1, 12, 17, tzinfo=dt.UTC)  # noon in New York
 EVENING = MONDAY + 10 * HOUR  # after the close
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import desk as trading
 import pytest
-from execution_desk import HALVES, dropped, journaled, opened_desk, sent, shares
+from execution_desk import HALVES, dropped, journaled, sent, shares
 
 from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
@@ -23,17 +21,6 @@ from astra.tactics import Style
 
 MINUTE = dt.timedelta(minutes=1)
 TWAP = Style("twap", minutes=4)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
-def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
-    return opened_desk(sandbox, tmp_path)
 
 
 def order(number: int, status: OrderStatus, **changes: Any) -> OrderRow:

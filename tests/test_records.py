@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,22 +10,19 @@ from typing import Any
 
 import desk as trading
 import pytest
+from execution_desk import dropped, opened_desk
 
-from astra.allocation import build
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.executor import Delivered, Executor
+from astra.execution.executor import Executor
 from astra.outcomes import Outcome, outcomes
-from astra.rebalance import Rules
 from astra.records import Side
 from astra.risk import Limits
 from astra.shortfall import fees_by_order, of_line
-from astra.store import open_store
 from astra.store.dossiers import Dossier
 from astra.tactics import Style
 from sandbox.market import simulated_bars
 
-RULES = Rules(drift_band=0.001, min_order_usd=1.0)
 FIRST = {"AAPL": 0.45, "JPM": 0.4}
 THEN = {"AAPL": 0.2, "BRK.B": 0.45, "JPM": 0.3}
 LATER = trading.TEN + dt.timedelta(minutes=10)
@@ -34,36 +30,20 @@ ORDERS: dict[str, Any] = {"method": "POST", "path": "/v2/orders"}
 
 
 @pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
     """With the bars up to ten in its store."""
-    store = open_store(f"sqlite:///{tmp_path / 'astra.db'}")
+    limits = Limits(max_order_weight=0.6, max_position_weight=0.6)
+    desk = opened_desk(sandbox, tmp_path, limits=limits, fill_timeout=3.0, confirm_seconds=0.2)
     first, last = dt.date(2026, 1, 9), dt.date(2026, 1, 12)
     bars = simulated_bars(trading.TICKERS, seed=5, edge=0.04, first=first, last=last)
     known = bars[bars["ts"] + 300 <= trading.TEN.timestamp()]
-    store.prices.upsert(known, trading.TEN)
-    return Desk(
-        sandbox.alpaca, store, RULES, Limits(max_order_weight=0.6, max_position_weight=0.6),
-        max_names=20, capital=0.0, fill_timeout=3.0, doubt_seconds=0.2, confirm_seconds=0.2,
-    )  # fmt: skip
+    desk.store.prices.upsert(known, trading.TEN)
+    return desk
 
 
 def traded(desk: Desk, weights: dict[str, float], at: dt.datetime = trading.TEN) -> Dossier:
     """An allocation taken to its end."""
-    made = build(
-        at,
-        "0a1b2c3d",
-        weights,
-        policy="measured",
-        model_id="m",
-        metadata={"coverage": "1.0", "trained_on": "simulated"},
-    )
-    row = Executor(desk).execute(Delivered("bucket", made[0], 1, *made[1:]))
+    row = Executor(desk).execute(dropped(weights, at))
     assert row.is_final
     return desk.store.dossier(row.id)
 
@@ -150,7 +130,7 @@ def test_what_the_plan_leaves_alone_says_why(sandbox: trading.Desk, desk: Desk) 
     (held,) = (p for p in sandbox.alpaca.positions() if p.symbol == "AAPL")
     now = float(held.qty) * held.market_price / float(sandbox.alpaca.account().equity)
     weights = {"AAPL": now + 0.0003, "JPM": 0.1, "ZZZZ": 0.2, "BRK.B": 0.000005}
-    holding = replace(desk, rules=replace(RULES, hold=frozenset({"JPM"})))
+    holding = replace(desk, rules=replace(desk.rules, hold=frozenset({"JPM"})))
     ended = ends(traded(holding, weights, trading.TEN + dt.timedelta(seconds=1)))
     assert all(o.side is None for o in ended.values())
     assert "difference of" in ended["AAPL"].reason and "difference of" in ended["BRK.B"].reason

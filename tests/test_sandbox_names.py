@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from decimal import Decimal
 
 import desk as trading
@@ -14,12 +13,6 @@ from astra.records import OrderStatus, Side
 from sandbox import market_events
 
 LATER = trading.TEN + dt.timedelta(hours=1)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
 
 
 def rename(sandbox: trading.Desk, ticker: str, to: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import desk as trading
@@ -20,12 +19,6 @@ HEAD = "symbol  now target plan order price why"
 
 
 @pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
 def settings(
     sandbox: trading.Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
@@ -36,6 +29,7 @@ def settings(
         "ASTRA_ALPACA_DATA_URL": sandbox.url,
         "ASTRA_ALPACA_KEY": "key",
         "ASTRA_ALPACA_SECRET": "secret",
+        "ASTRA_STORAGE_URL": "http://127.0.0.1:9",
         "ASTRA_DATABASE_URL": f"sqlite:///{tmp_path / 'astra.db'}",
     }
     for name, value in values.items():

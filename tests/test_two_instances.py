@@ -20,12 +20,6 @@ LATER = dropped({"BRK.B": 0.5, "JPM": 0.4}, generation=2)
 
 
 @pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
 def desks(sandbox: trading.Desk, postgres: PostgresServer) -> Iterator[tuple[Desk, Desk]]:
     """Each with its own connections, to one database and to one broker."""
     url = postgres.create()

@@ -32,12 +32,6 @@ EARLIER = trading.TEN - MINUTE
 
 
 @pytest.fixture
-def sandbox() -> Iterator[trading.Desk]:
-    with trading.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
     return opened_desk(sandbox, tmp_path, confirm_seconds=0.3)
 
