@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from astra.moves import FRACTION, WHOLE, Move, most, rounded, take, take_all
@@ -116,39 +116,6 @@ def drift(held: Mapping[str, float], weights: Mapping[str, float]) -> float:
     cash = abs(sum(held.values()) - sum(weights.values()))
     names = held.keys() | weights.keys()
     return (cash + sum(abs(held.get(n, 0.0) - weights.get(n, 0.0)) for n in names)) / 2
-
-
-def plan_both(targets: Mapping[str, float], holdings: Holdings, rules: Rules) -> Plan:
-    """The sells, and the buys once these are filled at their reference prices without costs.
-
-    The line of what is sold is the first phase's, the others are the second's, which knows the
-    cash.
-    """
-    first = plan_orders(targets, holdings, rules)
-    second = plan_orders(targets, after_sells(holdings, first.sells), rules)
-    sold = {order.symbol for order in first.sells}
-    lines = {line.symbol: line for line in first.lines}
-    lines |= {line.symbol: line for line in second.lines if line.symbol not in sold}
-    return Plan(first.sells, second.buys, tuple(lines.values()))
-
-
-def after_sells(holdings: Holdings, sells: Sequence[PlannedOrder]) -> Holdings:
-    """The holdings once the sells are filled at their reference prices, without costs. What they
-    bring may be spent, but on a cash account, where it has to settle first."""
-    gone = {order.symbol: order.qty for order in sells}
-    raised = sum(float(order.qty) * order.reference_price for order in sells)
-    left = [
-        Position(p.symbol, p.qty - gone.get(p.symbol, _NONE), p.market_price, p.average_entry_price)
-        for p in holdings.positions
-    ]
-    spendable = 0.0 if holdings.settles_later else raised
-    return replace(
-        holdings,
-        positions=[p for p in left if p.qty > 0],
-        cash=holdings.cash + spendable,
-        buying_power=holdings.buying_power + spendable,
-        sold=holdings.sold + raised,
-    )
 
 
 def _judge(

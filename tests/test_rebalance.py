@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astra.rebalance import (
-    Holdings,
-    Plan,
-    Rules,
-    after_sells,
-    drift,
-    plan_both,
-    plan_orders,
-)
+from astra.phases import after_sells, lines_of_buys, plan_both
+from astra.rebalance import Holdings, Plan, Rules, drift, plan_orders
 from astra.records import Asset, PlanLine, PlannedOrder, Position, Side
 from astra.risk import Limits, Situation, deny
 
@@ -260,6 +253,15 @@ def test_both_phases_at_once_buy_with_what_the_sells_raise() -> None:
     plan = plan_both({"B": 0.9}, start, RULES)
     assert orders(plan) == [("A", "sell", 10.0), ("B", "buy", 18.0)]
     assert [(ln.symbol, ln.weight_planned) for ln in plan.lines] == [("A", 0.0), ("B", 0.9)]
+
+
+def test_the_second_phase_leaves_the_line_of_a_sale_and_sells_nothing_more() -> None:
+    start = holdings(1000, {"A": ("5", 100), "B": ("5", 100)}, {"C": 50.0})
+    plan = plan_orders({"B": 0.1, "C": 0.5}, start, RULES)
+    late, bought = lines_of_buys(plan, {"A"})
+    assert (late.symbol, late.weight_planned, late.parts["limit"]) == ("B", 0.25, 0.15)
+    assert late.reason.startswith("above its target since the sales were planned")
+    assert bought == plan.lines[-1]
 
 
 def test_an_order_says_what_its_price_is_unless_a_fresh_trade() -> None:

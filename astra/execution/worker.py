@@ -21,7 +21,8 @@ from astra.execution.line import CALLED_OFF, Line, lines_of, told
 from astra.execution.phase import Phase
 from astra.execution.reconciling.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
-from astra.execution.writing import left_alone, lines_of_buys, sliced, written
+from astra.execution.writing import sliced, written
+from astra.phases import left_alone, lines_of_buys
 from astra.rebalance import Plan
 from astra.records import MarketClock, PlanLine, PlannedOrder, Side
 from astra.store.journal import AllocationRow, OrderRow

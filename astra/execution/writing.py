@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from astra.execution.desk import Desk
 from astra.execution.order_id import order_id
-from astra.rebalance import Plan
-from astra.records import PlanLine, PlannedOrder
+from astra.records import PlannedOrder
 from astra.store.journal import AllocationRow, OrderRow
 from astra.tactics import Slice, limit_price, slices
 
@@ -65,22 +63,3 @@ def row_of(
         limit_price=limit,
         due_at=due_at,
     )
-
-
-def lines_of_buys(plan: Plan, sold: set[str]) -> list[PlanLine]:
-    """The plan's lines as the second phase knows them. A name that was sold keeps the line of the
-    first one; one that came to lie above its target in between is left for the next allocation."""
-    late = {order.symbol for order in plan.sells}
-    why = "above its target since the sales were planned: left for the next allocation"
-    return [
-        left_alone(line, why) if line.symbol in late else line
-        for line in plan.lines
-        if line.symbol not in sold
-    ]
-
-
-def left_alone(line: PlanLine, why: str) -> PlanLine:
-    """A line that is not traded after all."""
-    left = line.weight_before - line.weight_target
-    parts = {"limit": left, "rounding": 0.0}
-    return replace(line, weight_planned=line.weight_before, parts=parts, reason=why)
