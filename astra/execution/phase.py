@@ -16,7 +16,8 @@ from astra.execution.door import Door
 from astra.execution.gate import Gate
 from astra.execution.line import NOT_YET, REFUSED, UNFILLED, Line, lines_of, passes
 from astra.execution.phase_clock import PART, PhaseClock
-from astra.execution.watch import Watch, pauses
+from astra.execution.waiting import pauses
+from astra.execution.watch import Watch
 from astra.execution.writing import row_of
 from astra.records import Order, OrderStatus, PlannedOrder, Side
 from astra.risk import Denial

@@ -8,33 +8,25 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.line import CALLED_OFF, ending
+from astra.execution.waiting import pauses
 from astra.records import Order, OrderStatus, Side
 from astra.store.journal import AllocationRow, Mark, OrderRow
 
 log = logging.getLogger("astra.execution.watch")
 
 LEASE_SECONDS = 60.0  # at least; and longer than any single request with its look-up
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _BEFORE = dt.timedelta(minutes=1)  # an order is submitted after it was planned; clocks are coarse
 
 
 def lease_seconds(desk: Desk) -> float:
     """For which a worker holds an allocation without being heard of."""
     return max(LEASE_SECONDS, 3 * desk.doubt_seconds)
-
-
-def pauses() -> Iterator[float]:
-    """Seconds between two looks, growing."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 class Watch:

@@ -14,21 +14,20 @@ from astra.alpaca import Alpaca
 from astra.errors import AstraError
 from astra.execution.door import Exit
 from astra.execution.order_id import is_ours
+from astra.execution.waiting import pauses
 from astra.records import Order, OrderStatus, TradingState
 
-_PAUSES = (0.05, 0.5)  # first and longest pause between two looks at the broker
+_LONGEST_PAUSE = 0.5  # seconds between two looks at the broker
 
 
 def looks(began: float, seconds: float) -> Iterator[float]:
     """Seconds since `began`, at each look until `seconds` are over; at least one."""
-    pause, longest = _PAUSES
-    while True:
+    for pause in pauses(_LONGEST_PAUSE):
         elapsed = time.monotonic() - began
         yield elapsed
         if elapsed >= seconds:
             return
-        time.sleep(min(pause, max(0.0, seconds - elapsed)))
-        pause = min(2 * pause, longest)
+        time.sleep(min(pause, seconds - elapsed))
 
 
 def forbidden(broker: Alpaca, state: TradingState, leaves_others: bool) -> list[Order]:

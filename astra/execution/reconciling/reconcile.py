@@ -28,6 +28,7 @@ from astra.execution.reconciling.agreement import (
     overfilled,
 )
 from astra.execution.reconciling.look import BRIEF, LONG, Look, look_at
+from astra.execution.waiting import pauses
 from astra.ledger import Differences, compare, less
 from astra.records import Account, Position, TradingState
 from astra.store.journal import Mark
@@ -36,7 +37,6 @@ from astra.untold import opening, renames_and_splits, reversal
 
 log = logging.getLogger("astra.execution.reconciling.reconcile")
 
-_PAUSES = (0.05, 1.0)  # first and longest pause between two looks
 _REMEMBERED = dt.timedelta(days=30)
 _TOLD_WITHIN = dt.timedelta(minutes=5)  # of the market: so late may the record tell a fill of ours
 _SHOWN = 8  # differences named in a message
@@ -87,12 +87,11 @@ def reconcile(
             changed.
     """
     deadline = time.monotonic() + seconds
-    pause, longest = _PAUSES
+    waits = pauses()
     look = look_at(desk, BRIEF)
     new = look.new
     while not (look.is_equal or look.is_known) and time.monotonic() < deadline:
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(2 * pause, longest)
+        time.sleep(min(next(waits), max(0.0, deadline - time.monotonic())))
         keep()
         look = look_at(desk, BRIEF)
         new += look.new
