@@ -164,15 +164,14 @@ def test_an_older_file_gives_way_to_a_newer_one_that_comes_while_it_begins(
     sandbox: trading.Desk, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older, newer = dropped({"BRK.B": 0.5}), dropped(HALVES, generation=2)
-    others = Worker._others
+    plan = Worker._plan
 
-    def and_then_it_comes(self: Worker, *more: Any) -> list[AllocationRow]:
-        found = others(self, *more)
+    def as_it_comes(self: Worker, *more: Any) -> Plan:
         Executor(desk)._receive(newer)
-        return found
+        return plan(self, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Worker, "_others", and_then_it_comes)
+        patch.setattr(Worker, "_plan", as_it_comes)
         assert Executor(desk).execute(older).status == "superseded"
     assert Executor(desk).execute(newer).status == "done"
     assert set(shares(sandbox)) == {"AAPL", "JPM"}

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from astra.errors import DataError
-from astra.execution.admission import others, rank, waits, why_closed, why_held, why_not
+from astra.execution.admission import superseded_by, why_closed, why_held, why_not
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.executor import Delivered, Executor
@@ -68,15 +68,11 @@ def look(desk: Desk, bucket: str, name: str, content: bytes) -> Preview:
 
 def verdict(desk: Desk, row: AllocationRow) -> str:
     """Why the worker would not trade a new file now, by its own rules; "" if it would."""
-    clock, journal = desk.broker.clock(), desk.store.journal
+    clock = desk.broker.clock()
     if why := why_not(row, clock) or why_closed(clock):
         return f"this file would be refused: {why}"
-    done = journal.newest_done(row.account)
-    if done is not None and rank(done) > rank(row):
-        return f"this file would be superseded: {done.object} is newer"
-    for other in others(journal, row, clock):
-        if rank(other) > rank(row) and not waits(desk, other, row):
-            return f"this file would be superseded: {other.object} is newer"
+    if newer := superseded_by(desk, row, clock):
+        return f"this file would be superseded: {newer.object} is newer"
     if why := why_held(desk, row):
         return f"this file would be held: {why}"
     return ""

@@ -61,6 +61,15 @@ def others(journal: Journal, row: AllocationRow, clock: MarketClock) -> list[All
     ]
 
 
+def superseded_by(desk: Desk, row: AllocationRow, clock: MarketClock) -> AllocationRow | None:
+    """A newer one that was traded, or will be; one that will be held back stands in no way."""
+    done = desk.store.journal.newest_done(row.account)
+    if done is not None and rank(done) > rank(row):
+        return done
+    newer = (other for other in others(desk.store.journal, row, clock) if rank(other) > rank(row))
+    return next((other for other in newer if not waits(desk, other, row)), None)
+
+
 def waits(desk: Desk, newer: AllocationRow, row: AllocationRow) -> bool:
     """Whether a newer allocation is not traded now: it will be held back, or is to be measured by
     the drift from what this one, which has begun, leads to."""

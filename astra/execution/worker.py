@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from astra.errors import TemporaryError
-from astra.execution.admission import others, rank, waits, why_closed, why_held, why_not
+from astra.execution.admission import others, rank, superseded_by, why_closed, why_held, why_not
 from astra.execution.desk import Desk, Recorded
 from astra.execution.door import Door
 from astra.execution.halting.halt import trip
@@ -125,21 +125,10 @@ class Worker:
 
     def _is_overtaken(self, clock: MarketClock) -> bool:
         """Whether there is a newer one; ours is called off then."""
-        newer = self._newer(clock)
+        newer = superseded_by(self._desk, self._row, clock)
         if newer is not None:
             self.call_off("superseded", f"{newer.object} is newer")
         return newer is not None
-
-    def _newer(self, clock: MarketClock) -> AllocationRow | None:
-        """A newer one that was traded, or will be; one that will be held back stands in no way."""
-        done = self._journal.newest_done(self._row.account)
-        if done is not None and rank(done) > rank(self._row):
-            return done
-        newer = [other for other in self._others(clock) if rank(other) > rank(self._row)]
-        return next((other for other in newer if not waits(self._desk, other, self._row)), None)
-
-    def _others(self, clock: MarketClock) -> list[AllocationRow]:
-        return others(self._journal, self._row, clock)
 
     def _begin(self, clock: MarketClock) -> bool:
         """From a new file to its first orders; False if it is held back, or a newer one came."""
@@ -148,7 +137,7 @@ class Worker:
             return False
         trip(self._desk)
         self._watch.keep()
-        for other in self._others(clock):
+        for other in others(self._journal, self._row, clock):
             if rank(other) < rank(self._row):
                 self._take_over(other)
         plan = self._plan()
@@ -182,7 +171,7 @@ class Worker:
         if seen.account.number != self._row.account:
             raise TemporaryError(f"the account has become {seen.account.number}", 5)
         limit = desk.max_books_difference * float(seen.account.equity)
-        is_new = before is None or not before.is_same_difference(seen.found)
+        is_new = before is None or before.differences != seen.found.differences
         if not (seen.is_equal or seen.halted) and seen.found.value_diff > limit and is_new:
             raise TemporaryError(
                 f"nothing is planned on an answer that is heard once: {seen.found.message}", 10
