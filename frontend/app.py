@@ -1,26 +1,29 @@
-"""The page: `streamlit run frontend/app.py`. Reads over HTTP, decides nothing, writes nothing."""
+"""The page: `streamlit run frontend/app.py`. Reads the store, decides nothing, writes nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import streamlit as st
 
 from astra import settings
 from astra.errors import AstraError
+from frontend import header
 from frontend.feed import Feed, Pulse
-from frontend.page import Page, gather
+from frontend.page import Page
+from frontend.views import account, decisions, forecasts, trades
 from frontend.reader import Reader
-from frontend.sections import closed, forecast, header, latest_decision, performance, positions
 from frontend.words import sentence
 
 REFRESH_SECONDS = 30
-SECTIONS = (
-    header.show,
-    performance.show,
-    positions.show,
-    latest_decision.show,
-    forecast.show,
-    closed.show,
-)
+Show = Callable[[Page], None]
+# The first is at the root; the others at the path of their name in small letters.
+PAGES: dict[str, Show] = {
+    "Account": account.show,
+    "Decisions": decisions.show,
+    "Forecasts": forecasts.show,
+    "Trades": trades.show,
+}
 STYLE = """<style>
 .stMainBlockContainer { max-width: 1280px; padding-top: 2.5rem; }
 [data-testid="stMetricValue"], [data-testid="stMetricDelta"], [data-testid="stCaptionContainer"] {
@@ -37,67 +40,83 @@ STYLE = """<style>
 </style>"""
 
 
+@st.cache_resource(show_spinner=False)  # type: ignore[untyped-decorator]
+def opened(_found: settings.Settings, url: str) -> Feed:
+    """One connection for all sessions; one that failed is tried again by the next."""
+    return Feed(_found)
+
+
 @st.fragment(run_every=REFRESH_SECONDS)  # type: ignore[untyped-decorator]
-def watch(feed: Feed, version: str | None, page: Page | None) -> None:
+def watch(found: settings.Settings, seen: Pulse | None, page: Page | None) -> None:
     """Say how old the page is, and show it again when there is something new to read.
 
-    `version` is the one shown, None if nothing could be read.
+    `seen` is what is shown, None if nothing could be read.
     """
     try:
-        pulse = feed.pulse()
+        pulse: Pulse = opened(found, found.database_url).pulse()
     except AstraError as error:
         if page is not None:
             header.as_of(page, page.now)
             st.warning(f"No news any more, this is what was last read: {sentence(error)}")
         return
-    if pulse.version != version:
+    if seen is None or (pulse.prices, pulse.books) != (seen.prices, seen.books):
         st.rerun()
     if page is not None:
         header.as_of(page, max(page.now, pulse.now or page.now))
 
 
-def read(feed: Feed, found: settings.Settings, pulse: Pulse) -> Page | None:
-    """What there is to show; None, and a sentence, before the first account was recorded."""
+def chosen(feed: Feed, found: settings.Settings, pulse: Pulse) -> Page | None:
+    """The page of the account that is looked at; None, and a sentence, before the first was
+    recorded."""
     if not pulse.accounts:
         st.info(
             "No account has been recorded yet: `astra monitor` records it once, "
-            "`astra up` every hour."
+            "`astra up` every five minutes."
         )
         return None
     number = pulse.accounts[0]
     if len(pulse.accounts) > 1:
-        number = st.selectbox("Account", pulse.accounts, key="account_number")
-    return gather(Reader(feed, pulse.version), found, pulse, number)
-
-
-def show(page: Page) -> None:
-    """All sections; one that fails says why and leaves the others alone."""
-    for section in SECTIONS:
-        try:
-            section(page)
-        except AstraError as error:
-            st.error(sentence(error))
+        number = st.sidebar.selectbox("Account", pulse.accounts, key="account_number")
+    return Page.of(Reader(feed, pulse), found, pulse, number)
 
 
 def main() -> None:
-    st.set_page_config(page_title="Portfolio", layout="wide", initial_sidebar_state="collapsed")
+    st.set_page_config(page_title="Portfolio", layout="wide")
     st.html(STYLE)
-    st.title("Portfolio", anchor=False)
+    names = iter(PAGES)
+    routes = [st.Page(_nothing, title=next(names), url_path="account", default=True)]
+    routes += [st.Page(_nothing, title=name, url_path=name.lower()) for name in names]
+    here = st.navigation(routes)
+    here.run()
+    st.title(here.title, anchor=False)
     try:
         found = settings.load()
     except AstraError as error:
         st.error(sentence(error))
         return
-    feed, version, page = Feed(found), None, None
+    pulse, page = None, None
     try:
+        feed = opened(found, found.database_url)
         pulse = feed.pulse()
-        version = pulse.version
-        page = read(feed, found, pulse)
+        page = chosen(feed, found, pulse)
     except AstraError as error:
         st.error(sentence(error))
-    watch(feed, version, page)
+    watch(found, pulse, page)
     if page is not None:
-        show(page)
+        header.market(page)
+        show(PAGES[here.title], page)
+
+
+def show(content: Show, page: Page) -> None:
+    """A page that fails says why in one sentence."""
+    try:
+        content(page)
+    except AstraError as error:
+        st.error(sentence(error))
+
+
+def _nothing() -> None:
+    """A page's own script: what there is to show is shown by `main`, the same frame for all."""
 
 
 main()

@@ -1,55 +1,80 @@
-"""The page's only source: tables over HTTP from the ETL service. Nothing is decided here."""
+"""The page's only source: the store, which it reads and never writes. Nothing is decided here."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
-import pandas as pd
+from sqlalchemy.engine import make_url
 
-from astra.services import Services
+from astra.errors import ConfigError
 from astra.settings import Settings
+from astra.store import Store, connect
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
     """What there is to read right now.
 
-    `version` changes when something that the page shows changed; `now` is the market's time, None
-    before the first load; `market` is the store's identity, "" if none is known; `accounts` has
-    the one that was recorded last first.
+    `prices` and `books` are counters that grow with each change of these tables; `now` is the
+    market's time, None before the first load; `market` is the store's identity, "" if none is
+    known; `accounts` has the one that was recorded last first.
     """
 
-    version: str
+    prices: int
+    books: int
     now: dt.datetime | None
     market: str
     accounts: tuple[str, ...]
 
 
 class Feed:
-    """Reads tables from the ETL service.
+    """An open store.
 
-    Every call raises TemporaryError when the service is down or busy, ConfigError when it refuses
-    our credential, DataError when it does not know what was asked for.
+    Args:
+        settings: whose database.
+
+    Raises:
+        ConfigError: there is no database yet, or its tables are not those of this release.
+        TemporaryError: it does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.url = settings.etl_url
-        self._services = Services(settings, read_seconds=settings.vendor_timeout)
+        self.url = settings.database_url
+        _require_file(self.url)
+        self.store = connect(self.url)
+        _require_tables(self.store)
 
     def pulse(self) -> Pulse:
-        """Ask the two tables that every hour adds to, keys only; cheap enough for every refresh."""
-        books = self._services.dump("account_summary", columns="account,at")
-        made = self._services.dump("decisions", columns="object,as_of")
-        seen = (books.table.to_pydict(), made.table.to_pydict(), books.as_of, books.market)
-        version = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
-        recorded = books.table.sort_by([("at", "descending")])["account"].to_pylist()
-        return Pulse(version, books.now, books.market, tuple(dict.fromkeys(recorded)))
+        """Five short statements, cheap enough for every refresh. Raises as the constructor."""
+        store = self.store
+        versions = store.versions()
+        return Pulse(
+            prices=versions.get("prices", 0),
+            books=versions.get("books", 0),
+            now=store.now(),
+            market=store.market() or "",
+            accounts=tuple(store.books.accounts()),
+        )
 
-    def table(self, name: str, **filters: str) -> pd.DataFrame:
-        """A table's rows; instants as UTC timestamps, amounts as decimal strings."""
-        frame: pd.DataFrame = self._services.dump(name, **filters).table.to_pandas()
-        # tickers may travel as a dictionary; here they are plain text
-        coded = frame.select_dtypes("category").columns
-        return frame.astype(dict.fromkeys(coded, "str"))
+
+def _require_file(url: str) -> None:
+    found = make_url(url)
+    if found.get_backend_name() != "sqlite" or not found.database:
+        return
+    if not Path(found.database).is_file():
+        raise ConfigError(
+            f"a database is required, there is none at {found.database} yet: start the services "
+            "with `astra up`, or bring it up to date with `astra db upgrade`"
+        )
+
+
+def _require_tables(store: Store) -> None:
+    if store.is_current():
+        return
+    raise ConfigError(
+        f"tables of this release are required, the database is at revision "
+        f"{store.revision() or 'none'}: run `astra db upgrade`, or start the services with "
+        "`astra up`"
+    )

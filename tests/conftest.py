@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # two seconds of imports that most files don't need
 
     from astra.execution.desk import Desk
 
-# The fixtures `postgres`, `store_url` and `store`.
-pytest_plugins = ("tests.postgres", "tests.stores")
+# The fixtures `postgres`, `store_url`, `store` and `page`.
+pytest_plugins = ("tests.postgres", "tests.stores", "tests.shown_page")
 
 # A deadline measures the machine's load, not the code; the same examples everywhere.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)

@@ -11,7 +11,9 @@ import pytest
 
 from astra.predictions import QUANTILE_COLUMNS
 from astra.sessions import NEW_YORK
-from frontend.charts import account_chart, fan_chart, sector_chart, trading_clock
+from frontend.charts.account import account_chart, sector_chart
+from frontend.charts.axes import trading_clock
+from frontend.charts.forecast import fan_chart
 
 
 def at(day: int, hour: int, minute: int = 0) -> dt.datetime:

@@ -114,7 +114,7 @@ class Store:
         Raises:
             ConfigError: the tables are those of a later release.
         """
-        if self.revision() == schema.REVISION:
+        if self.is_current():
             return
         # A third of a second that the function's start has not to wait for.
         from alembic import command
@@ -136,6 +136,10 @@ class Store:
                     "belongs to a later release of astra, so update this one"
                 )
             command.upgrade(config, "head")
+
+    def is_current(self) -> bool:
+        """Whether the tables are those of this release."""
+        return self.revision() == schema.REVISION
 
     def revision(self) -> str | None:
         """Of the schema in the database; None before the first migration."""

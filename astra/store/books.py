@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 
 from astra.errors import DataError
 from astra.ledger import Book
@@ -85,6 +85,15 @@ class Books:
             "allocation_id": allocation_id,
         }
         self._upsert(schema.account_summary, [row])
+
+    def accounts(self) -> dict[str, dt.datetime]:
+        """The accounts that were recorded, each with its last time, the latest first."""
+        table = schema.account_summary
+        last = func.max(table.c.at).label("last")
+        statement = select(table.c.account, last).group_by(table.c.account)
+        with self._dialect.reading() as connection:
+            found = connection.execute(statement.order_by(last.desc(), table.c.account)).all()
+        return {row.account: rows.moment(row.last) for row in found}
 
     def record_activities(self, account: str, activities: Iterable[Activity]) -> int:
         """Add the broker's activities; the number that was new."""

@@ -7,14 +7,13 @@ import math
 import streamlit as st
 
 from astra.performance import Performance
-from frontend.charts import account_chart
-from frontend.page import BENCHMARK, Page
+from frontend.account import Curve
+from frontend.charts.account import account_chart
 from frontend.words import UNKNOWN, count, money, percent
 
 
-def show(page: Page) -> None:
+def show(curve: Curve | None, benchmark: str) -> None:
     st.header("Performance", anchor=False)
-    curve = page.curve
     if curve is None or len(curve.times) < 2:
         st.caption(
             "One value of the account is recorded so far: the chart begins with the second, "
@@ -27,7 +26,7 @@ def show(page: Page) -> None:
     total.metric(
         "Return",
         percent(figures.total_return, signed=True),
-        f"{BENCHMARK} {percent(figures.benchmark_return, signed=True)}",
+        f"{benchmark} {percent(figures.benchmark_return, signed=True)}",
         delta_color="off",
         delta_arrow="off",
     )
@@ -49,8 +48,8 @@ def show(page: Page) -> None:
     notes = [f"Both lines start at {money(float(curve.equity[0]))}."]
     if curve.benchmark is None:
         notes = [
-            f"{BENCHMARK} is not in the store for this time, so the account stands alone: "
-            f"load it with `astra load` ({BENCHMARK} belongs into ASTRA_BENCHMARKS)."
+            f"{benchmark} is not in the store for this time, so the account stands alone: "
+            f"load it with `astra load` ({benchmark} belongs into ASTRA_BENCHMARKS)."
         ]
     if curve.flows:
         notes.append(

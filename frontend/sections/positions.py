@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from frontend.account import by_sector
-from frontend.charts import sector_chart
-from frontend.page import Page
+from frontend.account import Holdings, by_sector
+from frontend.charts.account import sector_chart
 from frontend.tables import (
     DOLLARS,
     SHARE,
@@ -32,9 +31,8 @@ _COLUMNS = {
 }
 
 
-def show(page: Page) -> None:
+def show(held: Holdings, *, decided: bool) -> None:
     st.header("Positions", anchor=False)
-    held = page.holdings
     if held.table.empty:
         st.caption(
             f"Everything is in cash ({money(held.cash)}): positions appear after the first "
@@ -48,7 +46,7 @@ def show(page: Page) -> None:
     st.caption(plain(f"{count(names, 'position')}, {cash}. Drift is weight less target."))
     left, right = st.columns([7, 4], gap="medium")
     columns = dict(_COLUMNS)
-    if page.decision is None:
+    if not decided:
         columns = {c: v for c, v in columns.items() if c not in ("target", "drift")}
     left.dataframe(
         styled(held.table, columns), hide_index=True, height=height(len(held.table), most=22)

@@ -25,7 +25,7 @@ _ORDERS = {
 
 def show(page: Page) -> None:
     st.header("Latest decision", anchor=False)
-    made = page.decision
+    made = page.latest_decision()
     if made is None:
         st.caption("No decision yet: ask the model service for one with `astra allocate`.")
         return
@@ -85,14 +85,14 @@ def _points(bp: float) -> str:
 
 def _outcome(page: Page, made: Decision) -> None:
     """What the rebalance made of it."""
-    table = page.reader.table("allocations", start=made.as_of.isoformat())
+    table = page.table("allocations", start=made.as_of)
     came = table[table["as_of"] == pd.Timestamp(made.as_of)]
     if came.empty:
         if made.traded:
             st.caption("No allocation of this decision has reached the rebalance function yet.")
         return
     allocation = came.sort_values("received_at").iloc[-1]
-    orders = page.reader.table("orders", start=made.as_of.isoformat())
+    orders = page.table("orders", start=made.as_of)
     orders = orders[orders["allocation_id"] == allocation["id"]]
     st.markdown(plain(f"Allocation {allocation['status']}: {allocation['reason']}."))
     if orders.empty:

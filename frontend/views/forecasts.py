@@ -7,7 +7,7 @@ import datetime as dt
 import pandas as pd
 import streamlit as st
 
-from frontend.charts import fan_chart
+from frontend.charts.forecast import fan_chart
 from frontend.outlook import latest, ranking
 from frontend.page import Page
 from frontend.tables import SIGNED_SHARE, Column, height, styled
@@ -28,20 +28,20 @@ _COLUMNS = {
 
 def show(page: Page) -> None:
     st.header("Latest forecast", anchor=False)
-    known = page.reader.table("forecasts", **_newest(page))
+    known = page.table("forecasts", **_newest(page))
     fans = latest(known)
     if fans.empty:
         st.caption("No forecast yet: the first decision (`astra allocate`) records one.")
         return
     as_of = fans["as_of"].iloc[0].to_pydatetime()
-    before = page.reader.table(
+    before = page.table(
         "price_history",
-        columns="ticker,ts,close",
-        start=(as_of - _BEFORE).isoformat(),
-        end=as_of.isoformat(),
+        columns=("ticker", "ts", "close"),
+        start=(as_of - _BEFORE),
+        end=as_of,
     )
     ranked = ranking(fans, before)
-    ranked["name"] = [page.name(t) for t in ranked["ticker"]]
+    ranked["name"] = ranked["ticker"].map(page.names()).fillna("")
     horizon = int(fans["step"].max())
     st.caption(f"Made {new_york(as_of)}, over the next {horizon} bars of 5 minutes.")
     chart, tables = st.columns([6, 5], gap="medium")
@@ -55,15 +55,16 @@ def show(page: Page) -> None:
         low.dataframe(styled(lowest, _COLUMNS), hide_index=True, height=height(count))
 
 
-def _newest(page: Page) -> dict[str, str]:
+def _newest(page: Page) -> dict[str, dt.datetime]:
     """A filter that spares the record of all forecasts: they come with the decisions."""
-    return {} if page.decision is None else {"start": page.decision.as_of.isoformat()}
+    made = page.latest_decision()
+    return {} if made is None else {"start": made.as_of}
 
 
 def _fan(page: Page, fans: pd.DataFrame, ranked: pd.DataFrame, as_of: dt.datetime) -> None:
     tickers = sorted(fans["ticker"].unique())
     first = ranked["ticker"].iloc[0] if len(ranked) else tickers[0]
-    names = dict(zip(page.universe["ticker"], page.universe["name"], strict=True))
+    names = page.names()
     ticker = st.selectbox(
         "Ticker",
         tickers,
@@ -73,12 +74,12 @@ def _fan(page: Page, fans: pd.DataFrame, ranked: pd.DataFrame, as_of: dt.datetim
     )
     fan = fans[fans["ticker"] == ticker]
     end = fan["ts"].max().to_pydatetime() + dt.timedelta(seconds=1)
-    bars = page.reader.table(
+    bars = page.table(
         "price_history",
-        ticker=ticker,
-        columns="ticker,ts,close",
-        start=(as_of - _PAST).isoformat(),
-        end=end.isoformat(),
+        tickers=(ticker,),
+        columns=("ticker", "ts", "close"),
+        start=(as_of - _PAST),
+        end=end,
     )
     past = bars[bars["ts"] < pd.Timestamp(as_of)].tail(_BARS)
     later = bars[bars["ts"] >= pd.Timestamp(as_of)]

@@ -27,7 +27,7 @@ _COLUMNS = {
 
 def show(page: Page) -> None:
     st.header("Closed trades", anchor=False)
-    found = match(fills(page.activities))
+    found = match(fills(page.table("activities", account=page.account)))
     if not found.closed:
         st.caption("Nothing has been sold yet: a trade is closed when its shares are sold.")
         return

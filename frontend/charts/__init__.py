@@ -1,0 +1,1 @@
+"""Figures from frames, pure: no store, no network, no Streamlit."""

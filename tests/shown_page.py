@@ -1,0 +1,46 @@
+"""The page as tests run it: on a database of theirs, out of reach of any `.env`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # a second of imports that most files don't need
+    from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).resolve().parent.parent / "frontend" / "app.py"
+Runner = Callable[..., "AppTest"]
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
+    """`page(database_url, "Decisions")`: that page, run once; the first one by default."""
+    from streamlit.testing.v1 import AppTest
+    from streamlit.util import calc_hash
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(database_url: str, name: str = "") -> AppTest:
+        monkeypatch.setenv("ASTRA_DATABASE_URL", database_url)
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        if name:  # AppTest.switch_page finds pages that are files only (streamlit 1.67)
+            app._page_hash = calc_hash(name.lower())
+        return app.run()
+
+    return run
+
+
+def said(app: AppTest) -> str:
+    """All the page says in text."""
+    assert not app.exception
+    kinds = (app.title, app.header, app.subheader, app.caption, app.markdown, app.info,
+             app.warning, app.error)  # fmt: skip
+    return "\n".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    """Values by label."""
+    return {m.label: m.value for m in app.metric}
