@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 from sqlalchemy import func, select
 
+from astra.risk import Amount
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 
 _DAY = 86_400
-Amount = tuple[dt.datetime, float]
 
 
 class Equity:

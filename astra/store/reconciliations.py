@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from astra.ledger import Differences
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 from astra.store.versions import writing_books
@@ -39,9 +40,10 @@ class Reconciliation:
     value_diff: float = 0.0
     message: str = ""
 
-    def is_same_difference(self, other: Reconciliation) -> bool:
-        """Whether cash and shares differ by the same figures."""
-        return (self.cash_diff, self.share_diffs) == (other.cash_diff, other.share_diffs)
+    @property
+    def differences(self) -> Differences:
+        """Of cash and shares."""
+        return Differences(self.cash_diff, self.share_diffs)
 
 
 class Reconciliations:

@@ -52,8 +52,7 @@ class Look:
             self.last is not None
             and self.last.status == "differs"
             and self.at - self.last.at > _LAG
-            and (self.last.cash_diff, self.last.share_diffs)
-            == (self.differences.cash, self.differences.shares)
+            and self.last.differences == self.differences
             and self.unexplained.keys() <= self.last.order_diffs.keys()
         )
 

@@ -218,7 +218,7 @@ def _is_to_halt(desk: Desk, look: Look, found: Reconciliation, prices: Mapping[s
     if state.state is TradingState.ACTIVE and state.since is not None:
         seen = desk.store.reconciliations.latest(found.account, state.since)
         if seen is not None and seen.status == "differs":
-            left = less(left, Differences(seen.cash_diff, seen.share_diffs))
+            left = less(left, seen.differences)
     left = beyond(left, (*look.orders.under_way, *_late(desk, look)))
     limit = desk.max_books_difference * float(look.account.equity)
     return _value(look, left, prices) > limit
