@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import socket
 import threading
@@ -51,6 +52,8 @@ class Servers:
         """Stop serving; harmless when already stopped."""
         running, self._running = self._running, []
         for server, thread in running:
+            with contextlib.suppress(OSError):  # wakes a server that waits for requests
+                server.socket.shutdown(socket.SHUT_RDWR)
             server.shutdown()
             thread.join()
             server.server_close()

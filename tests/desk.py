@@ -49,8 +49,8 @@ class Desk:
         self.faults.arm({"vendor": "alpaca", "method": method, "path": path, **effect})
 
     def begin_anew(self, at: dt.datetime = TEN) -> None:
-        """A new account at any time, nothing armed: the cheapest way to the next case (a new app
-        on a port takes fifty times as long). What was done to the market (splits, symbols) stays done."""
+        """A new account at any time, nothing armed: the cheapest way to the next case. What was
+        done to the market (splits, symbols) stays done."""
         self.faults.disarm()
         self.app.extensions["reset"](at)
 
