@@ -8,7 +8,7 @@ from decimal import ROUND_DOWN, Decimal
 
 from astra.records import PlannedOrder, Side
 
-FRACTION = Decimal("0.000000001")  # Alpaca's smallest part of a share
+FRACTION = Decimal("1e-9")  # of a share: the smallest that Alpaca trades, and that is booked
 WHOLE = Decimal(1)
 _NONE = Decimal(0)
 _GRAIN = Decimal("1e-9")  # of a share: what a float may lack of a whole one

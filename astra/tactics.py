@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from typing import Literal
 
+from astra.moves import FRACTION, WHOLE
 from astra.records import Side
 
 # Finer slices would be lost in the minutes between two calls of the function.
 SLICE = dt.timedelta(minutes=1)
 _CENT, _SUB_PENNY = Decimal("0.01"), Decimal("0.0001")
-_FRACTION, _WHOLE = Decimal("1e-9"), Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def slices(
     There is one a minute, `most` at most; each is worth the minimum order at least, so a small
     order has fewer of them, or one. Whole shares stay whole.
     """
-    step = _WHOLE if qty == qty.to_integral_value() else _FRACTION
+    step = WHOLE if qty == qty.to_integral_value() else FRACTION
     worth = int(float(qty) * price / min_order_usd) if price > 0 else 1
     count = max(1, min(most, int(span / SLICE), worth, int(qty / step)))
     while count > 1 and float(_part(qty, count, step)) * price < min_order_usd:

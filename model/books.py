@@ -20,6 +20,7 @@ import numpy as np
 
 from astra.errors import DataError
 from astra.ledger import Book
+from astra.moves import FRACTION
 from astra.settings import Settings
 from model.backtest.fills import (
     Costs,
@@ -35,7 +36,6 @@ from model.panel import Panel
 
 SPLIT = 0.10  # a bar's close restated by more than this is a split, by less a correction
 ALIKE = 0.01  # a split restates all bars before it alike; two ratios differ by their rounding
-SHARE = Decimal("1e-9")
 ROUNDED = 1e-3  # a ratio this near to one of small whole numbers is that ratio
 
 
@@ -244,7 +244,7 @@ def _ratio(panel: Panel, symbol: str, noted: Noted) -> Fraction:
 def _times(qty: Decimal, ratio: Fraction) -> Decimal:
     if ratio == 1:
         return qty
-    return (qty * ratio.numerator / ratio.denominator).quantize(SHARE)
+    return (qty * ratio.numerator / ratio.denominator).quantize(FRACTION)
 
 
 def _close(panel: Panel, symbol: str, ts: int) -> float | None:
