@@ -14,9 +14,9 @@ from flask import Blueprint, Response, jsonify, request
 
 from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.executor import Executor
-from astra.execution.halting.halt import Lifted, Offer, halt, lift, offer_lift, trip
+from astra.execution.halting.halt import Lifted, Offer, halt, lift, offer_lift
 from astra.execution.halting.switch import Halted
+from astra.execution.resuming import resume
 from astra.gcs import Bucket
 from astra.records import TradingState
 from astra.store.journal import AllocationRow
@@ -53,9 +53,9 @@ def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
     @routes.post("/resume")
     def _resume() -> Response:
         with run("resume"):
-            reason = trip(desk)
-            ended = Executor(desk, bucket).resume()
-            return jsonify(tripped=reason or "", allocations=[_allocation(row) for row in ended])
+            found = resume(desk, bucket)
+            rows = [_allocation(row) for row in found.allocations]
+            return jsonify(tripped=found.stopped or "", allocations=rows)
 
     return routes
 

@@ -30,6 +30,7 @@ def settings(
         "ASTRA_ALPACA_KEY": "key",
         "ASTRA_ALPACA_SECRET": "secret",
         "ASTRA_STORAGE_URL": "http://127.0.0.1:9",
+        "ASTRA_VENDOR_TIMEOUT": "0.5",
         "ASTRA_DATABASE_URL": f"sqlite:///{tmp_path / 'astra.db'}",
     }
     for name, value in values.items():

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from astra.cli.options import out, read_settings
+from astra.cli.options import err, out, read_settings
 from astra.errors import ConfigError, DataError, TemporaryError
 
 if TYPE_CHECKING:
+    from astra.gcs import Bucket
     from astra.settings import Settings
 
 
@@ -66,15 +67,31 @@ def _show(name: str, content: bytes, settings: Settings) -> None:
 
 def _resume(settings: Settings) -> None:
     from astra.execution.desk import Desk
-    from astra.execution.executor import Executor
+    from astra.execution.resuming import resume
 
-    rows = Executor(Desk.from_settings(settings)).resume()
-    for row in rows:
-        reason = f": {row.reason}" if row.reason else ""
-        out.print(f"{row.object} {row.status}{reason}", soft_wrap=True, markup=False)
-    unfinished = sum(not row.is_final for row in rows)
+    found = resume(Desk.from_settings(settings), _bucket(settings))
+    if found.stopped:
+        _say(f"the breakers stopped the account: {found.stopped}; astra lift says what now holds")
+    for row in found.allocations:
+        _say(f"{row.object} {row.status}{f': {row.reason}' if row.reason else ''}")
+    unfinished = sum(not row.is_final for row in found.allocations)
     if unfinished:
-        out.print(f"{unfinished} of {len(rows)} not finished yet: try again in a minute")
+        _say(f"{unfinished} of {len(found.allocations)} not finished yet: try again in a minute")
         raise typer.Exit(TemporaryError.exit_code)
-    if not rows:
-        out.print("nothing is unfinished")
+    if not found.allocations:
+        _say("nothing is unfinished")
+
+
+def _bucket(settings: Settings) -> Bucket | None:
+    """None, and said so, where this machine has no credentials for it: orders come first."""
+    from astra.gcs import Bucket
+
+    try:
+        return Bucket.from_settings(settings)
+    except ConfigError as error:
+        err.print(f"refused files are not copied aside: {error}", soft_wrap=True, markup=False)
+        return None
+
+
+def _say(text: str) -> None:
+    out.print(text, soft_wrap=True, markup=False)
