@@ -21,6 +21,7 @@ from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
 from astra.execution.halting.halt import trip
+from astra.execution.holdings import record_account
 from astra.execution.reconciling.look import BRIEF, catch_up
 from astra.execution.reconciling.reconcile import duplicates, reconcile
 from astra.gcs import Bucket
@@ -68,7 +69,7 @@ class Monitor:
         """Save cash, equity and positions as of the broker's clock, and let the breakers look."""
         catch_up(self._desk, self._broker.account().number, BRIEF)  # splits change our part
         now = self._broker.clock().now
-        saved = self._desk.record_account(now)
+        saved = record_account(self._desk, now)
         return {
             "account": saved.account.number,
             "at": now.isoformat(),

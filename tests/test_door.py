@@ -29,6 +29,7 @@ from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.executor import Executor
 from astra.execution.gate import Gate, Held
+from astra.execution.holdings import managed
 from astra.execution.standing import standing
 from astra.records import Account, Activity, Order, OrderStatus, PlannedOrder, Side, TradingState
 from astra.risk import Denial, Limits
@@ -434,7 +435,7 @@ def test_what_an_order_has_bought_before_the_journal_is_told_counts_as_ours(
     phase = Phase(desk)
     first = phase.order("AAPL", Side.BUY, 45_000)
     assert isinstance(phase.send(first), Order)  # filled at once, and nobody has looked
-    assert not desk.managed(sandbox.alpaca.positions(), phase.row.account)
+    assert not managed(desk, sandbox.alpaca.positions(), phase.row.account)
     second = phase.order("JPM", Side.BUY, 48_000)
     more = phase.order("AAPL", Side.BUY, 6_000, 2)
     assert codes(phase.gate(), [more, second]) == ["RISK_POSITION_WEIGHT", None]
@@ -603,11 +604,11 @@ def test_what_a_person_accepted_by_lifting_is_not_denied_on_the_same_day(
     order = phase.order("AAPL", Side.BUY, 1_000)
     states = desk.store.states
     states.set(now.number, TradingState.REDUCING, "down", "breaker", TEN)
-    states.offer_lift(states.get(now.number), "code", time.time() + 60)
+    states.offer_lift(states.get(now.number), "code", time.time() + 60, "c", TEN)
     assert states.lift(now.number, "code", time.time(), {"drawdown": 0.5}, "test", TEN)
     assert code(phase.gate().deny(order)) is None
     states.set(now.number, TradingState.REDUCING, "down", "breaker", TEN)
-    states.offer_lift(states.get(now.number), "code", time.time() + 60)
+    states.offer_lift(states.get(now.number), "code", time.time() + 60, "c", TEN)
     assert states.lift(now.number, "code", time.time(), {"drawdown": 0.4}, "test", TEN)
     assert code(phase.gate().deny(order)) == "RISK_DRAWDOWN", "it has grown since"
 

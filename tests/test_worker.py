@@ -16,6 +16,7 @@ from execution_desk import HALVES, dropped, opened_desk, sent, shares, status_of
 from flask import Response, request
 
 from astra.errors import TemporaryError
+from astra.execution import planning
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.execution.halting.halt import halt
@@ -24,7 +25,7 @@ from astra.execution.watch import LEASE_SECONDS
 from astra.execution.worker import Worker
 from astra.rebalance import Plan
 from astra.records import OrderStatus, TradingState
-from astra.store.journal import AllocationRow, Journal
+from astra.store.journal import Journal
 from astra.tactics import Style
 
 MINUTE = dt.timedelta(minutes=1)
@@ -67,16 +68,16 @@ def test_a_plan_is_made_on_the_answers_that_were_compared_and_no_others(
         return answer
 
     sandbox.app.after_request_funcs.setdefault(None, []).append(note)
-    plan = Desk.plan
+    plan = planning.plan_of
 
-    def observed(self: Desk, row: AllocationRow, **more: Any) -> Plan:
+    def observed(*what: Any, **more: Any) -> Plan:
         during[0] = True
         try:
-            return plan(self, row, **more)
+            return plan(*what, **more)
         finally:
             during[0] = False
 
-    monkeypatch.setattr(Desk, "plan", observed)
+    monkeypatch.setattr("astra.execution.worker.plan_of", observed)
     sandbox.step(trading.TEN + 10 * MINUTE)
     row = Executor(desk).execute(dropped({"JPM": 0.4}, trading.TEN + 10 * MINUTE, generation=2))
     assert row.reason == "2 of 2 orders filled"
@@ -223,7 +224,7 @@ def test_a_line_of_slices_is_filled_when_all_of_it_is(sandbox: trading.Desk, des
         Executor(slow).execute(half)
     account, now = sandbox.alpaca.account().number, trading.TEN + 2 * MINUTE
     states = slow.store.states
-    assert states.offer_lift(states.get(account), "code", time.time() + 60)
+    assert states.offer_lift(states.get(account), "code", time.time() + 60, "c", now)
     states.lift(account, "code", time.time(), {}, "person", now)
     sandbox.step(trading.TEN + 8 * MINUTE)
     row = Executor(slow).execute(half)

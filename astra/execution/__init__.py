@@ -1,10 +1,11 @@
 """Trading to an allocation: the shell around `astra.rebalance` and `astra.risk`.
 
 An order's way: `executor.py` says who may work on a delivered file, `worker.py` takes it to its end
-under the lease. `admission.py` says whether it may be traded, `writing.py` puts its plan into the
-journal, `phase.py` sends its sells, then its buys, as long as `phase_clock.py` gives them,
-`line.py` tells what a name still needs, `watch.py` notes what the broker does with the orders,
-`waiting.py` says how long to wait between two looks.
+under the lease. `admission.py` says whether it may be traded, `planning.py` makes its plan from
+what `holdings.py` gathers, `writing.py` puts it into the journal, `phase.py` sends its sells, then
+its buys, as long as `phase_clock.py` gives them, `line.py` tells what a name still needs,
+`watch.py` notes what the broker does with the orders, `waiting.py` says how long to wait between
+two looks.
 
 `door.py` is the only way to the broker: `gate.py` gathers what the risk rules ask, from `marks.py`
 (prices) and `standing.py` (losses and orders of the day). `desk.py` is what they all have at hand.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from astra.allocation import MANUAL, Allocation, why_not_now
 from astra.execution.desk import Desk
+from astra.execution.holdings import holdings_of
 from astra.rebalance import drift
 from astra.records import MarketClock
 from astra.store.journal import AllocationRow, Journal
@@ -39,15 +40,15 @@ def why_held(desk: Desk, row: AllocationRow) -> str | None:
     last = desk.store.journal.newest_begun(row.account)
     if last is None or last.status != "done":
         return None
-    holdings = desk.holdings(last.weights)
-    held = {p.symbol: float(p.qty) * p.market_price for p in holdings.positions}
-    if not holdings.equity > 0:
+    found = holdings_of(desk, last.weights)
+    held = {p.symbol: float(p.qty) * p.market_price for p in found.positions}
+    if not found.equity > 0:
         return None
-    found = drift({s: value / holdings.equity for s, value in held.items()}, last.weights)
-    if found >= desk.drift_threshold:
+    drifted = drift({s: value / found.equity for s, value in held.items()}, last.weights)
+    if drifted >= desk.drift_threshold:
         return None
     return (
-        f"the holdings have drifted {found:.2%} of equity from {last.object}, under "
+        f"the holdings have drifted {drifted:.2%} of equity from {last.object}, under "
         f"{desk.drift_threshold:.2%}"
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from astra.allocation import allocation_id, parse
 from astra.errors import ConfigError, DataError, TemporaryError
 from astra.execution.desk import Desk
+from astra.execution.planning import preview
 from astra.execution.watch import lease_seconds
 from astra.execution.worker import Worker
 from astra.gcs import Bucket
@@ -137,7 +138,7 @@ class Executor:
             DataError: the file is malformed.
         """
         row = _read(self._blank(delivered), delivered, self._desk.max_names)
-        return self._desk.preview(row), row
+        return preview(self._desk, row), row
 
     def _receive(self, delivered: Delivered) -> AllocationRow:
         blank = self._blank(delivered)

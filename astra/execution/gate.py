@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+from astra import owned
 from astra.allocation import MANUAL, TICKER
 from astra.breakers import raised
 from astra.errors import TemporaryError
-from astra.execution.desk import Desk, require_agreement
+from astra.execution.desk import Desk
+from astra.execution.holdings import managed, require_agreement
 from astra.execution.marks import marks
 from astra.execution.order_id import is_ours
 from astra.execution.standing import Standing, standing
-from astra.owned import managed, managed_equity
 from astra.records import (
     OPTION,
     SHARE,
@@ -60,7 +61,7 @@ class Gate:
         self._marks = marks(desk, symbols, self._clock.now)
         self._holdings = Held(account, positions, ours)
         cash, whole = float(account.cash), float(account.equity)
-        equity = managed_equity(cash, self._holdings.gross, desk.capital, whole)
+        equity = owned.managed_equity(cash, self._holdings.gross, desk.capital, whole)
         self._holdings.reserve(waiting, self._prices(orders))
         state = desk.store.states.get(row.account)
         now, today = self._clock.now, standing(desk, account, self._clock.now)
@@ -152,12 +153,12 @@ def _ours(
 ) -> tuple[Position, ...]:
     """The part of each position that is ours, with what an order under way may have bought since
     the journal was told."""
-    found = {p.symbol: p.qty for p in desk.managed(positions, account.number)}
+    found = {p.symbol: p.qty for p in managed(desk, positions, account.number)}
     for order in orders:
         if order.side is Side.BUY and order.sent_at is not None and not order.status.is_final:
             rest = order.qty - order.filled_qty
             found[order.symbol] = found.get(order.symbol, Decimal(0)) + rest
-    return managed(positions, found)
+    return owned.managed(positions, found)
 
 
 def _is_priced_by_mark(order: Order) -> bool:

@@ -14,11 +14,13 @@ from dataclasses import replace
 
 from astra.errors import TemporaryError
 from astra.execution.admission import others, rank, superseded_by, why_closed, why_held, why_not
-from astra.execution.desk import Desk, Recorded
+from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halting.halt import trip
+from astra.execution.holdings import Recorded, record_account
 from astra.execution.line import CALLED_OFF, Line, lines_of, told
 from astra.execution.phase import Phase
+from astra.execution.planning import plan_of
 from astra.execution.reconciling.reconcile import reconcile
 from astra.execution.watch import Watch, lease_seconds
 from astra.execution.writing import sliced, written
@@ -177,7 +179,7 @@ class Worker:
                 f"nothing is planned on an answer that is heard once: {seen.found.message}", 10
             )
         self._watch.keep()
-        plan = desk.plan(self._row, sold=sold, seen=Recorded(seen.account, seen.positions))
+        plan = plan_of(desk, self._row, sold=sold, seen=Recorded(seen.account, seen.positions))
         self._watch.keep()
         return plan
 
@@ -226,7 +228,7 @@ class Worker:
 
     def _done(self) -> None:
         clock = self._broker.clock()
-        self._desk.record_account(clock.now, self._row.id)
+        record_account(self._desk, clock.now, self._row.id)
         self._end("done", told(self._lines()), clock)
 
     def _lines(self) -> list[Line]:
