@@ -48,7 +48,9 @@ def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
     def _lift() -> Response:
         code = _argument("code")
         with run("lift"):
-            return jsonify(_lifted(lift(desk, code, _BY)) if code else _offer(offer_lift(desk)))
+            return jsonify(
+                _lifted(lift(desk, code, _BY)) if code else _offer(offer_lift(desk, _BY))
+            )
 
     @routes.post("/resume")
     def _resume() -> Response:

@@ -175,7 +175,7 @@ def test_halting_twice_keeps_the_first_reason_and_voids_a_code(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
     first = halt(desk, HALTED, "the first", "a")
-    code = offer_lift(desk).code
+    code = offer_lift(desk, "c").code
     rest(sandbox, "late")
     second = halt(desk, HALTED, "the second", "b")
     assert (second.was, second.reason, second.cancelled) == (HALTED, "the first", ("late",))
@@ -258,7 +258,7 @@ def test_lifting_takes_a_code_and_says_what_is_left(sandbox: trading.Desk, desk:
         Executor(desk).execute(half)
     sandbox.faults.disarm()
     halt(desk, HALTED, "a test", "test")
-    offer = offer_lift(desk)
+    offer = offer_lift(desk, "c")
     assert (offer.state, offer.reason, offer.unfinished) == (HALTED, "a test", (half.name,))
     assert desk.store.states.get(offer.account).state is HALTED
     lifted = lift(desk, f" {offer.code.lower()}\n", "test")
@@ -273,25 +273,25 @@ def test_a_wrong_code_lifts_nothing(desk: Desk, code: str) -> None:
     for _ in range(2):  # with no code offered, and with one
         with pytest.raises(DataError, match="it stays HALTED"):
             lift(desk, code, "test")
-        offer_lift(desk)
+        offer_lift(desk, "c")
 
 
 def test_a_used_or_old_code_lifts_nothing(desk: Desk) -> None:
     account = halt(desk, HALTED, "a test", "test").account
-    code = offer_lift(desk).code
+    code = offer_lift(desk, "c").code
     lift(desk, code, "test")
     halt(desk, HALTED, "again", "test")
     with pytest.raises(DataError, match="a used or an old one"):
         lift(desk, code, "test")
-    old = offer_lift(desk).code
-    desk.store.states.offer_lift(desk.store.states.get(account), old, time.time() - 1)
+    old = offer_lift(desk, "c").code
+    desk.store.states.offer_lift(desk.store.states.get(account), old, time.time() - 1, "c", NOON)
     with pytest.raises(DataError, match="a used or an old one"):
         lift(desk, old, "test")
     assert desk.store.states.get(account).state is HALTED
 
 
 def test_an_account_that_trades_has_nothing_to_lift(desk: Desk) -> None:
-    offer = offer_lift(desk)
+    offer = offer_lift(desk, "c")
     assert (offer.state, offer.code) == (TradingState.ACTIVE, "")
     with pytest.raises(DataError, match="it stays ACTIVE"):
         lift(desk, offer.code, "test")
@@ -300,11 +300,14 @@ def test_an_account_that_trades_has_nothing_to_lift(desk: Desk) -> None:
 def test_every_throw_and_every_lift_is_a_line_of_the_audit_log(desk: Desk) -> None:
     halt(desk, REDUCING, "first", "a")
     halt(desk, HALTED, "second", "b")
-    lift(desk, offer_lift(desk).code, "c")
-    found = [e.content for e in desk.store.audit.entries() if e.kind == "state"]
+    lift(desk, offer_lift(desk, "d").code, "c")
+    entries = list(desk.store.audit.entries())
+    found = [e.content for e in entries if e.kind == "state"]
     assert [(c["from"], c["to"], c["by"]) for c in found] == [
         ("ACTIVE", "REDUCING", "a"), ("REDUCING", "HALTED", "b"), ("HALTED", "ACTIVE", "c"),
     ]  # fmt: skip
+    (offered,) = [e.content for e in entries if e.kind == "lift offered"]
+    assert offered == {"state": "HALTED", "reason": "second", "by": "d"}, "and no code"
 
 
 def churn(sandbox: trading.Desk, name: str, shares: int = 300) -> None:
@@ -327,7 +330,7 @@ def test_a_days_loss_trips_once_and_not_again_at_a_figure_that_a_person_has_acce
     assert (row.state, row.changed_by, row.reason) == (REDUCING, "breaker", reason)
     assert trip(careful) is None, "it stands already"
 
-    lift(careful, offer_lift(careful).code, "a person")
+    lift(careful, offer_lift(careful, "c").code, "a person")
     assert trip(careful) is None
     churn(sandbox, "a little", shares=30)
     assert trip(careful) is None
@@ -414,7 +417,7 @@ def test_whatever_is_accepted_does_not_trip_again_and_limits_never_shrink(
 
 def test_on_every_database_only_one_of_two_who_give_the_code_at_once_lifts(store: Store) -> None:
     store.states.set("A1", HALTED, "a test", "test", NOON)
-    store.states.offer_lift(store.states.get("A1"), "CODE", time.time() + 60)
+    store.states.offer_lift(store.states.get("A1"), "CODE", time.time() + 60, "c", NOON)
 
     def give(_: int) -> bool:
         row = store.states.lift("A1", "CODE", time.time(), {"drawdown": 0.3}, "test", NOON)

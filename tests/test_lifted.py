@@ -77,7 +77,7 @@ def test_a_drawdown_that_was_lifted_in_the_evening_does_not_trip_the_next_mornin
     was_worth(desk, 140_000, trading.TEN - 3 * DAY)
     assert trip(desk) == "28.57% lost from the peak, over 20.00%"
     sandbox.step(trading.TEN + 7 * HOUR)
-    lift(desk, offer_lift(desk).code, "a person")
+    lift(desk, offer_lift(desk, "c").code, "a person")
     for morning in (1, 2, 3):
         sandbox.step(trading.TEN + morning * DAY)
         assert trip(desk) is None
@@ -91,12 +91,12 @@ def test_what_was_accepted_stays_so_through_a_halt_for_another_cause(
 ) -> None:
     was_worth(desk, 140_000, trading.TEN - 3 * DAY)
     trip(desk)
-    lift(desk, offer_lift(desk).code, "a person")
+    lift(desk, offer_lift(desk, "c").code, "a person")
     sandbox.step(trading.TEN + DAY)
     halt(desk, HALTED, "the books differ", "reconciliation")
     row = desk.store.states.get(desk.broker.account().number)
     assert row.accepted_at == trading.TEN, "not when the state changed since"
-    lift(desk, offer_lift(desk).code, "a person")
+    lift(desk, offer_lift(desk, "c").code, "a person")
     assert trip(desk) is None
     assert state(desk) is ACTIVE
 
@@ -107,7 +107,7 @@ def test_a_halt_for_another_cause_does_not_prolong_what_was_accepted_for_a_day(
     account = desk.broker.account().number
     states = desk.store.states
     states.set(account, REDUCING, "a loss", "breaker", MONDAY)
-    assert states.offer_lift(states.get(account), "CODE", 4e9)
+    assert states.offer_lift(states.get(account), "CODE", 4e9, "c", MONDAY)
     states.lift(account, "CODE", 0.0, ACCEPTED, "a person", MONDAY)
     states.set(account, REDUCING, "another", "test", MONDAY + DAY)
     row = states.get(account)
@@ -121,9 +121,9 @@ def test_only_the_state_that_was_shown_can_be_lifted(store: Store) -> None:
     states.set("A1", REDUCING, "a loss", "breaker", MONDAY)
     shown = states.get("A1")
     states.set("A1", HALTED, "the books differ", "reconciliation", MONDAY)
-    assert not states.offer_lift(shown, "CODE", 4e9)
+    assert not states.offer_lift(shown, "CODE", 4e9, "c", MONDAY)
     assert states.lift("A1", "CODE", 0.0, {}, "a person", MONDAY) is None
-    assert states.offer_lift(states.get("A1"), "CODE", 4e9)
+    assert states.offer_lift(states.get("A1"), "CODE", 4e9, "c", MONDAY)
     states.set("A1", HALTED, "again", "test", MONDAY)
     assert states.lift("A1", "CODE", 0.0, {}, "a person", MONDAY) is None, "the code is void"
     assert states.get("A1").state is HALTED
@@ -142,7 +142,7 @@ def test_a_state_that_changes_while_it_is_shown_is_not_offered(
 
     monkeypatch.setattr(states, "get", shown)
     with pytest.raises(TemporaryError, match="ask for a new code"):
-        offer_lift(desk)
+        offer_lift(desk, "c")
     monkeypatch.undo()
     with pytest.raises(DataError, match="it stays HALTED"):
         lift(desk, "", "a person")

@@ -53,7 +53,7 @@ def find(connection: Connection, account: str) -> StateRow:
 
 
 class States:
-    """Table `trading_states`; every change is a line of the audit log."""
+    """Table `trading_states`; every change and each code offered is a line of the audit log."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -63,7 +63,7 @@ class States:
             return find(connection, account)
 
     def last_account(self) -> tuple[str, dt.datetime] | None:
-        """The account that was last traded or halted, and the market's time then."""
+        """The account that the audit log told of last, and the market's time then."""
         table = schema.audit_log
         last = select(table.c.account, table.c.at).order_by(table.c.seq.desc()).limit(1)
         with self._dialect.reading() as connection:
@@ -115,8 +115,12 @@ class States:
             found = connection.scalar(last.order_by(table.c.seq.desc()).limit(1))
         return found == _CONFIRMED
 
-    def offer_lift(self, shown: StateRow, code: str, until: float) -> bool:
+    def offer_lift(
+        self, shown: StateRow, code: str, until: float, offered_to: str, at: dt.datetime
+    ) -> bool:
         """Keep the code that lifts the state before `until`, the machine's wall clock.
+
+        The audit log says who asked for it and when, and never the code.
 
         Returns: False, and nothing is kept, if the state is no longer the one that was shown.
         """
@@ -129,6 +133,8 @@ class States:
                 .where(_table.c.account == shown.account)
                 .values(lift_code=code, lift_until=until)
             )
+            told = {"state": now.state, "reason": now.reason, "by": offered_to}
+            audit.append(connection, at, shown.account, "lift offered", shown.account, told)
         return True
 
     def lift(

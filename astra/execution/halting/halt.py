@@ -104,17 +104,19 @@ def halt(
     return ended
 
 
-def offer_lift(desk: Desk) -> Offer:
+def offer_lift(desk: Desk, by: str) -> Offer:
     """The first of two steps: what would be lifted, and a code that does it within ten minutes.
 
     Raises:
-        TemporaryError: the broker does not say which account it is, or the state changed just now.
+        TemporaryError: the broker does not say which account it is or what time, or the state
+            changed just now.
     """
     row = desk.store.states.get(desk.broker.account().number)
     code = ""
     if row.state is not TradingState.ACTIVE:
         code = "".join(secrets.choice(_LETTERS) for _ in range(8))
-        if not desk.store.states.offer_lift(row, code, time.time() + OFFER_SECONDS):
+        until, now = time.time() + OFFER_SECONDS, desk.broker.clock().now
+        if not desk.store.states.offer_lift(row, code, until, by, now):
             raise TemporaryError(
                 f"the state of account {row.account} has to stand still to be lifted, it has just "
                 "changed: ask for a new code and read what it is now"
