@@ -53,7 +53,7 @@ def test_an_upgrade_says_from_where_to_where(url: str, tmp_path: Path) -> None:
 def test_every_database_can_be_upgraded(store_url: str) -> None:
     opened = connect(store_url)
     opened.migrate()
-    assert opened.revision() == "0005"
+    assert opened.revision() == "0006"
     opened.close()
 
 
@@ -65,7 +65,7 @@ def test_forecasts_of_an_earlier_release_stay_and_new_ones_join_them(store_url: 
         for step in (1, 2):
             connection.execute(text(f"INSERT INTO forecasts VALUES {row.format(step=step)}"))  # noqa: S608
     opened.migrate()
-    assert opened.revision() == "0005"
+    assert opened.revision() == "0006"
     new = {"model_id": "m", "as_of": 1000, "ticker": "A", "step": [2, 3], "ts": 1000, "close": 10.0}
     quantiles = dict(zip(QUANTILE_COLUMNS, range(7, 14), strict=True))
     assert opened.books.record_forecasts(pd.DataFrame(new | quantiles)) == 1

@@ -276,7 +276,7 @@ def test_a_database_of_a_later_release_is_left_alone(store: Store, store_url: st
     with store._dialect.writing("schema") as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     try:
-        with pytest.raises(ConfigError, match=r"0005 or before is required, found 9999"):
+        with pytest.raises(ConfigError, match=r"0006 or before is required, found 9999"):
             open_store(store_url)
     finally:
         with store._dialect.writing("schema") as connection:

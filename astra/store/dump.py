@@ -52,6 +52,8 @@ TIMES = {
     "trading_states": "since",
     "reconciliations": "at",
     "audit_log": "at",
+    "alerts": "opened_at",
+    "twins": "session",
 }
 _PRICES = ("price_history", "price_revisions")
 # Every load writes them, news or not, and nobody counts it.

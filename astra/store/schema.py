@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
 
-REVISION = "0005"  # of the last migration
+REVISION = "0006"  # of the last migration
 # Alembic's own table: which migration the database is at.
 revisions = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 
@@ -391,6 +391,36 @@ backtests = Table(
     Column("times", UnicodeText, nullable=False),  # JSON list of epoch seconds, as many
     Column("model_id", code(64), nullable=False),
     Column("code_version", String(60), nullable=False),
+)
+
+# What somebody should know or do something about, from when it was first seen until it was over.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("key", code(120), primary_key=True),  # what about: stale-bars, missed-run:allocate
+    Column("account", code(60), primary_key=True),  # "" where it is no account's
+    instant("opened_at", primary_key=True),
+    Column("severity", String(10), nullable=False),  # warning, critical
+    Column("message", UnicodeText, nullable=False),  # one sentence, as it was said last
+    instant("seen_at", nullable=False),  # the last time it was so
+    instant("told_at"),  # when a notice of it was delivered; NULL = not yet
+    instant("closed_at"),  # when it was over
+    instant("over_told_at"),  # when a notice of that was delivered
+)
+
+# A day as it was traded beside the same day replayed: what lies between, in parts that sum to it.
+twins = Table(
+    "twins",
+    metadata,
+    Column("account", code(60), primary_key=True),
+    instant("session", primary_key=True),  # its opening
+    instant("made_at", nullable=False),
+    Column("status", String(20), nullable=False),  # compared, or why not: no_decision, ...
+    amount("live", nullable=False),  # USD, the day's change of what is managed, without flows
+    amount("twin", nullable=False),  # USD, the same of the replay
+    Column("parts", UnicodeText, nullable=False),  # JSON {part: USD}, summing to live - twin
+    Column("lines", UnicodeText, nullable=False),  # JSON {symbol: {part: USD}}
+    Column("message", UnicodeText, nullable=False),
 )
 
 market = Table(

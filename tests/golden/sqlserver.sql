@@ -402,6 +402,36 @@ GO
 CREATE INDEX ix_activities_account_at ON activities (account, at);
 GO
 
+-- migration 0006
+CREATE TABLE alerts (
+    [key] VARCHAR(120) COLLATE Latin1_General_BIN2 NOT NULL,
+    account VARCHAR(60) COLLATE Latin1_General_BIN2 NOT NULL,
+    opened_at BIGINT NOT NULL,
+    severity VARCHAR(10) NOT NULL,
+    message NVARCHAR(max) NOT NULL,
+    seen_at BIGINT NOT NULL,
+    told_at BIGINT NULL,
+    closed_at BIGINT NULL,
+    over_told_at BIGINT NULL,
+    PRIMARY KEY ([key], account, opened_at)
+);
+GO
+
+-- migration 0006
+CREATE TABLE twins (
+    account VARCHAR(60) COLLATE Latin1_General_BIN2 NOT NULL,
+    session BIGINT NOT NULL,
+    made_at BIGINT NOT NULL,
+    status VARCHAR(20) NOT NULL,
+    live VARCHAR(40) NOT NULL,
+    twin VARCHAR(40) NOT NULL,
+    parts NVARCHAR(max) NOT NULL,
+    lines NVARCHAR(max) NOT NULL,
+    message NVARCHAR(max) NOT NULL,
+    PRIMARY KEY (account, session)
+);
+GO
+
 -- once for each connection: temp tables, empty between transactions
 DROP TABLE IF EXISTS #staged_bars;
 DROP TABLE IF EXISTS #windows;
