@@ -144,12 +144,15 @@ def test_without_its_rivals_a_ledger_is_measured_alone(monkeypatch: pytest.Monke
     assert all("make rivals" in r.against for r in rows if r.value is None)
 
 
-def test_a_small_store_is_measured_and_agrees_with_its_rivals() -> None:
-    rows = store.measure(tickers=20, days=3, refreshed=1, rounds=1, over_http=False)
+def test_a_small_store_is_measured_and_agrees_with_its_rivals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(refresh, "JOBS", 3)
+    rows = store.measure(tickers=6, days=3, refreshed=1, rounds=1, over_http=False)
     assert_shape([r.as_json() for r in rows])
     cases = [r.case for r in rows]
-    assert "SQLite: refresh of 1,560 bars, 20 new and 20 changed" in cases
-    assert "PostgreSQL: 10 jobs of 2 tickers at once, speed-up over the original" in cases
+    assert "SQLite: refresh of 468 bars, 6 new and 6 changed" in cases
+    assert "PostgreSQL: 3 jobs of 2 tickers at once, speed-up over the original" in cases
     assert all(r.value is not None and r.value > 0 for r in rows)
 
 

@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from astra.cli import doctor, loaded, up
-from astra.cli.commands import app
+from astra.cli.commands import app, main
 from astra.cli.launcher import House, Service, free_ports
 from astra.errors import BundleError, ConfigError, TemporaryError
 from astra.settings import Settings
@@ -30,6 +30,7 @@ from model.portfolio.policies import POLICIES
 
 
 def astra(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a person runs it."""
     return subprocess.run(
         [sys.executable, "-m", "astra.cli", *words],
         env={**os.environ, "COLUMNS": "300", **variables},
@@ -76,14 +77,28 @@ def astra(folder: Path, *words: str, **variables: str) -> subprocess.CompletedPr
     ],
 )
 def test_a_mistake_gets_one_sentence_and_its_exit_code(
-    tmp_path: Path, words: list[str], variables: dict[str, str], code: int, sentence: str
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: list[str], variables: dict[str, str], code: int, sentence: str,
+) -> None:  # fmt: skip
     (tmp_path / "bad.csv").write_text("this is no allocation")
     (tmp_path / "wrong.py").write_text("def sums(inputs):\n    return [9.0] * 60\n")
-    done = astra(tmp_path, *words, **variables)
-    assert done.returncode == code, done.stderr
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["astra", *words])
+    for name, value in {"COLUMNS": "300", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == code, said
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_a_mistake_ends_the_process_with_its_sentence_alone(tmp_path: Path) -> None:
+    done = astra(tmp_path, "rebalance", "nowhere.csv")
+    assert done.returncode == 3
+    assert done.stderr.startswith("DataError: an allocation file is required")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_help_of_a_backtest_names_every_policy_and_what_implies_the_store() -> None:

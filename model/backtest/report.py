@@ -213,6 +213,7 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
     Raises:
         ConfigError: the folder cannot be written to.
     """
+    open_folder(folder)
     times, result = study.backtest.times, study.backtest
     kind = "Recorded bars" if study.planted_edge is None else "SIMULATED"
     said = f"{kind} ({study.market}), {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}. {PROMISE}"
@@ -250,7 +251,6 @@ def write(study: Study, document: Mapping[str, Any], folder: Path) -> tuple[Path
         "backtest.json": json.dumps(document).encode(),
         **{f"{chart.name}.png": chart.png for chart in drawn},
     }
-    open_folder(folder)
     try:
         for name, content in files.items():
             (folder / name).write_bytes(content)
