@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from desk import opened
+from execution_desk import dropped, opened_desk
 from sqlalchemy import Connection, delete, insert, select, update
 from typer.testing import CliRunner
 
 from astra.cli import audit as command
 from astra.errors import DataError
+from astra.execution.executor import Executor
+from astra.execution.halting.halt import halt, lift, offer_lift
 from astra.records import OrderStatus, PlanLine, Side, TradingState
 from astra.store import Store, open_store
 from astra.store.audit import FIRST, append
@@ -47,7 +52,11 @@ def add(store: Store, subject: str, count: int) -> None:
 
 
 def verify(*words: str) -> str:
-    done = CliRunner().invoke(command.app, list(words))
+    return audit("verify", *words)
+
+
+def audit(*words: str) -> str:
+    done = CliRunner().invoke(command.app, list(words), env={"COLUMNS": "80"})
     if done.exception:
         raise done.exception
     return done.output
@@ -185,3 +194,44 @@ def test_everything_the_journal_does_to_an_order_is_a_line(store: Store) -> None
         ("status", row.id), ("state", "A1"),
     ]  # fmt: skip
     assert store.audit.verify().broken is None
+
+
+@pytest.fixture
+def traded(url: str, tmp_path: Path) -> str:
+    """A log after a rebalance, a halt and its lifting; the allocation's id."""
+    with opened() as sandbox:
+        desk = opened_desk(sandbox, url)
+        file = dropped({"AAPL": 0.1, "JPM": 0.1})
+        Executor(desk).execute(file)
+        halt(desk, TradingState.REDUCING, "a [bad] feeling", "me")
+        lift(desk, offer_lift(desk, "me").code, "me")
+    return file.id
+
+
+def test_show_tells_a_person_what_was_done_when_to_what_and_by_whom(traded: str) -> None:
+    said = audit("show")
+    assert max(len(line) for line in said.splitlines()) <= 80
+    assert said.splitlines()[0].split() == ["line", "UTC", "New", "York", "what", "was", "done"]
+    told = " ".join(said.split())
+    assert "1 2026-01-12 15:00 10:00 received" in told
+    assert f"sending {traded}-AAPL-buy-1" in told
+    assert f"order {traded}-JPM-buy-1: filled, average price" in told
+    assert f"status {traded}: done, reason 2 of 2 orders filled" in told
+    assert "by me, from ACTIVE, reason a [bad] feeling, to REDUCING" in told
+    assert "by me, from REDUCING, to ACTIVE" in told
+
+
+def test_show_tells_the_newest_lines_or_those_about_something(traded: str) -> None:
+    every = json.loads(audit("show", "--last", "1000", "--json"))["lines"]
+    assert [line["seq"] for line in every] == list(range(1, len(every) + 1))
+    assert json.loads(audit("show", "--last", "2", "--json"))["lines"] == every[-2:]
+    order = f"{traded}-AAPL-buy-1"
+    about = json.loads(audit("show", "--about", order, "--json"))["lines"]
+    assert [line["kind"] for line in about] == ["planned", "sending", "order"]
+    assert all(line["hash"] and line["previous"] for line in every)
+    assert audit("show", "--about", "nobody") == "no line of the log holds 'nobody'\n"
+
+
+def test_show_says_that_the_log_is_empty(url: str) -> None:
+    assert audit("show") == "the log is empty\n"
+    assert json.loads(audit("show", "--json")) == {"lines": []}

@@ -101,11 +101,23 @@ def test_a_wrong_code_changes_nothing(sandbox: trading.Desk, store: Store) -> No
     assert state(sandbox, store)[0] is TradingState.HALTED
 
 
-def test_what_goes_wrong_is_one_sentence_and_an_exit_code(environment: None) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "astra.cli", "lift", "WRONG"],
+def at_a_terminal(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "astra.cli", *words],
         env={**os.environ, "COLUMNS": "300"}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
+
+
+def test_a_person_reads_what_was_done_once(environment: None, sandbox: trading.Desk) -> None:
+    done = at_a_terminal("halt")
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+    code = at_a_terminal("lift").stdout.split("astra lift ")[1].split()[0]
+    done = at_a_terminal("lift", code)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+def test_what_goes_wrong_is_one_sentence_and_an_exit_code(environment: None) -> None:
+    done = at_a_terminal("lift", "WRONG")
     assert done.returncode == 3
     assert "it stays ACTIVE" in done.stderr
     assert "Traceback" not in done.stderr

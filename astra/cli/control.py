@@ -5,6 +5,9 @@ They work on broker and store directly, so that they work when no service does.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -25,8 +28,7 @@ def halt(
 ) -> None:
     """Stop trading at once and cancel open orders; it stays so until `astra lift`.
 
-    The exit code is 4 if the broker has not confirmed it, when the state stands all the same, or if
-    the database does not answer: then orders are cancelled, but trading goes on once it does.
+    The exit code is 4 unless it is written down and the broker has confirmed it.
     """
     from astra.alpaca import Alpaca
     from astra.execution.desk import Desk
@@ -42,14 +44,15 @@ def halt(
     except AstraError as error:
         ended = halt_without_books(broker, state, reason, str(error), settings.vendor_timeout)
     else:
-        ended = switch.halt(desk, state, reason, _BY)
+        with _unlogged():
+            ended = switch.halt(desk, state, reason, _BY)
     _say(ended.message)
     raise typer.Exit(0 if ended.is_confirmed else TemporaryError.exit_code)
 
 
 def lift(
     code: Annotated[
-        str, typer.Argument(metavar="[CODE]", help="as the command without it has said")
+        str, typer.Argument(metavar="CODE", help="as the command without it has said")
     ] = "",
 ) -> None:
     """Let a stopped account trade again, in two steps: ask for a code, then give it."""
@@ -57,7 +60,24 @@ def lift(
     from astra.execution.halting import halt as switch
 
     desk = Desk.from_settings(read_settings())
-    _say(switch.lift(desk, code, _BY).message if code else switch.offer_lift(desk).message)
+    with _unlogged():
+        done = switch.lift(desk, code, _BY) if code else switch.offer_lift(desk, _BY)
+    _say(done.message)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the alarm in the log, which a service needs: here it says what is said anyway."""
+    log = logging.getLogger("astra.execution.halting.halt")
+    log.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _say(text: str) -> None:
