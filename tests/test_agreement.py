@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from astra.execution.reconciling.agreement import Loose, beyond, compare_orders, overfilled
+from astra.execution.reconciling.agreement import InTransit, beyond, compare_orders, overfilled
 from astra.ledger import Differences
 from astra.records import Activity, Order, OrderStatus, Side
 from astra.store.journal import OrderRow
@@ -63,16 +63,16 @@ def test_fills_on_record_must_come_to_what_the_order_says(lines: list[Activity])
 def test_what_is_under_way_and_what_is_not_told_is_named_once() -> None:
     part = [replace(FILL, qty=D(4))]
     (late,) = compare_orders([ROW], [THEIRS], part, ()).untold
-    assert late == Loose(OURS, "BRK.B", D(6), 30.0)
+    assert late == InTransit(OURS, "BRK.B", D(6), 30.0)
     sent = replace(ROW, status=OrderStatus.ACCEPTED, filled_qty=D(0), sent_at=NOW)
     found = compare_orders([sent], [THEIRS], part, {ROW.allocation_id})
-    assert (found.under_way, found.untold) == ((Loose(OURS, "BRK.B", D(10), 50.0),), ())
+    assert (found.under_way, found.untold) == ((InTransit(OURS, "BRK.B", D(10), 50.0),), ())
     unsent = replace(sent, sent_at=None)
     assert compare_orders([unsent], [], [], {ROW.allocation_id}).under_way == ()
 
 
 def test_orders_take_their_own_shares_and_cash_off_what_differs() -> None:
-    order, again = Loose("1", "A", D(6), 100.0), Loose("2", "A", D(1), 0.0)
+    order, again = InTransit("1", "A", D(6), 100.0), InTransit("2", "A", D(1), 0.0)
     found = Differences(D(-106), {"A": D(8), "B": D(-2)})
     assert beyond(found, []) == Differences(D(106), found.shares)
     assert beyond(found, [order, again]) == Differences(D(1), {"A": D(1), "B": D(-2)})

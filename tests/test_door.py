@@ -28,9 +28,9 @@ from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.executor import Executor
+from astra.execution.figures import figures_of
 from astra.execution.gate import Gate, Held
 from astra.execution.holdings import managed
-from astra.execution.standing import standing
 from astra.records import Account, Activity, Order, OrderStatus, PlannedOrder, Side, TradingState
 from astra.risk import Denial, Limits
 from astra.sessions import last_sessions
@@ -534,7 +534,7 @@ def test_losses_are_held_against_the_capital_where_one_is_set(desk: Desk) -> Non
     desk.store.books.record_account_summary(account("A", 100_000.0, None), (), FRIDAY - DAY)
     desk.store.books.record_account_summary(account("A", 100_000.0, None), (), FRIDAY)
     for capital, expected in ((0.0, 0.01), (10_000.0, 0.1), (500_000.0, 0.01)):
-        now = standing(replace(desk, capital=capital), account("A", 99_000.0, 100_000.0), TEN)
+        now = figures_of(replace(desk, capital=capital), account("A", 99_000.0, 100_000.0), TEN)
         assert now.day_return == pytest.approx(-expected)
         assert now.drawdown == pytest.approx(expected)
 
@@ -561,12 +561,12 @@ def test_the_days_return_is_free_of_deposits_and_of_the_one_that_opened_the_acco
         flow("JNLC", 30, TEN - MINUTE), flow("CSD", 7, FRIDAY - MINUTE),
     ]  # fmt: skip
     desk.store.books.record_activities("A", paid)
-    found = standing(desk, account("A", 114.0, 100.0), TEN)
+    found = figures_of(desk, account("A", 114.0, 100.0), TEN)
     assert found.day_return == pytest.approx((114 - 20 - 100) / 120)
-    assert standing(desk, account("B", 114.0, 0.0), TEN).day_return is None
-    assert math.isnan(standing(desk, account("A", 114.0, None), TEN).day_return or 0.0)
+    assert figures_of(desk, account("B", 114.0, 0.0), TEN).day_return is None
+    assert math.isnan(figures_of(desk, account("A", 114.0, None), TEN).day_return or 0.0)
     desk.store.books.record_activities("NEW", [flow("CSD", 100, TEN - MINUTE)])
-    assert standing(desk, account("NEW", 99.0, 100.0), TEN).day_return == pytest.approx(-0.01)
+    assert figures_of(desk, account("NEW", 99.0, 100.0), TEN).day_return == pytest.approx(-0.01)
 
 
 def test_the_drawdown_is_that_of_the_sessions_last_values(desk: Desk) -> None:
@@ -581,9 +581,9 @@ def test_the_drawdown_is_that_of_the_sessions_last_values(desk: Desk) -> None:
     # withdrawn today, and dated by the day alone
     withdrawn = flow("CSW", -20, dt.datetime(2026, 1, 12, 5, 0, tzinfo=dt.UTC))
     desk.store.books.record_activities("A", [flow("CSD", 100, FRIDAY - 9 * DAY), withdrawn])
-    assert standing(desk, account("A", 100.0, None), TEN).drawdown == pytest.approx(0.0)
-    assert standing(desk, account("A", 70.0, None), TEN).drawdown == pytest.approx(0.25)
-    assert standing(desk, account("B", 70.0, None), TEN).drawdown is None
+    assert figures_of(desk, account("A", 100.0, None), TEN).drawdown == pytest.approx(0.0)
+    assert figures_of(desk, account("A", 70.0, None), TEN).drawdown == pytest.approx(0.25)
+    assert figures_of(desk, account("B", 70.0, None), TEN).drawdown is None
 
 
 def test_a_bad_day_stops_purchases_and_lets_sales_pass(desk: Desk, sandbox: trading.Desk) -> None:
@@ -640,7 +640,7 @@ def test_the_reject_rate_counts_orders_once_and_not_what_the_gate_denied(desk: D
             journal.mark(order.id, fence, was, TEN, reason=reason)
 
     def now(at: dt.datetime = TEN) -> tuple[float | None, int]:
-        found = standing(desk, account(number, 100.0, None), at)
+        found = figures_of(desk, account(number, 100.0, None), at)
         return found.reject_rate, found.orders_today
 
     for n in range(3):

@@ -13,7 +13,7 @@ from execution_desk import opened_desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astra.execution.standing import standing
+from astra.execution.figures import figures_of
 from astra.records import Account, Activity
 from astra.risk import FLOWS, fallen, placed
 from astra.store import Store
@@ -138,5 +138,5 @@ def test_the_days_figure_knows_on_which_side_of_the_close_a_withdrawal_was(
         store.books.record_account_summary(replace(now, equity=usd), (), at)
     with trading.opened() as sandbox:
         desk = replace(opened_desk(sandbox, tmp_path), store=store)
-        found = standing(desk, now, CLOSE + 18 * 60 * MINUTE)
+        found = figures_of(desk, now, CLOSE + 18 * 60 * MINUTE)
     assert (found.day_return, found.drawdown) == (0.0, 0.0)

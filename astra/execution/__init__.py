@@ -8,7 +8,7 @@ its buys, as long as `phase_clock.py` gives them, `line.py` tells what a name st
 two looks.
 
 `door.py` is the only way to the broker: `gate.py` gathers what the risk rules ask, from `marks.py`
-(prices) and `standing.py` (losses and orders of the day). `desk.py` is what they all have at hand.
+(prices) and `figures.py` (losses and orders of the day). `desk.py` is what they all have at hand.
 
 `halting/` stops everything, `reconciling/` holds our books against the broker's.
 """

@@ -17,10 +17,10 @@ from astra.allocation import MANUAL, TICKER
 from astra.breakers import raised
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
+from astra.execution.figures import Figures, figures_of
 from astra.execution.holdings import managed, require_agreement
 from astra.execution.marks import marks
 from astra.execution.order_id import is_ours
-from astra.execution.standing import Standing, standing
 from astra.records import (
     OPTION,
     SHARE,
@@ -64,7 +64,7 @@ class Gate:
         equity = owned.managed_equity(cash, self._holdings.gross, desk.capital, whole)
         self._holdings.reserve(waiting, self._prices(orders))
         state = desk.store.states.get(row.account)
-        now, today = self._clock.now, standing(desk, account, self._clock.now)
+        now, today = self._clock.now, figures_of(desk, account, self._clock.now)
         self._limits = raised(desk.limits, state.accepted, state.accepted_at, now, today.peak_at)
         self._sent = {order.id for order in orders if order.sent_at is not None}
         self._sent_by_others = today.orders_today - len(self._sent)
@@ -124,7 +124,7 @@ def _begun(
     account: Account,
     clock: MarketClock,
     state: TradingState,
-    today: Standing,
+    today: Figures,
 ) -> Situation:
     """What stays as it is for the whole phase.
 

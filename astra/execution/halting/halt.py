@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from astra.breakers import beyond, raised, still_accepted, tripped
 from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.desk import Desk
+from astra.execution.figures import Figures, figures_of
 from astra.execution.halting.blind import halt_without_books
 from astra.execution.halting.switch import Halted, Switch
-from astra.execution.standing import Standing, standing
 from astra.records import TradingState
 from astra.store.states import StateRow
 
@@ -137,9 +137,9 @@ def lift(desk: Desk, code: str, by: str) -> Lifted:
     """
     account, now = desk.broker.account(), desk.broker.clock().now
     states = desk.store.states
-    row, found = states.get(account.number), standing(desk, account, now)
+    row, found = states.get(account.number), figures_of(desk, account, now)
     accepted = still_accepted(row.accepted, row.accepted_at, now, found.peak_at)
-    for name, value in beyond(_figures(found), desk.limits).items():
+    for name, value in beyond(_for_breakers(found), desk.limits).items():
         accepted[name] = max(value, accepted.get(name, value))
     before = states.lift(account.number, code.strip().upper(), time.time(), accepted, by, now)
     if before is None:
@@ -165,9 +165,9 @@ def trip(desk: Desk) -> str | None:
     """
     account, now = desk.broker.account(), desk.broker.clock().now
     row = desk.store.states.get(account.number)
-    figures = standing(desk, account, now)
+    figures = figures_of(desk, account, now)
     limits = raised(desk.limits, row.accepted, row.accepted_at, now, figures.peak_at)
-    found = tripped(_figures(figures), limits)
+    found = tripped(_for_breakers(figures), limits)
     if found is not None and found.state.is_stricter_than(row.state):
         halt(desk, found.state, found.reason, "breaker", seconds=BREAKER_SECONDS)
         return found.reason
@@ -185,7 +185,7 @@ def confirm(desk: Desk, row: StateRow) -> Halted:
     return ended
 
 
-def _figures(found: Standing) -> dict[str, float | None]:
+def _for_breakers(found: Figures) -> dict[str, float | None]:
     """What the breakers hold against their limits."""
     return {
         "daily_loss": None if found.day_return is None else -found.day_return,

@@ -19,7 +19,7 @@ _PRICE_MARGIN = 1.05  # a fill may cost more than was thought
 
 
 @dataclass(frozen=True, slots=True)
-class Loose:
+class InTransit:
     """Shares of an order, and about their USD, by which books and broker may differ for now."""
 
     id: str
@@ -29,7 +29,7 @@ class Loose:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class OrderDifferences:
     """How the journal's orders stand against the broker's.
 
     Attributes:
@@ -46,8 +46,8 @@ class Orders:
     absent: tuple[OrderRow, ...]
     strange: tuple[Order, ...]
     unfilled: Mapping[str, str]
-    under_way: tuple[Loose, ...]
-    untold: tuple[Loose, ...]
+    under_way: tuple[InTransit, ...]
+    untold: tuple[InTransit, ...]
 
 
 def compare_orders(
@@ -55,7 +55,7 @@ def compare_orders(
     theirs: Iterable[Order],
     lines: Iterable[Activity],
     unfinished: Collection[str],
-) -> Orders:
+) -> OrderDifferences:
     """Hold the journal's orders against the broker's, and those against the fills on record.
 
     Args:
@@ -73,7 +73,7 @@ def compare_orders(
         for i, order in known.items()
         if i in ours
     }
-    return Orders(
+    return OrderDifferences(
         corrected=tuple(
             found
             for order in journaled
@@ -92,28 +92,28 @@ def compare_orders(
             if qty
         },
         under_way=tuple(
-            _loose(o, known.get(o.id), o.qty)
+            _in_transit(o, known.get(o.id), o.qty)
             for o in journaled
             if o.id in open_ones and o.sent_at is not None
         ),
         untold=tuple(
-            _loose(o, known[o.id], abs(qty))
+            _in_transit(o, known[o.id], abs(qty))
             for o in journaled
             if o.id not in open_ones and (qty := untold.get(o.id))
         ),
     )
 
 
-def _loose(order: OrderRow, found: Order | None, qty: Decimal) -> Loose:
+def _in_transit(order: OrderRow, found: Order | None, qty: Decimal) -> InTransit:
     paid = (found and found.filled_average_price) or order.reference_price
     price = max(paid, order.limit_price or 0.0)
-    return Loose(order.id, order.symbol, qty, float(qty) * price)
+    return InTransit(order.id, order.symbol, qty, float(qty) * price)
 
 
-def beyond(found: Differences, loose: Iterable[Loose]) -> Differences:
+def beyond(found: Differences, in_transit: Iterable[InTransit]) -> Differences:
     """What is left of differences when as much as these orders moved may be either way."""
     cash, shares = Decimal(0), dict(found.shares)
-    for order in loose:
+    for order in in_transit:
         cash += Decimal(order.value * _PRICE_MARGIN)
         if qty := shares.pop(order.symbol, None):
             shares[order.symbol] = max(abs(qty) - order.qty, Decimal(0))

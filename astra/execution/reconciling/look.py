@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.reconciling.agreement import Orders, compare_orders
+from astra.execution.reconciling.agreement import OrderDifferences, compare_orders
 from astra.ledger import Differences, compare
 from astra.records import Account, Activity, Order, Position
 from astra.store.journal import OrderRow
@@ -37,7 +37,7 @@ class Look:
     at: dt.datetime
     positions: tuple[Position, ...]
     differences: Differences
-    orders: Orders
+    orders: OrderDifferences
     last: Reconciliation | None
     new: int
 

@@ -22,7 +22,7 @@ from astra.execution.door import Door
 from astra.execution.halting.halt import halt
 from astra.execution.order_id import is_ours
 from astra.execution.reconciling.agreement import (
-    Loose,
+    InTransit,
     beyond,
     filled_by_order,
     overfilled,
@@ -224,7 +224,7 @@ def _is_to_halt(desk: Desk, look: Look, found: Reconciliation, prices: Mapping[s
     return _value(look, left, prices) > limit
 
 
-def _late(desk: Desk, look: Look) -> list[Loose]:
+def _late(desk: Desk, look: Look) -> list[InTransit]:
     """Fills that the record does not tell, but for those that it did not tell minutes ago."""
     before = desk.store.reconciliations.latest(look.account.number, look.at - _TOLD_WITHIN)
     old = {} if before is None or before.status != "differs" else before.order_diffs

@@ -22,7 +22,7 @@ FEWEST_ORDERS = 5  # of a day, before the share of those that were rejected says
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Figures:
     """The account's figures; None = cannot be known yet.
 
     Losses are the whole account's, shares of its value or of the capital where that is less.
@@ -44,7 +44,7 @@ class Standing:
     peak_at: dt.datetime | None = None
 
 
-def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
+def figures_of(desk: Desk, account: Account, now: dt.datetime) -> Figures:
     """The figures of `account`, as the broker has it, at the market's `now`."""
     store, number = desk.store, account.number
     day = session_before(now).closes_at
@@ -53,7 +53,7 @@ def standing(desk: Desk, account: Account, now: dt.datetime) -> Standing:
     equity = float(account.equity)
     daily = store.equity.daily(number, now)
     fall = fallen([*daily, (now, equity)], flows)
-    return Standing(
+    return Figures(
         day_return=_day_return(account, daily, day, now, flows, desk.capital),
         drawdown=None if fall is None else _drawdown(fall.share, equity, desk.capital),
         reject_rate=_reject_rate(orders),
