@@ -153,7 +153,8 @@ def test_a_small_store_is_measured_and_agrees_with_its_rivals(
     cases = [r.case for r in rows]
     assert "SQLite: refresh of 468 bars, 6 new and 6 changed" in cases
     assert "PostgreSQL: 3 jobs of 2 tickers at once, speed-up over the original" in cases
-    assert all(r.value is not None and r.value > 0 for r in rows)
+    # So small an answer need not make the service grow.
+    assert all(r.value is not None and (r.value > 0 or "growth" in r.case) for r in rows)
 
 
 def test_a_rival_that_loses_a_change_is_found_out(
