@@ -41,10 +41,33 @@ def rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
+def assert_decides_trades_and_books(run: dict[str, Any]) -> None:
+    """What a report of `astra run` must say of any day."""
+    first, last = run["decisions"][0], run["decisions"][-1]
+    assert run["market"] == "simulated:1"
+    assert first["tau"] > 0.5
+    assert first["fills"] > 0
+    for decision in run["decisions"]:
+        assert decision["fills"] == decision["orders"]
+        weights = decision["weights"].values()
+        assert 0 < max(weights) <= 0.1 + 1e-6
+        assert sum(weights) <= 0.98 + 1e-6
+        assert len(weights) <= 20
+        assert decision["skill"]["days"] > 30
+        assert set(decision["seconds"]) >= {"load", "forecast", "optimize", "total"}
+    assert run["books"] == {"cash_diff": 0.0, "share_diffs": {}}
+    assert run["duplicate_orders"] == 0
+    assert set(run["positions"]) == set(last["weights"])
+    assert run["benchmark"]["symbol"] == "SPY"
+    assert set(run["shadow"]) == set(first["books"]) >= {"measured", "original", "equal"}
+    assert run["shadow"]["measured"] == run["equity"], "its book is the account to the cent"
+
+
 def test_a_sandbox_day_and_the_backtest_of_that_day_give_the_same_orders_and_cash(
     tmp_path: Path,
 ) -> None:
     run, database = traded_day(tmp_path)
+    assert_decides_trades_and_books(run)
     settings = Settings(_env_file=None, database_url=f"sqlite:///{database}")
     day = dt.date.fromisoformat(run["decisions"][0]["as_of"][:10])
     asked = specifying.Asked(store=True, first=day, last=day, policies=("measured",))

@@ -53,28 +53,6 @@ def ran(folder: Path, *words: str) -> dict[str, Any]:
     return found
 
 
-def test_the_hour_decides_trades_and_books(tmp_path: Path) -> None:
-    found = ran(tmp_path, "--tickers", "16", "--hours", "2", "--edge", "0.1")
-    first, second = found["decisions"]
-    assert found["market"] == "simulated:1"
-    assert first["tau"] > 0.5
-    assert first["orders"] == first["fills"] > 0
-    assert second["fills"] == second["orders"]
-    for decision in (first, second):
-        weights = decision["weights"].values()
-        assert 0 < max(weights) <= 0.1 + 1e-6
-        assert sum(weights) <= 0.98 + 1e-6
-        assert len(weights) <= 20
-        assert decision["skill"]["days"] > 30
-        assert set(decision["seconds"]) >= {"load", "forecast", "optimize", "total"}
-    assert found["books"] == {"cash_diff": 0.0, "share_diffs": {}}
-    assert found["duplicate_orders"] == 0
-    assert set(found["positions"]) == set(second["weights"])
-    assert found["benchmark"]["symbol"] == "SPY"
-    assert set(found["shadow"]) == set(first["books"]) >= {"measured", "original", "equal"}
-    assert found["shadow"]["measured"] == found["equity"], "its book is the account to the cent"
-
-
 def test_recorded_bars_with_gaps_and_without_spy_are_traded_and_say_what_was_left_out(
     tmp_path: Path,
 ) -> None:
