@@ -64,6 +64,16 @@ def beyond(figures: Mapping[str, float | None], limits: Limits) -> dict[str, flo
     }
 
 
+def accepted_by_lifting(
+    figures: Mapping[str, float | None], limits: Limits, before: Mapping[str, float]
+) -> dict[str, float]:
+    """What a person accepts who lifts a state at these figures: those beyond their limits, and what
+    was accepted `before` and still is."""
+    return dict(before) | {
+        name: max(value, before.get(name, value)) for name, value in beyond(figures, limits).items()
+    }
+
+
 def raised(
     limits: Limits,
     accepted: Mapping[str, float],

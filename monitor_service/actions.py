@@ -14,7 +14,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from astra.errors import AstraError, DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.halting.halt import Lifted, Offer, halt, lift, offer_lift
+from astra.execution.halting.halt import halt
+from astra.execution.halting.lift import Lifted, Offer, lift, offer_lift
 from astra.execution.halting.switch import Halted
 from astra.execution.resuming import resume
 from astra.gcs import Bucket

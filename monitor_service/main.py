@@ -20,7 +20,7 @@ from astra import predictions
 from astra import settings as astra_settings
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
-from astra.execution.halting.halt import trip
+from astra.execution.halting.trip import trip
 from astra.execution.holdings import record_account
 from astra.execution.reconciling.look import BRIEF, catch_up
 from astra.execution.reconciling.reconcile import duplicates, reconcile

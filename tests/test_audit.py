@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from astra.cli import audit as command
 from astra.errors import DataError
 from astra.execution.executor import Executor
-from astra.execution.halting.halt import halt, lift, offer_lift
+from astra.execution.halting.halt import halt
+from astra.execution.halting.lift import lift, offer_lift
 from astra.records import OrderStatus, PlanLine, Side, TradingState
 from astra.store import Store, open_store
 from astra.store.audit import FIRST, append

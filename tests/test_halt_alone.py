@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from astra.cli.commands import app
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.halting.halt import halt, trip
+from astra.execution.halting.halt import halt
+from astra.execution.halting.trip import trip
 from astra.records import Side, TradingState
 from astra.store import connect
 

@@ -57,18 +57,18 @@ def lift(
 ) -> None:
     """Let a stopped account trade again, in two steps: ask for a code, then give it."""
     from astra.execution.desk import Desk
-    from astra.execution.halting import halt as switch
+    from astra.execution.halting import lift as lifting
 
     desk = Desk.from_settings(read_settings())
     with _unlogged():
-        done = switch.lift(desk, code, _BY) if code else switch.offer_lift(desk, _BY)
+        done = lifting.lift(desk, code, _BY) if code else lifting.offer_lift(desk, _BY)
     _say(done.message)
 
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
     """Without the alarm in the log, which a service needs: here it says what is said anyway."""
-    log = logging.getLogger("astra.execution.halting.halt")
+    log = logging.getLogger("astra.execution.halting")
     log.addFilter(_nothing)
     try:
         yield

@@ -43,6 +43,15 @@ class Figures:
     orders_today: int
     peak_at: dt.datetime | None = None
 
+    @property
+    def of_breakers(self) -> dict[str, float | None]:
+        """What `astra.breakers` holds against the limits: larger is worse."""
+        return {
+            "daily_loss": None if self.day_return is None else -self.day_return,
+            "drawdown": self.drawdown,
+            "reject_rate": self.reject_rate,
+        }
+
 
 def figures_of(desk: Desk, account: Account, now: dt.datetime) -> Figures:
     """The figures of `account`, as the broker has it, at the market's `now`."""

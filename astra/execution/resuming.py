@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from astra.execution.desk import Desk
 from astra.execution.executor import Executor
-from astra.execution.halting.halt import trip
+from astra.execution.halting.trip import trip
 from astra.gcs import Bucket
 from astra.store.journal import AllocationRow
 

@@ -16,7 +16,7 @@ from astra.errors import TemporaryError
 from astra.execution.admission import others, rank, superseded_by, why_closed, why_held, why_not
 from astra.execution.desk import Desk
 from astra.execution.door import Door
-from astra.execution.halting.halt import trip
+from astra.execution.halting.trip import trip
 from astra.execution.holdings import Recorded, record_account
 from astra.execution.line import CALLED_OFF, Line, lines_of, told
 from astra.execution.phase import Phase

@@ -1,6 +1,6 @@
 """One throw of the switch: what a state forbids is cancelled at the broker and looked for.
 
-Whether to throw it, and lifting it, are `astra.execution.halting.halt`'s.
+Who throws it stands in `halt.py`, how its state is lifted in `lift.py`.
 """
 
 from __future__ import annotations
