@@ -28,9 +28,9 @@ class Style:
         minutes: of market time over which twap slices the orders of a phase.
     """
 
-    kind: Literal["market", "limit", "twap"] = "market"
-    collar_bp: float = 20.0
-    minutes: int = 10
+    kind: Literal["market", "limit", "twap"]
+    collar_bp: float
+    minutes: int
 
 
 @dataclass(frozen=True, slots=True)

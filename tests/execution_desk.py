@@ -9,35 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import desk as trading
+from limits import limits
 
 from astra.allocation import build
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered
-from astra.rebalance import Rules
 from astra.records import Side
-from astra.risk import Limits
+from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.store.journal import OrderRow
 
 HALVES = {"AAPL": 0.5, "JPM": 0.4}
-RULES = Rules(drift_band=0.001, min_order_usd=1.0)
-LIMITS = Limits(max_order_weight=0.6)
+LIMITS = limits(max_order_weight=0.6, max_position_weight=1.0)
 
 
 def opened_desk(sandbox: trading.Desk, where: Path | str, **changes: Any) -> Desk:
     """A desk with short waits and a store of its own: in a folder, or at a URL."""
     url = where if isinstance(where, str) else f"sqlite:///{where / 'astra.db'}"
-    plain = Desk(
-        sandbox.alpaca,
-        open_store(url),
-        RULES,
-        LIMITS,
-        max_names=20,
-        capital=0.0,
-        fill_timeout=5.0,
-        doubt_seconds=0.2,
-    )
-    return replace(plain, **changes)
+    plain = Desk.of(sandbox.alpaca, open_store(url), Settings.model_construct())
+    short = replace(plain, limits=LIMITS, fill_timeout=5.0, doubt_seconds=0.2)
+    return replace(short, **changes)
 
 
 def dropped(

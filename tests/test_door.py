@@ -23,6 +23,7 @@ from execution_desk import HALVES, dropped, journaled, opened_desk, sent, shares
 from flask import Response, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import limits
 
 from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
@@ -32,14 +33,14 @@ from astra.execution.figures import figures_of
 from astra.execution.gate import Gate, Held
 from astra.execution.holdings import managed
 from astra.records import Account, Activity, Order, OrderStatus, PlannedOrder, Side, TradingState
-from astra.risk import Denial, Limits
+from astra.risk import Denial
 from astra.sessions import last_sessions
 from astra.settings import HOUSE
 from astra.store.journal import AllocationRow, OrderRow
 
 TEN, CLOSE = trading.TEN, trading.CLOSE
 DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
-LIMITS = Limits(max_order_weight=0.6, max_position_weight=0.5)
+LIMITS = limits(max_order_weight=0.6, max_position_weight=0.5)
 PRODUCT = (
     "astra", "etl_service", "model", "rebalance_function", "monitor_service", "frontend", "sandbox",
 )  # fmt: skip
@@ -395,7 +396,9 @@ def test_a_preview_asks_with_planned_orders(desk: Desk, sandbox: trading.Desk) -
         PlannedOrder(s, Side.BUY, Decimal(str(round(usd / 2 / p, 6))), p, "")
         for s, p in sandbox.alpaca.latest_prices(["AAPL", "BRK.B"]).items()
     ]
-    wide = replace(desk, limits=Limits(max_order_weight=1.0, max_gross=2.0))
+    wide = replace(
+        desk, limits=limits(max_order_weight=1.0, max_position_weight=1.0, max_gross=2.0)
+    )
     row = Phase(wide).row
     assert codes(Door(wide).gate(row), buys) == [None, "RISK_CASH"]
     assert codes(Door(wide).gate(row), [out, *buys]) == [None, None, None]
@@ -422,8 +425,8 @@ def test_weights_are_shares_of_what_is_managed_and_not_of_a_persons_own_position
 def test_with_a_capital_an_allocation_holds_no_more_of_it_than_the_limits_allow(
     desk: Desk, sandbox: trading.Desk
 ) -> None:
-    limits = Limits(max_order_weight=1.0, max_position_weight=0.25)
-    small = replace(desk, capital=10_000.0, limits=limits)
+    wide = limits(max_order_weight=1.0, max_position_weight=0.25)
+    small = replace(desk, capital=10_000.0, limits=wide)
     Executor(small).execute(dropped({"AAPL": 0.95}))
     held = sum(float(p.qty) * p.market_price for p in sandbox.alpaca.positions())
     assert held <= 2_500 * 1.01

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import desk as trading
 import pytest
-from execution_desk import HALVES, dropped, sent, shares
+from execution_desk import HALVES, LIMITS, dropped, sent, shares
+from limits import limits
 
 from astra.errors import AstraError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.ledger import compare, replay
 from astra.records import OrderStatus, Side, TradingState
-from astra.risk import Limits
 from astra.store import open_store, schema
 from astra.store.journal import Journal
 
@@ -171,7 +171,7 @@ def test_a_half_done_allocation_is_abandoned_after_it_expired(
 def test_the_gate_denies_an_order_with_its_code_and_the_others_go_on(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
-    strict = replace(desk, limits=Limits(max_order_weight=0.6, max_gross=0.45))
+    strict = replace(desk, limits=replace(LIMITS, max_gross=0.45))
     row = Executor(strict).execute(dropped(HALVES))
     assert row.reason == "1 of 2 orders filled"
     denied = [o for o in desk.store.journal.orders(row.id) if o.status is OrderStatus.REJECTED]
@@ -183,7 +183,7 @@ def test_the_gate_denies_an_order_with_its_code_and_the_others_go_on(
 def test_a_target_over_the_gates_limits_is_bought_up_to_them(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
-    strict = replace(desk, limits=Limits(max_position_weight=0.25, max_order_weight=0.25))
+    strict = replace(desk, limits=limits(max_position_weight=0.25, max_order_weight=0.25))
     row = Executor(strict).execute(dropped({"AAPL": 0.3, "JPM": 0.3, "BRK.B": 0.2}))
     assert row.reason == "3 of 3 orders filled"
     held = {p.symbol: float(p.qty) * p.market_price / 1e5 for p in sandbox.alpaca.positions()}

@@ -14,6 +14,7 @@ from pathlib import Path
 import desk as trading
 import pytest
 from execution_desk import dropped, opened_desk
+from limits import limits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,6 @@ from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.execution.halting.halt import halt, lift, offer_lift, trip
 from astra.records import OrderStatus, Side, TradingState
-from astra.risk import Limits
 from astra.store import Store, open_store
 
 THIRDS = {"AAPL": 0.3, "BRK.B": 0.3, "JPM": 0.3}
@@ -367,7 +367,7 @@ def test_a_breaker_does_not_take_a_silent_broker_for_an_account_without_loss(
         trip(desk)
 
 
-LIMITS = Limits(max_daily_loss=0.05, max_drawdown=0.2, max_reject_rate=0.5)
+LIMITS = limits(max_daily_loss=0.05, max_drawdown=0.2, max_reject_rate=0.5)
 NOON = dt.datetime(2026, 1, 12, 17, tzinfo=dt.UTC)
 
 

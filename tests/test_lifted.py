@@ -10,17 +10,17 @@ from pathlib import Path
 import desk as trading
 import pytest
 from execution_desk import opened_desk
+from limits import limits
 
 from astra.breakers import raised, still_accepted
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.halting.halt import halt, lift, offer_lift, trip
 from astra.records import TradingState
-from astra.risk import Limits
 from astra.store import Store
 
 REDUCING, HALTED, ACTIVE = TradingState.REDUCING, TradingState.HALTED, TradingState.ACTIVE
-LIMITS = Limits(max_daily_loss=0.05, max_drawdown=0.2, max_reject_rate=0.5)
+LIMITS = limits(max_daily_loss=0.05, max_drawdown=0.2, max_reject_rate=0.5)
 ACCEPTED = {"daily_loss": 0.06, "drawdown": 0.25}
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
 MONDAY = dt.datetime(2026, 1, 12, 17, tzinfo=dt.UTC)  # noon in New York

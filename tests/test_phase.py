@@ -20,7 +20,7 @@ from astra.store.journal import OrderRow
 from astra.tactics import Style
 
 MINUTE = dt.timedelta(minutes=1)
-TWAP = Style("twap", minutes=4)
+TWAP = Style("twap", 20.0, 4)
 
 
 def order(number: int, status: OrderStatus, **changes: Any) -> OrderRow:
@@ -161,7 +161,7 @@ def test_another_open_order_of_the_symbol_is_cancelled_first(
 
 def test_a_limit_order_stays_within_its_collar(sandbox: trading.Desk, desk: Desk) -> None:
     last = sandbox.alpaca.latest_prices(HALVES)
-    row = Executor(replace(desk, style=Style("limit", collar_bp=100.0))).execute(dropped(HALVES))
+    row = Executor(replace(desk, style=Style("limit", 100.0, 10))).execute(dropped(HALVES))
     assert row.reason == "2 of 2 orders filled"
     for found in sandbox.alpaca.orders("all"):
         assert found.type == "limit"
@@ -171,7 +171,7 @@ def test_a_limit_order_stays_within_its_collar(sandbox: trading.Desk, desk: Desk
 def test_a_limit_that_is_not_met_is_priced_again_and_ends_with_its_reason(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
-    narrow = replace(desk, style=Style("limit", collar_bp=0.01), fill_timeout=4.0)
+    narrow = replace(desk, style=Style("limit", 0.01, 10), fill_timeout=4.0)
     prices = sandbox.alpaca.latest_prices(["JPM"])
     for minutes in range(0, 60, 5):  # a bar at whose open JPM costs more than its last price
         sandbox.step(trading.TEN + minutes * MINUTE)
@@ -233,7 +233,7 @@ def test_on_a_running_clock_slices_and_fills_are_waited_for(
     sandbox: trading.Desk, desk: Desk
 ) -> None:
     sandbox.market.clock.run(150.0)  # a bar takes two seconds
-    slow = replace(desk, style=Style("twap", minutes=2), fill_timeout=15.0)
+    slow = replace(desk, style=Style("twap", 20.0, 2), fill_timeout=15.0)
     file = dropped({"AAPL": 0.5})
     assert Executor(slow).execute(file).reason == "1 of 1 orders filled"
     first, second = journaled(desk.store, file, "AAPL", Side.BUY)

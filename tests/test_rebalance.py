@@ -7,11 +7,12 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import limits
 
 from astra.phases import after_sells, lines_of_buys, plan_both
 from astra.rebalance import Holdings, Plan, Rules, drift, plan_orders
 from astra.records import Asset, PlanLine, PlannedOrder, Position, Side
-from astra.risk import Limits, Situation, deny
+from astra.risk import Situation, deny
 
 RULES = Rules(drift_band=0.001, min_order_usd=1.0)
 
@@ -197,13 +198,13 @@ def test_no_purchase_is_planned_that_the_gate_denies_for_its_size(
         max_order_weight=order,
         max_order_usd=usd,
     )
-    limits = Limits(max_position_weight=position, max_order_weight=order, max_order_usd=usd)
+    allowed = limits(max_position_weight=position, max_order_weight=order, max_order_usd=usd)
     values = {p.symbol: float(p.qty) * p.market_price for p in start.positions}
     plan = plan_orders(dict(zip(names, weights, strict=True)), start, rules)
     for bought in plan.buys:
         sent = replace(bought, reference_price=bought.reference_price * (1 + collar))
         there = values.get(bought.symbol, 0.0)
-        assert deny(sent, Situation(start.equity * 0.999, 0.0, position=there), limits) is None
+        assert deny(sent, Situation(start.equity * 0.999, 0.0, position=there), allowed) is None
 
 
 def test_on_a_cash_account_what_is_sold_buys_nothing_yet() -> None:

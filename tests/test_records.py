@@ -11,17 +11,17 @@ from typing import Any
 import desk as trading
 import pytest
 from execution_desk import dropped, opened_desk
+from limits import limits
 
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Executor
 from astra.outcomes import Outcome, outcomes
 from astra.records import Side
-from astra.risk import Limits
 from astra.shortfall import fees_by_order, of_line
 from astra.store.dossiers import Dossier
 from astra.tactics import Style
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 FIRST = {"AAPL": 0.45, "JPM": 0.4}
 THEN = {"AAPL": 0.2, "BRK.B": 0.45, "JPM": 0.3}
@@ -32,8 +32,8 @@ ORDERS: dict[str, Any] = {"method": "POST", "path": "/v2/orders"}
 @pytest.fixture
 def desk(sandbox: trading.Desk, tmp_path: Path) -> Desk:
     """With the bars up to ten in its store."""
-    limits = Limits(max_order_weight=0.6, max_position_weight=0.6)
-    desk = opened_desk(sandbox, tmp_path, limits=limits, fill_timeout=3.0, confirm_seconds=0.2)
+    wide = limits(max_order_weight=0.6, max_position_weight=0.6)
+    desk = opened_desk(sandbox, tmp_path, limits=wide, fill_timeout=3.0, confirm_seconds=0.2)
     first, last = dt.date(2026, 1, 9), dt.date(2026, 1, 12)
     bars = simulated_bars(trading.TICKERS, seed=5, edge=0.04, first=first, last=last)
     known = bars[bars["ts"] + 300 <= trading.TEN.timestamp()]
@@ -170,6 +170,6 @@ def test_what_an_expired_allocation_leaves_undone_has_its_reason(
 
 
 def test_limit_orders_end_as_a_fill_or_a_reason_too(sandbox: trading.Desk, desk: Desk) -> None:
-    found = traded(replace(desk, style=Style("limit", collar_bp=1.0)), FIRST)
+    found = traded(replace(desk, style=Style("limit", 1.0, 10)), FIRST)
     assert all(order.limit_price for order in found.orders)
     ends(found)

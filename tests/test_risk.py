@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import limits
 
 from astra.records import PlannedOrder, Side, TradingState
 from astra.risk import (
@@ -36,7 +37,7 @@ CLOSE = dt.datetime(2026, 1, 12, 21, 0, tzinfo=dt.UTC)
 DAY, MINUTE, SECOND = dt.timedelta(days=1), dt.timedelta(minutes=1), dt.timedelta(seconds=1)
 BUY = PlannedOrder("A", Side.BUY, Decimal(10), 100.0, "")
 SELL = replace(BUY, side=Side.SELL)
-LIMITS = Limits(max_position_weight=0.3, max_order_usd=2000.0)
+LIMITS = limits(max_position_weight=0.3, max_order_usd=2000.0)
 # An account of 10,000 USD, 2,000 of it in A at about 100 USD, on a quiet morning.
 CALM = Situation(
     equity=10_000.0,
@@ -179,10 +180,10 @@ def test_an_allocation_without_a_model_has_neither_age_nor_coverage() -> None:
 
 
 def test_a_backtest_asks_with_equity_and_positions_alone() -> None:
-    assert code_of(BUY, Situation(10_000.0, 0.0), Limits()) is None
-    assert code_of(BUY, Situation(10_000.0, 9_500.0), Limits()) == "GROSS_EXPOSURE"
-    assert code_of(BUY, Situation(3_000.0, 0.0), Limits()) == "ORDER_VALUE"
-    assert code_of(SELL, Situation(10_000.0, 12_000.0), Limits()) is None
+    assert code_of(BUY, Situation(10_000.0, 0.0), limits()) is None
+    assert code_of(BUY, Situation(10_000.0, 9_500.0), limits()) == "GROSS_EXPOSURE"
+    assert code_of(BUY, Situation(3_000.0, 0.0), limits()) == "ORDER_VALUE"
+    assert code_of(SELL, Situation(10_000.0, 12_000.0), limits()) is None
 
 
 def test_the_settings_name_every_limit() -> None:

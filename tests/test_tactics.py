@@ -84,7 +84,7 @@ def test_slices_sum_to_the_order_and_none_is_below_the_minimum(
 
 
 def test_slices_end_before_the_allocation_does() -> None:
-    style = Style("twap", minutes=20)
+    style = Style("twap", 20.0, 20)
     assert span_of(style, TEN, TEN + 60 * MINUTE, 2) == 20 * MINUTE
     assert span_of(style, TEN, TEN + 25 * MINUTE, 2) == 12.5 * MINUTE
     assert span_of(style, TEN, TEN - MINUTE, 1) == 0 * MINUTE

@@ -214,7 +214,7 @@ def test_a_lease_is_renewed_while_the_plan_is_made(
 
 
 def test_a_line_of_slices_is_filled_when_all_of_it_is(sandbox: trading.Desk, desk: Desk) -> None:
-    slow = replace(desk, style=Style("twap", minutes=4))
+    slow = replace(desk, style=Style("twap", 20.0, 4))
     half = dropped({"AAPL": 0.5})
     with pytest.raises(TemporaryError, match="next slice"):
         Executor(slow).execute(half)

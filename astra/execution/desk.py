@@ -11,7 +11,7 @@ from astra.settings import Settings
 from astra.store import Store, open_store
 from astra.tactics import Style
 
-_MARKET = Style()
+CONFIRM_SECONDS = 12.0  # Alpaca's positions and cash lag its own fills by up to ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Desk:
     max_names: int
     capital: float
     fill_timeout: float
-    doubt_seconds: float = 20.0
-    confirm_seconds: float = 12.0
-    adopt: frozenset[str] | None = frozenset()
-    max_books_difference: float = 0.001
-    style: Style = _MARKET
-    rebalance_on: str = "decision"
-    drift_threshold: float = 0.05
+    doubt_seconds: float
+    confirm_seconds: float
+    adopt: frozenset[str] | None
+    max_books_difference: float
+    style: Style
+    rebalance_on: str
+    drift_threshold: float
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Desk:
@@ -54,9 +54,14 @@ class Desk:
         Raises:
             ConfigError: a setting is missing or unusable.
         """
+        return cls.of(Alpaca.from_settings(settings), open_store(settings.database_url), settings)
+
+    @classmethod
+    def of(cls, broker: Alpaca, store: Store, settings: Settings) -> Desk:
+        """As the settings say, at a broker and a store that are open."""
         return cls(
-            broker=Alpaca.from_settings(settings),
-            store=open_store(settings.database_url),
+            broker=broker,
+            store=store,
             rules=Rules(
                 drift_band=settings.drift_band,
                 min_order_usd=settings.min_order_usd,
@@ -65,16 +70,20 @@ class Desk:
                 max_turnover=settings.max_turnover,
                 collar=settings.limit_collar_bp / 1e4 if settings.order_style == "limit" else 0.0,
             ),
-            limits=Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)}),
+            limits=limits_of(settings),
             max_names=settings.k,
             capital=settings.capital,
             fill_timeout=settings.fill_timeout,
             doubt_seconds=settings.vendor_timeout,
+            confirm_seconds=CONFIRM_SECONDS,
             adopt=settings.adopted,
             max_books_difference=settings.max_books_difference,
-            style=Style(
-                settings.order_style, settings.limit_collar_bp, minutes=settings.twap_minutes
-            ),
+            style=Style(settings.order_style, settings.limit_collar_bp, settings.twap_minutes),
             rebalance_on=settings.rebalance_on,
             drift_threshold=settings.drift_threshold,
         )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The risk gate's limits."""
+    return Limits(**{field.name: getattr(settings, field.name) for field in fields(Limits)})

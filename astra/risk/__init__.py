@@ -7,12 +7,13 @@ with what it knows. `python -m astra.risk` writes `docs/risk.md`.
 from astra.risk.losses import FLOWS, Amount, Fall, fallen, growth, placed
 from astra.risk.mark import UNKNOWN, Mark, mark_of
 from astra.risk.rules import RULES, Rule, denied_by_state, deny
-from astra.risk.situation import Denial, Limits, Situation
+from astra.risk.situation import UNLIMITED, Denial, Limits, Situation
 
 __all__ = [
     "FLOWS",
     "RULES",
     "UNKNOWN",
+    "UNLIMITED",
     "Amount",
     "Denial",
     "Fall",

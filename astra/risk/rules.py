@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from astra.records import PlannedOrder, Side, TradingState
 from astra.risk import checks
-from astra.risk.situation import Denial, Limits, Situation
+from astra.risk.situation import UNLIMITED, Denial, Limits, Situation
 
 Broken = Callable[[PlannedOrder, Situation, Limits], str | None]
 
@@ -43,7 +43,7 @@ def deny(order: PlannedOrder, situation: Situation, limits: Limits) -> Denial | 
 
 def denied_by_state(order: PlannedOrder, state: TradingState) -> Denial | None:
     """Why this order may not leave for the account's state alone, or None."""
-    return _first(STATE_RULES, order, Situation(0.0, 0.0, state=state), Limits())
+    return _first(STATE_RULES, order, Situation(0.0, 0.0, state=state), UNLIMITED)
 
 
 def _first(

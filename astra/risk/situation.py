@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -29,19 +31,37 @@ class Limits:
         model_max_age_days: since the end of the model's training; 0 = any.
     """
 
-    max_order_weight: float = 0.25
-    max_order_usd: float = 0.0
-    max_position_weight: float = 1.0
-    max_gross: float = 1.0
-    max_orders_per_rebalance: int = 200
-    max_orders_per_day: int = 1000
-    price_collar_sigmas: float = 8.0
-    closing_minutes: int = 5
-    max_daily_loss: float = 0.05
-    max_drawdown: float = 0.2
-    max_reject_rate: float = 0.5
-    min_coverage: float = 0.5
-    model_max_age_days: int = 365
+    max_order_weight: float
+    max_order_usd: float
+    max_position_weight: float
+    max_gross: float
+    max_orders_per_rebalance: int
+    max_orders_per_day: int
+    price_collar_sigmas: float
+    closing_minutes: int
+    max_daily_loss: float
+    max_drawdown: float
+    max_reject_rate: float
+    min_coverage: float
+    model_max_age_days: int
+
+
+# For who asks only some of the rules: a backtest, or whether the account's state forbids an order.
+UNLIMITED = Limits(
+    max_order_weight=math.inf,
+    max_order_usd=0.0,
+    max_position_weight=math.inf,
+    max_gross=math.inf,
+    max_orders_per_rebalance=sys.maxsize,
+    max_orders_per_day=sys.maxsize,
+    price_collar_sigmas=math.inf,
+    closing_minutes=0,
+    max_daily_loss=math.inf,
+    max_drawdown=math.inf,
+    max_reject_rate=math.inf,
+    min_coverage=0.0,
+    model_max_age_days=0,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ dropped, or in a forked one (`forks.py`), where it is SIGKILL.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,6 @@ from sqlalchemy import make_url
 from astra.alpaca import Alpaca
 from astra.errors import TemporaryError
 from astra.execution import Delivered, Desk, Executor
-from astra.rebalance import Rules
-from astra.risk import Limits
 from astra.settings import Settings
 from astra.store import Store
 from astra.store.journal import Journal
@@ -123,15 +121,7 @@ def _settings(url: str, timeout: float) -> Settings:
 
 
 def _desk(broker: Alpaca, store: Store) -> Desk:
-    """As settings would make it, with short waits."""
-    return Desk(
-        broker=broker,
-        store=store,
-        rules=Rules(drift_band=0.001, min_order_usd=1.0),
-        limits=Limits(max_order_weight=1.0),
-        max_names=20,
-        capital=0.0,
-        fill_timeout=0.3,
-        doubt_seconds=0.05,
-        confirm_seconds=1.0,
-    )
+    """As the settings' defaults make it, with short waits and room for any weight."""
+    plain = Desk.of(broker, store, Settings.model_construct())
+    wide = replace(plain.limits, max_order_weight=1.0, max_position_weight=1.0)
+    return replace(plain, limits=wide, fill_timeout=0.3, doubt_seconds=0.05, confirm_seconds=1.0)

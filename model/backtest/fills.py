@@ -21,7 +21,7 @@ from astra.fills import CENT, fee_of_sale, price_at
 from astra.ledger import Book
 from astra.rebalance import Holdings, Rules, plan_orders
 from astra.records import Asset, PlannedOrder, Position, Side
-from astra.risk import Limits, Situation, deny
+from astra.risk import UNLIMITED, Limits, Situation, deny
 from astra.sessions import BAR_SECONDS, HORIZON_BARS, next_bar_start
 from model.decision import held_weights as weights_of
 from model.panel import Floats, Panel
@@ -76,8 +76,11 @@ class Costs:
 
     @property
     def limits(self) -> Limits:
-        return Limits(
-            max_order_weight=self.max_order_weight, max_position_weight=self.max_position_weight
+        return replace(
+            UNLIMITED,
+            max_order_weight=self.max_order_weight,
+            max_position_weight=self.max_position_weight,
+            max_gross=1.0,
         )
 
 
