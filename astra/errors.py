@@ -11,6 +11,11 @@ class AstraError(Exception):
     status = 500
     exit_code = 1
 
+    @property
+    def kind(self) -> str:
+        """The remedy's name: that of its class here, also where a vendor's file has a finer one."""
+        return next(of.__name__ for of in type(self).__mro__ if of.__module__ == __name__)
+
 
 class ConfigError(AstraError):
     """Fix the settings: a missing key, a taken port, a store of another market."""

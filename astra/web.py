@@ -52,8 +52,8 @@ def create_service(name: str, settings: Settings) -> Flask:
 
     @app.errorhandler(AstraError)
     def _ours(error: AstraError) -> tuple[Response, int]:
-        log.warning("service=%s error=%s message=%s", name, type(error).__name__, error)
-        body, status = _problem(str(error), error.status, type(error).__name__)
+        log.warning("service=%s error=%s message=%s", name, error.kind, error)
+        body, status = _problem(str(error), error.status, error.kind)
         if isinstance(error, TemporaryError) and error.retry_after:
             body.headers["Retry-After"] = str(int(error.retry_after))
         return body, status

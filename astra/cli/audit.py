@@ -135,7 +135,7 @@ def _told(entry: Entry) -> str:
     others = (
         f"{name.removeprefix('filled_').replace('_', ' ')} {_short(value)}"
         for name, value in entry.content.items()
-        if value not in (None, "") and name not in ("status", *_FOR_MACHINES)
+        if value not in (None, "", {}) and name not in ("status", *_FOR_MACHINES)
     )
     told = ", ".join([status, *others] if status else others)
     return f"{entry.kind} {entry.subject}{f': {told}' if told else ''}"

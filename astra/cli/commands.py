@@ -57,5 +57,5 @@ def main() -> None:
     try:
         app()
     except AstraError as error:
-        err.print(f"[red]{type(error).__name__}:[/] {escape(str(error))}", soft_wrap=True)
+        err.print(f"[red]{error.kind}:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)

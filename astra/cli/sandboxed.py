@@ -208,7 +208,7 @@ def headline(opening: Opening, hours: int | None = None) -> str:
     """One line for the start: which market, how wide, how long."""
     planted = opening.planted_edge
     kind = "Recorded bars" if planted is None else f"SIMULATED market, edge planted: IC {planted:g}"
-    ahead = f"{hours} decisions, " if hours else ""
+    ahead = f"{hours} decision{'s' * (hours > 1)}, " if hours else ""
     return (
         f"{kind} ({opening.market}), {len(opening.candidates)} candidates, {ahead}"
         f"{opening.history_days} days of history"

@@ -38,12 +38,15 @@ def rebalance(
     if file is None:
         _resume(settings)
         return
-    if not file.is_file():
-        raise DataError(f"an allocation file is required, {file} is none")
-    if dry_run:
-        _show(file.name, file.read_bytes(), settings)
-    else:
-        _drop(file.name, file.read_bytes(), settings)
+    do = _show if dry_run else _drop
+    do(file.name, _read(file), settings)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"an allocation file is required, {file}: {error.strerror}") from error
 
 
 def _drop(name: str, content: bytes, settings: Settings) -> None:
@@ -52,7 +55,7 @@ def _drop(name: str, content: bytes, settings: Settings) -> None:
 
     parse(name, content, {}, settings.k)
     generation = Bucket.from_settings(settings).create_once(name, content, "text/csv", {})
-    out.print(f"dropped {name} (generation {generation}) in {settings.bucket}")
+    _say(f"dropped {name} (generation {generation}) in {settings.bucket}")
 
 
 def _show(name: str, content: bytes, settings: Settings) -> None:
