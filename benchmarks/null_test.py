@@ -32,7 +32,8 @@ from model.forecast.serving import Forecaster
 from model.forecast.skill import LEAST_DAYS, by_day, judge, rank_ic, realised_returns
 from model.outlook import HISTORY, WARM_UP_SESSIONS, past_scores
 from model.panel import build
-from sandbox.market import default_tickers, simulated_bars
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars
 
 TICKERS = 60
 EDGE = 0.04

@@ -24,7 +24,8 @@ from model.forecast.registry import shipped
 from model.forecast.serving import Forecaster
 from model.panel import build
 from model.portfolio.policies import POLICIES
-from sandbox.market import default_tickers, simulated_bars
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars
 
 FIRST, LAST = dt.date(2026, 3, 2), dt.date(2026, 6, 5)
 YEAR = 1512  # decisions

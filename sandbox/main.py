@@ -20,7 +20,8 @@ from flask import Flask
 from astra.errors import ConfigError
 from sandbox.control import create_app as create_control
 from sandbox.faults import Faults
-from sandbox.market import Market, default_tickers, replay_market, simulated_market
+from sandbox.market import Market, default_tickers
+from sandbox.markets import replay_market, simulated_market
 from sandbox.serving import Servers, date_answers
 
 _VENDORS = ("yahoo", "storage", "alpaca")

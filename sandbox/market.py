@@ -2,7 +2,7 @@
 
 What has not begun at `clock.now()` is handed out by `next_open` alone, which exists for fills.
 Splits, listings and delistings made at run time are part of it; corrections and stopped feeds are
-not, for they are the vendors' (`sandbox.view`).
+not, for they are the vendors' (`sandbox.view`). How markets are made: `sandbox.markets`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ import bisect
 import copy
 import datetime as dt
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from astra.bars import PRICES
 from astra.errors import DataError
 from astra.sessions import BAR_SECONDS, Session, next_session, session_at
 from sandbox.amendments import Amendments
@@ -25,8 +21,6 @@ from sandbox.clock import Clock
 from sandbox.corporate import restated, shares_at
 from sandbox.forming import Forming, partial
 from sandbox.listing import default_tickers
-from sandbox.replay import Recording
-from sandbox.simulation import Simulation
 from sandbox.tape import Bars, CorporateAction, Tape, bars_between
 
 __all__ = [
@@ -36,9 +30,6 @@ __all__ = [
     "Forming",
     "Market",
     "default_tickers",
-    "replay_market",
-    "simulated_bars",
-    "simulated_market",
 ]
 _FAR = dt.timedelta(days=30)  # the longest a search for the next print looks ahead
 _NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -259,96 +250,9 @@ class Market:
         return Bars(bars.ts, o, h, low, c, (bars.volume * shares).astype(np.int64))
 
 
-def simulated_market(
-    tickers: tuple[str, ...] | None = None,
-    *,
-    seed: int = 7,
-    edge: float = 0.04,
-    start: dt.date,
-    end: dt.date | None = None,
-    at: dt.datetime | None = None,
-    splits: float = 0.01,
-) -> Market:
-    """A seeded market that begins at the first session on or after `start` and has no end.
-
-    Args:
-        tickers: canonical; default all members of the S&P 500 with SPY and QQQ.
-        end: make the record up to this day at once; later days are made when asked for.
-        at: the clock's start; default the first session's open, or the last close up to `end`.
-        splits: expected splits of a stock a year.
-
-    Raises:
-        DataError: as `Simulation`, or `at` lies before the first session.
-    """
-    tape = Simulation(
-        tickers or default_tickers(), seed=seed, edge=edge, start=start, splits=splits
-    )
-    first = next_session(_midnight(start))
-    last = first
-    if end is not None:
-        opens = tape.extended_to(_midnight(end + dt.timedelta(days=1)))
-        last = next_session(opens[-1])
-    default = first.opens_at if end is None else last.closes_at
-    if at is not None and at < first.opens_at:
-        raise DataError(f"the simulated market begins {first.opens_at}, {at} lies before it")
-    return Market(tape, Clock(at or default))
-
-
-def replay_market(
-    path: Path, tickers: tuple[str, ...] | None = None, *, at: dt.datetime | None = None
-) -> Market:
-    """A recorded market; its clock starts at `at` (default: the first open) and ends with it.
-
-    Raises:
-        DataError: the file is unusable, lists none of `tickers`, or does not cover `at`.
-    """
-    tape = Recording(path, tickers)
-    opens = tape.extended_to(dt.datetime.max.replace(tzinfo=dt.UTC))
-    if at is not None and at < opens[0]:
-        raise DataError(f"the recording begins {opens[0]}, {at} lies before it")
-    return Market(tape, Clock(at or opens[0], limit=tape.ends_at))
-
-
-def simulated_bars(
-    tickers: tuple[str, ...] | None = None,
-    *,
-    seed: int,
-    edge: float,
-    first: dt.date,
-    last: dt.date,
-    splits: float = 0.01,
-) -> pd.DataFrame:
-    """All bars of [first, last] as a bars frame, equal to a market's that starts at `first`."""
-    market = simulated_market(tickers, seed=seed, edge=edge, start=first, end=last, splits=splits)
-    tape, names = market.tape, sorted(market.tickers)
-    order = [tape.tickers.index(t) for t in names]
-    blocks = [tape.block(i) for i in range(len(tape.extended_to(market.clock.now())))]
-    known = [b for b in blocks if b and b.session.date <= last]
-    kept = np.concatenate([b.printed[order] for b in known], axis=1)
-    row, column = np.nonzero(kept)
-    shares = np.array([market.shares(t) for t in names])[row]
-
-    def taken(name: str) -> NDArray[np.float64]:
-        values = np.concatenate([getattr(b, name)[order] for b in known], axis=1)[kept]
-        return np.asarray(values)
-
-    return pd.DataFrame(
-        {
-            "ticker": pd.Series(np.array(names, object)[row], dtype="str"),
-            "ts": np.concatenate([b.session.grid() for b in known])[column],
-            **{name: taken(name) / shares for name in PRICES},
-            "volume": (taken("volume") * shares).astype(np.int64),
-        }
-    )
-
-
 def _utc(seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
 def _epoch(t: dt.datetime) -> int:
     return int(t.timestamp())
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC)

@@ -17,7 +17,8 @@ from astra.alpaca.orders import Orders
 from astra.settings import Settings
 from sandbox.alpaca import create_app
 from sandbox.faults import Faults
-from sandbox.market import Clock, Market, simulated_market
+from sandbox.market import Clock, Market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers, date_answers
 from sandbox.tape import Tape
 

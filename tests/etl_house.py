@@ -23,7 +23,8 @@ from etl_service.sources.yahoo_workers import Yahoo
 from sandbox import market_events
 from sandbox.alpaca import create_app as create_alpaca
 from sandbox.faults import Faults
-from sandbox.market import Market, simulated_market
+from sandbox.market import Market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 from sandbox.yahoo import create_app as create_yahoo
 

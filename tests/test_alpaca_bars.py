@@ -26,7 +26,8 @@ from astra.alpaca.transport import SYMBOLS_A_REQUEST
 from astra.errors import ConfigError, DataError, TemporaryError
 from astra.sessions import BAR, BAR_SECONDS, last_sessions
 from astra.settings import Settings
-from sandbox.market import default_tickers, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_market
 from sandbox.tape import Tape
 
 FRIDAY = dt.datetime(2026, 1, 9, 14, 30, tzinfo=dt.UTC)

@@ -42,7 +42,7 @@ from model.outlook import (
 from model.panel import Panel, build
 from model.portfolio.limits import Limits
 from model.portfolio.policies import POLICIES
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 STOCKS = ("AAPL", "AMZN", "HD", "JPM", "KO", "META", "MSFT", "NVDA", "OXY", "PFE", "UNH", "XOM")
 SECTORS = {ticker: "ABC"[i % 3] for i, ticker in enumerate(STOCKS)}

@@ -27,7 +27,7 @@ from astra.store.backtests import Course, Trial, digest
 from model.backtest.spec import Source, Spec
 from model.decision import Terms
 from model.portfolio.limits import Limits
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 T = dt.datetime(2025, 7, 1, 14, 0, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

@@ -12,7 +12,7 @@ from model.evaluation import baselines as simple
 from model.forecast.spec import Spec
 from model.forecast.target import Normalised, Scaler, normalise
 from model.panel import Panel, build, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 from tests.bundles import a_spec
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")

@@ -33,7 +33,7 @@ from model.forecast.spec import Reference
 from model.forecast.target import normalise
 from model.forecast.windows import complete_windows
 from model.panel import Panel, build, build_daily
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
 SIZES = {"num_stacks": 2, "num_blocks": 1, "num_layers": 1, "layer_widths": 16,

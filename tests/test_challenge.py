@@ -12,7 +12,7 @@ import pytest
 from astra.errors import BundleError, DataError, InsufficientDataError
 from model.forecast.challenge import LEAST_SESSIONS, contend, examine, judge
 from model.panel import Panel, build, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 from tests.bundles import a_bundle, a_network
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")

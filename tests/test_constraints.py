@@ -28,7 +28,7 @@ from model.panel import build
 from model.portfolio.limits import Limits
 from model.portfolio.policies import POLICIES, from_function
 from model.portfolio.records import Inputs, Target
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 NOW = dt.datetime(2026, 5, 12, 15, 0, tzinfo=dt.UTC)
 STOCKS = ("AAPL", "AMZN", "HD", "JPM", "KO", "META", "MSFT", "NVDA", "OXY", "PFE", "UNH", "XOM")

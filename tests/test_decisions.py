@@ -12,7 +12,7 @@ from astra.gcs import Bucket
 from astra.settings import Settings
 from model.decisions import Decisions
 from sandbox.faults import Faults
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 from sandbox.storage import create_app
 

@@ -18,7 +18,8 @@ from model.forecast.spec import Reference, Spec
 from model.forecast.target import normalise
 from model.outlook import WARM_UP_SESSIONS, assess, foresee, past_scores
 from model.panel import Panel, build
-from sandbox.market import default_tickers, simulated_bars
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars
 from tests.bundles import a_spec
 
 NAMES = default_tickers(20)[:20]

@@ -24,7 +24,7 @@ from etl_service.sources.alpaca import AlpacaBars
 from etl_service.sources.source import Fetched, Source
 from sandbox import yahoo
 from sandbox.faults import Faults
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 
 BARS = "/v2/stocks/bars"

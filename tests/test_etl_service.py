@@ -23,7 +23,7 @@ from flask.testing import FlaskClient
 from astra.sessions import last_sessions
 from astra.settings import Settings
 from etl_service.main import create_app
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from tests import etl_house
 from tests.etl_house import (
     MINUTES,

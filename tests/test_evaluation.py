@@ -25,7 +25,7 @@ from model.forecast.serving import Forecaster
 from model.forecast.skill import realised_returns
 from model.forecast.target import Scaler
 from model.panel import Panel, build, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 from tests.bundles import a_network, a_spec
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")

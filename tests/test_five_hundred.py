@@ -24,7 +24,8 @@ from astra.sessions import last_sessions
 from astra.store import Store, open_store
 from sandbox import market_events
 from sandbox.main import Personality, Sandbox
-from sandbox.market import default_tickers, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_market
 from sandbox.view import VendorView
 from tests.stores import NewDatabase
 

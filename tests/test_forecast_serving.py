@@ -25,7 +25,7 @@ from model.forecast.spec import Spec, check
 from model.forecast.target import Scaler
 from model.panel import Panel, build, daily_of
 from sandbox.listing import default_tickers
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 from tests.bundles import a_bundle, a_network, a_spec
 
 NAIVE = ("last value",)

@@ -16,7 +16,7 @@ from model.forecast.target import (
     path,
 )
 from model.panel import Panel, build, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 TICKERS = ("AAPL", "MSFT", "NVDA", "AMZN", "META", "JPM", "XOM", "OXY")
 

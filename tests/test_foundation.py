@@ -24,7 +24,7 @@ from model.evaluation.foundation import _NOWHERE, load
 from model.forecast.bundle import Bundle
 from model.forecast.target import Scaler, horizon_scale, normalise
 from model.panel import Panel, build, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 from tests.bundles import a_network, a_spec
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")

@@ -15,7 +15,8 @@ from astra.errors import ConfigError, DataError, TemporaryError
 from astra.gcs import Bucket, connect
 from astra.settings import Settings
 from sandbox.faults import Faults
-from sandbox.market import Market, simulated_market
+from sandbox.market import Market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 from sandbox.storage import create_app
 

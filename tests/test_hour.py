@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 from astra.bars import to_arrow
-from sandbox.market import default_tickers, simulated_bars
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars
 
 pytestmark = pytest.mark.hour
 LEFT_OUT = "NOT.A"  # no member of the index

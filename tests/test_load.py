@@ -20,7 +20,8 @@ from astra.records import Account, Position
 from astra.sessions import last_sessions, sessions_between
 from astra.settings import HOUSE
 from etl_service.loading.load import GROUP_TICKERS
-from sandbox.market import default_tickers, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_market
 from tests import etl_house
 from tests.etl_house import KEYS, MINUTES, MORNING, Door, House, market, open_house, stored, truth
 

@@ -33,7 +33,8 @@ from model.forecast.registry import Registry, shipped
 from model.forecast.scorebook import Scorebook
 from model.main import create_app
 from sandbox.main import Sandbox
-from sandbox.market import default_tickers, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 
 TEN = dt.datetime(2026, 3, 20, 14, 0, tzinfo=dt.UTC)

@@ -24,7 +24,7 @@ from etl_service.main import create_app
 from model.forecast.homes import Folder
 from model.forecast.registry import Registry
 from model.forecast.target import Scaler
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 from sandbox.serving import Servers
 from tests.bundles import a_network, a_spec
 from tests.test_challenge import FIRST, LAST, TICKERS

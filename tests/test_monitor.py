@@ -22,7 +22,7 @@ from astra.settings import Settings
 from astra.store import Store, open_store
 from monitor_service.main import create_app
 from sandbox.main import Sandbox
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 
 TEN = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
 DECISION = {

@@ -34,7 +34,8 @@ from model.forecast.record import Forecast, Mark
 from model.forecast.registry import Registry, open_registry
 from model.panel import Panel, build, daily_of
 from sandbox.faults import Faults
-from sandbox.market import default_tickers, simulated_bars, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars, simulated_market
 from sandbox.serving import Servers
 from sandbox.storage import create_app as create_storage
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from astra.errors import DataError, InsufficientDataError
 from astra.sessions import sessions_between
 from model.panel import Panel, build, build_daily, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 TICKERS = ("AAPL", "JPM", "MSFT")
 FIRST, LAST = dt.date(2025, 11, 24), dt.date(2025, 12, 2)  # a holiday, a half day, a weekend

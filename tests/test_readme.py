@@ -19,7 +19,8 @@ from model.panel import build
 from model.portfolio.covariance import ledoit_wolf, until_next_decision
 from model.portfolio.decision import decide
 from model.portfolio.records import Inputs
-from sandbox.market import default_tickers, simulated_bars
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars
 
 README = (HOUSE / "README.md").read_text()
 

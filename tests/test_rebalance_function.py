@@ -20,7 +20,7 @@ from astra.gcs import Bucket
 from astra.settings import HOUSE, Settings
 from astra.store import Store, open_store
 from sandbox.main import Sandbox
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 
 TEN = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
 BUCKET = "astra-allocations"

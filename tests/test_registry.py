@@ -27,7 +27,7 @@ from model.forecast.homes import Folder
 from model.forecast.registry import Registry, open_registry, shipped
 from sandbox.buckets import Store
 from sandbox.faults import Faults
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.objects import Conditions
 from sandbox.serving import Servers
 from sandbox.storage import create_app

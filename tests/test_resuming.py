@@ -19,7 +19,7 @@ from astra.settings import Settings
 from astra.store import open_store
 from monitor_service.main import create_app
 from sandbox.main import Sandbox
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 
 TEN = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
 DAYS = {"start": dt.date(2026, 1, 8), "end": dt.date(2026, 1, 16)}

@@ -22,7 +22,7 @@ from astra.records import Side
 from astra.settings import HOUSE
 from astra.store import open_store
 from sandbox.main import Sandbox as Vendors
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 
 EXAMPLE = HOUSE / "docs" / "faults.example.json"
 

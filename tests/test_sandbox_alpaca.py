@@ -18,7 +18,7 @@ from astra.sessions import BAR, last_sessions, next_session
 from sandbox.alpaca import create_app
 from sandbox.alpaca_bodies import order_body
 from sandbox.faults import Faults
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.orders import read_ticket
 from sandbox.serving import Servers
 

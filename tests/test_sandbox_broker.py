@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from astra.sessions import BAR, last_sessions, next_session
 from sandbox.broker import Broker, Terms
-from sandbox.market import Clock, CorporateAction, Market, simulated_market
+from sandbox.market import Clock, CorporateAction, Market
+from sandbox.markets import simulated_market
 from sandbox.orders import Mishap, Order, Refusal, read_ticket
 
 TICKERS = ("AAPL", "BRK.B", "JPM")

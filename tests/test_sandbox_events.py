@@ -11,7 +11,7 @@ import requests
 
 from astra.sessions import BAR, BAR_SECONDS, next_session
 from sandbox.main import Personality, Sandbox
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 
 START = dt.date(2026, 9, 14)
 NOW = dt.datetime(2026, 9, 16, 15, 2, 30, tzinfo=dt.UTC)  # 2.5 minutes into a bar of the third day

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from astra.errors import ConfigError, DataError
 from sandbox.faults import Faults, install
 from sandbox.main import Options, Personality, Sandbox, open_market
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 
 START = dt.date(2026, 9, 14)

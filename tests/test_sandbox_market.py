@@ -19,15 +19,9 @@ from astra.sessions import BAR, BAR_SECONDS, sessions_between
 from astra.universe import sp500
 from model.panel import build
 from sandbox.clock import Clock
-from sandbox.market import (
-    Bars,
-    Market,
-    default_tickers,
-    replay_market,
-    simulated_bars,
-    simulated_market,
-)
+from sandbox.market import Bars, Market, default_tickers
 from sandbox.market_events import take
+from sandbox.markets import replay_market, simulated_bars, simulated_market
 from sandbox.simulation import Simulation
 
 SMALL = ("AAPL", "MSFT", "BRK.B", "XOM", "SPY", "QQQ")

@@ -31,7 +31,8 @@ from astra.settings import Settings
 from sandbox.buckets import Listing, page
 from sandbox.events import Backoff
 from sandbox.faults import Faults
-from sandbox.market import Market, simulated_market
+from sandbox.market import Market
+from sandbox.markets import simulated_market
 from sandbox.objects import StoredObject
 from sandbox.serving import Servers
 from sandbox.storage import create_app

@@ -19,7 +19,8 @@ from yfinance.exceptions import YFPricesMissingError, YFRateLimitError
 from astra.sessions import BAR, BAR_SECONDS, is_on_grid, sessions_between
 from sandbox import yahoo
 from sandbox.faults import Faults
-from sandbox.market import Market, default_tickers, simulated_market
+from sandbox.market import Market, default_tickers
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 
 START = dt.date(2026, 9, 14)

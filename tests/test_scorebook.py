@@ -17,7 +17,7 @@ from model.forecast.keeper import Keeper, name_of
 from model.forecast.record import ForecastRecord
 from model.forecast.scorebook import Scorebook, empty, from_parquet, to_parquet
 from sandbox.faults import Faults
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 from sandbox.storage import create_app
 

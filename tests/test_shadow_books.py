@@ -37,7 +37,8 @@ from model.portfolio.decision import decide_all
 from model.portfolio.policies import POLICIES
 from monitor_service.main import create_app as create_monitor
 from sandbox.main import Sandbox
-from sandbox.market import default_tickers, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 from tests.test_policies import inputs as made_inputs
 

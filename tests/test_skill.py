@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from model.forecast import skill
 from model.forecast.record import ForecastRecord
 from model.panel import Panel, build
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)

@@ -18,7 +18,7 @@ from astra.errors import ConfigError, DataError, InsufficientDataError
 from astra.settings import Settings, load
 from model.forecast.registry import open_registry
 from model.panel import Panel, build, daily_of
-from sandbox.market import replay_market, simulated_bars
+from sandbox.markets import replay_market, simulated_bars
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
 QUICK = """

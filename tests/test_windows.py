@@ -12,7 +12,7 @@ from astra.errors import InsufficientDataError
 from model.forecast.target import Normalised, Scaler, look_backs, normalise, outcomes
 from model.forecast.windows import Windows, complete_windows
 from model.panel import Panel, build, daily_of
-from sandbox.market import simulated_bars
+from sandbox.markets import simulated_bars
 
 TICKERS = ("AAPL", "AMZN", "JPM", "META", "MSFT", "NVDA", "OXY", "XOM")
 END = 500

@@ -28,7 +28,8 @@ from astra.settings import Settings
 from etl_service.sources.source import Fetched, Source
 from etl_service.sources.yahoo_workers import REACH, Yahoo
 from sandbox.faults import Faults
-from sandbox.market import Market, default_tickers, simulated_market
+from sandbox.market import Market, default_tickers
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 from sandbox.yahoo import create_app as create_yahoo
 

@@ -190,7 +190,8 @@ def bars_of(source: Source, settings: Settings) -> tuple[Panel, str]:
     from astra.cli.panels import from_file
     from astra.store import open_store
     from model.panel import build
-    from sandbox.market import default_tickers, simulated_bars
+    from sandbox.market import default_tickers
+    from sandbox.markets import simulated_bars
 
     if source.kind == "file":
         return from_file(Path(source.path or ""), "5m")

@@ -56,7 +56,8 @@ def simulated(
         ConfigError: there is no such frequency.
     """
     from model.panel import build, daily_of
-    from sandbox.market import default_tickers, simulated_bars
+    from sandbox.market import default_tickers
+    from sandbox.markets import simulated_bars
 
     _known(frequency)
     names = default_tickers(tickers)[:tickers]  # without the ETFs behind them

@@ -21,7 +21,7 @@ from astra.store import Store, open_store
 from benchmarks.chaos.fuzz import AS_OF, BUCKET, SOUND
 from benchmarks.chaos.plans import TICKERS
 from sandbox.main import Personality, Sandbox
-from sandbox.market import simulated_market
+from sandbox.markets import simulated_market
 from sandbox.objects import Conditions
 
 

@@ -25,7 +25,8 @@ from benchmarks.chaos.plans import TICKERS
 from sandbox.alpaca import create_app
 from sandbox.broker import Broker
 from sandbox.faults import Faults
-from sandbox.market import Clock, Market, simulated_market
+from sandbox.market import Clock, Market
+from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 
 BUCKET = "bucket"

@@ -16,7 +16,8 @@ from astra.gcs import Bucket
 from astra.settings import Settings, load
 from astra.store import Store, open_store
 from sandbox.main import Personality, Sandbox
-from sandbox.market import default_tickers, simulated_bars, simulated_market
+from sandbox.market import default_tickers
+from sandbox.markets import simulated_bars, simulated_market
 
 SEED = 5
 FIRST, DAY = dt.date(2026, 1, 5), dt.date(2026, 1, 12)
