@@ -27,13 +27,13 @@ from astra.execution.reconciling.agreement import (
     filled_by_order,
     overfilled,
 )
+from astra.execution.reconciling.booking import book
 from astra.execution.reconciling.look import BRIEF, LONG, Look, look_at
 from astra.execution.waiting import pauses
-from astra.ledger import Differences, compare, less
+from astra.ledger import Differences, less
 from astra.records import Account, Position, TradingState
 from astra.store.journal import Mark
 from astra.store.reconciliations import Reconciliation
-from astra.untold import opening, renames_and_splits, reversal
 
 log = logging.getLogger("astra.execution.reconciling.reconcile")
 
@@ -73,11 +73,11 @@ def reconcile(
 ) -> Reconciled:
     """Bring the record up to date and hold books and journal against the broker.
 
-    What differs is looked at again until it is equal or `seconds` of wall time are over, or at once
-    no more if it is the difference found last time. Then it is recorded and alarmed, and above the
-    desk's limit the account is halted. Not counted there is what a person has seen and lifted a
-    halt at, what orders under way may have moved, and for some minutes fills of ours that the
-    record does not tell yet.
+    What differs is looked at again until it is equal or `seconds` of wall time are over; the
+    difference that was found last time is not waited for. Then it is recorded and alarmed, and
+    above the desk's limit the account is halted. Not counted there is what a person has seen and
+    lifted a halt at, what orders under way may have moved, and for some minutes fills of ours that
+    the record does not tell yet.
 
     Args:
         keep: called after each look, for who holds a lease meanwhile.
@@ -100,7 +100,7 @@ def reconcile(
         look = look_at(desk, LONG)
         new += look.new
         keep()
-    booked = "" if look.differences.are_none else _book(desk, look)
+    booked = "" if look.differences.are_none else book(desk, look)
     if booked:
         look = look_at(desk, BRIEF)
     return _conclude(desk, look, new, booked)
@@ -116,37 +116,6 @@ def duplicates(desk: Desk, account: str) -> int:
     strange = {} if last is None else last.order_diffs
     known = {order.id for order in journaled}
     return len(overfilled(journaled, filled)) + sum(is_ours(i) and i not in known for i in strange)
-
-
-def _book(desk: Desk, look: Look) -> str:
-    """Book what explains a difference though the broker's record does not say it; a sentence about
-    it, "" if nothing does."""
-    books, number = desk.store.books, look.account.number
-    ours = books.replayed(number)
-    if compare(ours, look.account, look.positions) != look.differences:
-        return "another has booked what was missing in the meantime"
-    lines = reversal(look.differences, books.own_lines(number), look.at)
-    told = {line.symbol for line in lines}
-    rest = {s: q for s, q in look.differences.shares.items() if s not in told}
-    seen = {s: q for s, q in ours.shares.items() if s in rest}
-    before = books.last_held(number, seen) if seen else {}
-    found = Differences(look.differences.cash, rest)
-    lines += renames_and_splits(ours, found, look.positions, before, look.at)
-    text = "a new symbol or a split that the record does not tell, or tells now too, was booked"
-    if not lines and _is_new(desk, number):
-        lines = opening(ours, look.account, look.positions, look.at)
-        text = "the account is met for the first time and its record was opened with what it holds"
-    for line in lines:
-        log.warning("alarm=booked account=%s line=%s type=%s symbol=%s qty=%s amount=%s",
-                    number, line.id, line.type, line.symbol, line.qty, line.net_amount)  # fmt: skip
-    books.record_activities(number, lines)  # another may have booked them a moment ago
-    return text if lines else ""
-
-
-def _is_new(desk: Desk, account: str) -> bool:
-    """Whether an account's books have yet to be the broker's, and nothing of ours was traded."""
-    store = desk.store
-    return not store.reconciliations.was_equal(account) and not store.journal.fills(account)
 
 
 def _conclude(desk: Desk, look: Look, new: int, booked: str) -> Reconciled:
