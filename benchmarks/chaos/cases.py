@@ -31,10 +31,12 @@ class Cases:
         calm = self.calm(case.held, case.weights)
         place = self._house.begin(case.held)
         if case.kind == "hanging":
-            place = replace(place, timeout=HASTY)
+            place = replace(place, timeout=HASTY, app=None)
         for fault in case.faults:
             self._house.faults.arm(fault)
         verdict = Trial(self._house, case, calm, place, self._call).judged()
+        if case.kind == "hanging":
+            self._house.renew()
         verdict.seconds = time.monotonic() - started
         return verdict
 

@@ -1,6 +1,7 @@
 """Workers that are real processes, forked from a warm server, and really killed.
 
-The server has imported everything and runs no thread, so a fork is safe and takes milliseconds.
+The server has been through a case (`warm.py`) and runs no thread, so a fork is safe and takes
+milliseconds.
 The broker lives elsewhere and survives, as brokers do.
 """
 

@@ -25,7 +25,6 @@ from benchmarks.chaos.plans import TICKERS
 from sandbox.alpaca import create_app
 from sandbox.broker import Broker
 from sandbox.faults import Faults
-from sandbox.market import Clock, Market
 from sandbox.markets import simulated_market
 from sandbox.serving import Servers
 
@@ -43,7 +42,6 @@ class Beginning:
     """The account and the store as they were when the first allocation had been traded."""
 
     broker: Mapping[str, Any]
-    market: Market
     file: Path
 
 
@@ -63,18 +61,24 @@ def dropped(weights: Weights, as_of: dt.datetime, generation: int) -> Delivered:
 class House:
     """One broker on a loopback port, in this process; a context manager.
 
+    Args:
+        is_at_hand: workers of this process call its app, without sockets in between; those that
+            must not wait for an answer use the port all the same.
+
     Attributes:
         url: where it is.
         market, faults, broker: of the case under way.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_at_hand: bool = False) -> None:
         self._folder = folder
-        self._tape = simulated_market(
-            TICKERS, seed=5, start=dt.date(2026, 1, 5), end=dt.date(2026, 1, 16)
-        ).tape
+        self.market = simulated_market(
+            TICKERS, seed=5, start=dt.date(2026, 1, 5), end=dt.date(2026, 1, 16), at=OPENING
+        )
         self._stage = _Stage()
         self._servers = Servers({"alpaca": cast(Flask, self._stage)})
+        self._is_at_hand = is_at_hand
+        self._open()
         self._beginnings: dict[tuple[tuple[str, float], ...], Beginning] = {}
         self._cases = 0
 
@@ -101,10 +105,10 @@ class House:
         if key not in self._beginnings:
             self._beginnings[key] = self._make(held)
         made = self._beginnings[key]
-        self._open(START)
-        copied = copy.deepcopy(dict(made.broker), {id(made.market): self.market})
+        self._begin(START)
+        copied = copy.deepcopy(dict(made.broker), {id(self.market): self.market})
         vars(self.broker).update(copied)
-        return Place(self.url, self._copy(made.file))
+        return self._place(made.file)
 
     def step(self, to: dt.datetime) -> None:
         self.market.clock.step_to(to)
@@ -114,29 +118,40 @@ class House:
         self._app.extensions["reset"]()
 
     def _make(self, held: Weights) -> Beginning:
-        self._open(OPENING)
-        file = self._copy(self._template)
-        with Life(Place(self.url, file)) as life:
+        self._begin(OPENING)
+        place = self._place(self._template)
+        with Life(place) as life:
             row = life.executor.execute(dropped(held, OPENING, 1))
         if row.status != "done":
             raise RuntimeError(f"the first allocation must be traded, found {row}")
         self.step(START)
         with self._app.turn:
             self.broker.settle()
-        return Beginning(vars(self.broker), self.market, file)
+        return Beginning(
+            copy.deepcopy(vars(self.broker), {id(self.market): self.market}), place.file
+        )
 
-    def _open(self, at: dt.datetime) -> None:
-        """A new app each time: a late request of an earlier case finds that case's broker."""
-        self.market, self.faults = Market(self._tape, Clock(at)), Faults()
+    def renew(self) -> None:
+        """Another app: requests that may still come, of workers that would not wait for them, find
+        the one that they were sent to."""
+        self._open()
+
+    def _open(self) -> None:
+        self.faults = Faults()
         self._app = cast(Any, create_app(self.market, self.faults, requests_per_minute=10**6))
         self.broker: Broker = self._app.extensions["broker"]
         self._stage.app = self._app
 
-    def _copy(self, file: Path) -> Path:
+    def _begin(self, at: dt.datetime) -> None:
+        self.faults.disarm()
+        self._app.extensions["reset"](at)
+
+    def _place(self, file: Path) -> Place:
+        """With a copy of the database."""
         self._cases += 1
         new = self._folder / f"case-{self._cases}.db"
         shutil.copyfile(file, new)
-        return new
+        return Place(self.url, new, app=self._stage if self._is_at_hand else None)
 
 
 class _Stage:

@@ -21,6 +21,7 @@ from astra.execution import Delivered, Desk, Executor
 from astra.settings import Settings
 from astra.store import Store
 from astra.store.journal import Journal
+from benchmarks.chaos.at_hand import App
 from benchmarks.chaos.points import Killed, Points, WatchedSqlite, watch
 
 PATIENT, HASTY = 20.0, 0.5  # seconds; a busy machine must not look like a broker that hangs
@@ -34,11 +35,13 @@ class Place:
         url: of the broker.
         file: of the database.
         timeout: seconds that a worker waits for an answer of the broker.
+        app: the broker itself for workers in its process, called without a port; None = by `url`.
     """
 
     url: str
     file: Path
     timeout: float = PATIENT
+    app: App | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Life:
     def __init__(self, place: Place, points: Points | None = None, ahead: float = 0.0) -> None:
         self.points = points or Points()
         broker = Alpaca.from_settings(_settings(place.url, place.timeout))
-        self._sessions = watch(broker, self.points)
+        self._sessions = watch(broker, self.points, place.app)
         dialect = WatchedSqlite(make_url(f"sqlite:///{place.file}"), self.points)
         self.store = Store(dialect)
         self.store.journal = Journal(dialect, wall=lambda: time.time() + ahead)

@@ -104,7 +104,7 @@ def _offered(seed: int) -> str:
 
 @lru_cache(maxsize=2)
 def _cases(how: How) -> Cases:
-    return Cases(_stack().enter_context(House(_folder())), _CALLS[how])
+    return Cases(_stack().enter_context(House(_folder(), is_at_hand=how == "aborted")), _CALLS[how])
 
 
 @lru_cache(maxsize=1)
