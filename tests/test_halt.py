@@ -14,15 +14,17 @@ from pathlib import Path
 import desk as trading
 import pytest
 from execution_desk import dropped, opened_desk
-from limits import limits
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import limits
 
 from astra.breakers import beyond, raised, tripped
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
-from astra.execution.halting.halt import halt, lift, offer_lift, trip
+from astra.execution.halting.halt import halt
+from astra.execution.halting.lift import lift, offer_lift
+from astra.execution.halting.trip import trip
 from astra.records import OrderStatus, Side, TradingState
 from astra.store import Store, open_store
 

@@ -15,7 +15,9 @@ from limits import limits
 from astra.breakers import raised, still_accepted
 from astra.errors import DataError, TemporaryError
 from astra.execution.desk import Desk
-from astra.execution.halting.halt import halt, lift, offer_lift, trip
+from astra.execution.halting.halt import halt
+from astra.execution.halting.lift import lift, offer_lift
+from astra.execution.halting.trip import trip
 from astra.records import TradingState
 from astra.store import Store
 
