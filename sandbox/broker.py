@@ -1,22 +1,23 @@
 """The sandbox's broker: one account that trades against the market's bars. No HTTP.
 
 What an order may say is `sandbox.orders`' business, what the account allows `sandbox.admission`'s,
-how orders meet bars `sandbox.matching`'s; here is what happens, and in which order of time.
+how orders meet bars `sandbox.matching`'s, what is written down of it `sandbox.bookings`'; here is
+what happens, and in which order of time.
 """
 
 from __future__ import annotations
 
-import math
 import secrets
 import string
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Literal
 
-from astra.fills import CENT, fee_of_sale
+from astra.fills import fee_of_sale
 from astra.records import Side
 from astra.sessions import next_session, session_at
+from sandbox import bookings
 from sandbox.admission import (
     check_asset,
     check_funds,
@@ -28,13 +29,12 @@ from sandbox.amendments import Renaming
 from sandbox.books import Books, Line
 from sandbox.lag import LateBooks, of_account, of_power
 from sandbox.market import CorporateAction, Market
-from sandbox.matching import Fill, next_fill
+from sandbox.matching import Fill, first_part, most_qty, next_fill
 from sandbox.orders import (
     BAD_REQUEST,
     COLLAR,
     FORBIDDEN,
     NOT_FOUND,
-    QTY_STEP,
     UNPROCESSABLE,
     Mishap,
     Order,
@@ -134,8 +134,8 @@ class Broker:
             submitted_at=max(now, self._stamp + _TICK),
             expires_at=next_session(now).closes_at if ticket.time_in_force == "day" else None,
             reserve_price=ticket.limit_price or mark * COLLAR,
-            most_qty=_most(ticket, free, mark),
-            first_fill=_part(ticket, mishap.partial_fill),
+            most_qty=most_qty(ticket, free, mark),
+            first_fill=first_part(ticket, mishap.partial_fill),
             mishap=mishap,
             record_name=self.market.record_name(ticket.symbol),
         )
@@ -196,15 +196,10 @@ class Broker:
 
     def _rename(self, renaming: Renaming) -> None:
         """Call off a ticker's orders, and hold under its new name what is held."""
-        before, after = renaming.before, renaming.after
-        self._call_off(before, renaming.at)
-        held = self.books.holdings.get(before)
+        self._call_off(renaming.before, renaming.at)
+        held = self.books.holdings.get(renaming.before)
         if held is not None:
-            text = f"{before} is {after} now"
-            for symbol, shares, cost in ((before, -held.qty, None), (after, held.qty, held.cost)):
-                line = Line(
-                    "NC", renaming.at, Decimal(0), symbol, shares, description=text, cost=cost
-                )
+            for line in bookings.of_renaming(renaming, held):
                 self.books.book(line)
 
     def _call_off(self, symbol: str, at: datetime) -> None:
@@ -263,24 +258,9 @@ class Broker:
         order.filled_at = fill.at
         is_done = ticket.qty is None or order.filled_qty == ticket.qty
         order.status = "filled" if is_done else "partially_filled"
-        is_sale = ticket.side is Side.SELL
-        self.books.book(
-            Line(
-                "FILL",
-                fill.at,
-                cash=value if is_sale else -value,
-                symbol=ticket.symbol,
-                shares=-fill.qty if is_sale else fill.qty,
-                price=fill.price,
-                order=order,
-                cum_qty=order.filled_qty,
-                settles_at=_settlement(fill.at) if is_sale else None,
-            )
-        )
-        fee = self._fee(ticket.symbol, fill.at, value) if is_sale else Decimal(0)
-        if fee:
-            text = f"REG fee for proceed of {fill.qty:f} shares of {ticket.symbol}"
-            self.books.book(Line("FEE", fill.at, -fee, description=text))
+        self.books.book(bookings.of_fill(order, fill))
+        if ticket.side is Side.SELL and (fee := self._fee(ticket.symbol, fill.at, value)):
+            self.books.book(bookings.of_fee(ticket.symbol, fill, fee))
 
     def _fee(self, symbol: str, at: datetime, value: Decimal) -> Decimal:
         """Of a sale worth `value`: all that is sold of a symbol at one moment is rounded up to a
@@ -306,20 +286,10 @@ class Broker:
         if held is None:
             return
         if action.kind == "split":
-            qty = (held.qty * Decimal(repr(action.value))).quantize(QTY_STEP, ROUND_DOWN)
-            text = f"{action.value:g} for 1"
-            change = qty - held.qty
-            line = Line("SPLIT", action.at, Decimal(0), action.ticker, change, description=text)
-            self.books.book(line)
+            self.books.book(bookings.of_split(action, held))
         elif self.terms.pays_dividends:
-            # The market restates dividends for splits that came after them.
-            later = [a.value for a in self.market.actions(action.ticker)
-                     if a.kind == "split" and a.at > action.at]  # fmt: skip
-            a_share = Decimal(repr(action.value * math.prod(later)))
-            cash = (held.qty * a_share).quantize(CENT)
-            text = f"Cash DIV @ {a_share} on {held.qty:f} shares"
-            line = Line("DIV", action.at, cash, action.ticker, price=a_share, description=text)
-            self.books.book(line)
+            known = self.market.actions(action.ticker)
+            self.books.book(bookings.of_dividend(action, held, known))
 
     def _on_sale(self, symbol: str) -> Decimal:
         """Shares that open sells hold back."""
@@ -343,24 +313,3 @@ def _check_open(order: Order) -> None:
     if not order.is_open:
         text = f'order is already in "{order.status}" state'
         raise Refusal(422, UNPROCESSABLE, text)
-
-
-def _part(ticket: Ticket, share: float | None) -> Decimal | None:
-    """The shares that trade first: whole ones of a whole order; None for all at once."""
-    if share is None or ticket.qty is None:
-        return None
-    step = QTY_STEP if ticket.is_fractional else Decimal(1)
-    part = (ticket.qty * Decimal(str(share))) // step * step
-    return part if 0 < part < ticket.qty else None
-
-
-def _most(ticket: Ticket, free: Decimal, price: Decimal) -> Decimal | None:
-    """What a sale of so many dollars may take of the free shares, should the price fall."""
-    if ticket.notional is None or ticket.side is Side.BUY:
-        return None
-    return min(free, (ticket.notional / price * COLLAR).quantize(QTY_STEP))
-
-
-def _settlement(at: datetime) -> datetime:
-    """T+1: the open of the session after the trade's."""
-    return next_session(next_session(at).closes_at).opens_at

@@ -15,7 +15,7 @@ from astra.fills import price_at
 from astra.records import Side
 from astra.sessions import BAR, session_at
 from sandbox.market import Market
-from sandbox.orders import QTY_STEP, Order, Ticket
+from sandbox.orders import COLLAR, QTY_STEP, Order, Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,22 @@ def next_fill(market: Market, order: Order, now: datetime, half_spread_bp: Decim
     if price is None or not (at <= now or at_once):
         return None
     return Fill(at, _qty(order, price), price)
+
+
+def first_part(ticket: Ticket, share: float | None) -> Decimal | None:
+    """The shares that trade first: whole ones of a whole order; None for all at once."""
+    if share is None or ticket.qty is None:
+        return None
+    step = QTY_STEP if ticket.is_fractional else Decimal(1)
+    part = (ticket.qty * Decimal(str(share))) // step * step
+    return part if 0 < part < ticket.qty else None
+
+
+def most_qty(ticket: Ticket, free: Decimal, price: Decimal) -> Decimal | None:
+    """What a sale of so many dollars may take of the free shares, should the price fall."""
+    if ticket.notional is None or ticket.side is Side.BUY:
+        return None
+    return min(free, (ticket.notional / price * COLLAR).quantize(QTY_STEP))
 
 
 def _first_touch(
