@@ -43,7 +43,8 @@ class EquityPoint(Protocol):
 
 
 class Books:
-    """All tables but prices, allocations and orders."""
+    """Tables `universe`, `account_summary`, `activities`, `history`, `forecasts`, `decisions`,
+    `shadow_books` and `runs`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect

@@ -1,9 +1,9 @@
 """The journal of allocations and orders: what makes an allocation trade at most once.
 
-Here is what is written; what is asked of it stands in `astra.store.journal_queries`.
-Every write carries the fencing token of the worker's lease (`astra.store.leases`), which is checked
-in its own transaction. Quantities are written once, before anything is sent. Each change is a line
-of the audit log too, in the same transaction.
+Here is what is written; what is asked of it stands in `astra.store.journal_queries`. Every write
+of a worker carries the fencing token of its lease (`astra.store.leases`), which is checked in its
+own transaction; `receive` and `correct` are for what nobody works on. Quantities are written once,
+before anything is sent. Each change is a line of the audit log too, in the same transaction.
 """
 
 from __future__ import annotations

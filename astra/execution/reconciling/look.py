@@ -31,7 +31,14 @@ def catch_up(desk: Desk, account: str, overlap: dt.timedelta = OVERLAP) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Books, journal and broker at one moment."""
+    """Books, journal and broker at one moment.
+
+    Attributes:
+        account, at, positions: the broker's, and the market's time when it told them.
+        differences, orders: what differs in cash and shares, and in the orders.
+        last: the reconciliation before, None if there is none.
+        new: activities that were not known before.
+    """
 
     account: Account
     at: dt.datetime

@@ -83,8 +83,8 @@ def reconcile(
         keep: called after each look, for who holds a lease meanwhile.
 
     Raises:
-        TemporaryError: the broker or the store does not answer: nothing is known, nothing was
-            changed.
+        TemporaryError: the broker or the store does not answer: nothing is known. What the record
+            has told until then stays in the books.
     """
     deadline = time.monotonic() + seconds
     waits = pauses()
@@ -107,8 +107,9 @@ def reconcile(
 
 
 def duplicates(desk: Desk, account: str) -> int:
-    """How often more was filled than planned, of what was planned within the last 30 days: lines of
-    plans that were overfilled, and filled orders of ours that the journal does not know."""
+    """How often more was traded than planned: of the last 30 days the lines of plans that were
+    overfilled, and of the last reconciliation the orders that bear an id of ours and are in no
+    journal."""
     last = desk.store.reconciliations.latest(account)
     since = None if last is None else last.at - _REMEMBERED
     journaled = desk.store.journal.orders_to_reconcile(account, since)
