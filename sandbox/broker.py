@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -27,7 +27,7 @@ from sandbox.admission import (
 )
 from sandbox.amendments import Renaming
 from sandbox.books import Books, Line
-from sandbox.lag import LateBooks, of_account, of_power
+from sandbox.lag import Told
 from sandbox.market import CorporateAction, Market
 from sandbox.matching import Fill, first_part, most_qty, next_fill
 from sandbox.orders import (
@@ -75,11 +75,7 @@ class Broker:
         self.books = Books()
         self.books.book(Line("CSD", self.opened_at, self.terms.cash, description="deposit"))
         self.valuation = Valuation(self.market, self.books)
-        # What account and positions tell, and what the buying power knows, may lag behind.
-        self._seen = LateBooks(self.books, of_account)
-        self._power = LateBooks(self.books, of_power)
-        self._valuation_seen = Valuation(self.market, self._seen.late)
-        self._valuation_power = Valuation(self.market, self._power.late)
+        self._told = Told(self.market, self.books, self.valuation)
         self.orders: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._open: list[Order] = []
@@ -101,23 +97,12 @@ class Broker:
 
     def balances(self) -> Balances:
         """As the broker tells them: with the fills that it has not taken in yet left out."""
-        told = self._balances(self._told())
-        if not self._power.is_behind():
-            return told
-        power = self._balances(self._valuation_power)
-        return replace(told, buying_power=power.buying_power, settled_cash=power.settled_cash)
+        return self._told.balances(self.open_orders(), on_margin=self._on_margin)
 
     def lots(self) -> list[Lot]:
         """All positions by symbol, as the broker tells them."""
-        told = self._told()
+        told = self._told.valuation()
         return told.lots({symbol: self._on_sale(symbol) for symbol in told.held})
-
-    def _told(self) -> Valuation:
-        return self._valuation_seen if self._seen.is_behind() else self.valuation
-
-    def _balances(self, valuation: Valuation) -> Balances:
-        on_margin = self.terms.account_type == "margin"
-        return valuation.balances(self.open_orders(), on_margin=on_margin)
 
     def submit(self, ticket: Ticket, mishap: Mishap = _NO_MISHAP) -> Order:
         """Accept an order and, on the stepped clock, fill at once what fills at once.
@@ -139,10 +124,7 @@ class Broker:
             mishap=mishap,
             record_name=self.market.record_name(ticket.symbol),
         )
-        power = self._balances(self.valuation).buying_power
-        if self._power.is_behind():
-            power = min(power, self.balances().buying_power)
-        check_funds(order, power)
+        check_funds(order, self._buying_power())
         self._stamp = order.submitted_at
         self.orders[order.id] = self._by_client_id[ticket.client_order_id] = order
         self._open.append(order)
@@ -290,6 +272,17 @@ class Broker:
         elif self.terms.pays_dividends:
             known = self.market.actions(action.ticker)
             self.books.book(bookings.of_dividend(action, held, known))
+
+    @property
+    def _on_margin(self) -> bool:
+        return self.terms.account_type == "margin"
+
+    def _buying_power(self) -> Decimal:
+        """What is left to buy with; where what is told lags, no more than that."""
+        open_orders = self.open_orders()
+        known = self.valuation.balances(open_orders, on_margin=self._on_margin)
+        told = self._told.balances(open_orders, on_margin=self._on_margin)
+        return min(known.buying_power, told.buying_power)
 
     def _on_sale(self, symbol: str) -> Decimal:
         """Shares that open sells hold back."""
