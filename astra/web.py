@@ -14,7 +14,12 @@ import uuid
 from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from astra import __version__
 from astra.errors import AstraError, TemporaryError
@@ -22,10 +27,13 @@ from astra.settings import Settings
 
 log = logging.getLogger("astra.web")
 
+MOST_BYTES = 100_000  # of a request's body: the longest that a service takes is a few hundred
+
 
 def create_service(name: str, settings: Settings) -> Flask:
     """A Flask app named `name` with our error answers, credential check and `/health`."""
     app = Flask(name)
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     token = settings.token.get_secret_value()
 
@@ -60,7 +68,7 @@ def create_service(name: str, settings: Settings) -> Flask:
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> tuple[Response, int]:
-        return _problem(error.description or error.name, error.code or 500)
+        return _problem(_sentence(error), error.code or 500)
 
     @app.errorhandler(Exception)
     def _unexpected(error: Exception) -> tuple[Response, int]:
@@ -72,6 +80,19 @@ def create_service(name: str, settings: Settings) -> Flask:
         return jsonify(service=name, version=__version__, status="ok")
 
     return app
+
+
+def _sentence(error: HTTPException) -> str:
+    """What Flask refuses, in our words."""
+    match error:
+        case NotFound():
+            return f"a route of this service is required, found {request.path:.100}"
+        case MethodNotAllowed():
+            taken = {"GET", "POST"} & set(error.valid_methods or ())
+            return f"{request.path} takes {' or '.join(sorted(taken))}, found {request.method}"
+        case RequestEntityTooLarge():
+            return f"a body of {MOST_BYTES:,} bytes at most is required, found more"
+    return error.description or error.name
 
 
 def _problem(message: str, status: int, kind: str | None = None) -> tuple[Response, int]:

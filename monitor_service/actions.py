@@ -69,18 +69,26 @@ def _argument(name: str) -> str:
     Raises:
         DataError: it is no text.
     """
-    body = request.get_json(silent=True)
-    value = (body if isinstance(body, dict) else {}).get(name, request.args.get(name, ""))
+    value = _body().get(name, request.args.get(name, ""))
     if not isinstance(value, str):
-        raise DataError(f"{name} must be text, found {value!r}")
+        raise DataError(f"{name} must be text, found {value!r:.60}")
     return value.strip()
+
+
+def _body() -> dict[str, Any]:
+    """The JSON object that was sent; anything else counts as none, so that any POST halts."""
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:
+        body = None
+    return body if isinstance(body, dict) else {}
 
 
 def _asked_state(text: str) -> TradingState:
     try:
         return TradingState(text.upper())
     except ValueError as error:
-        raise DataError(f"state must be HALTED or REDUCING, found {text!r}") from error
+        raise DataError(f"state must be HALTED or REDUCING, found {text!r:.60}") from error
 
 
 def _state_of(desk: Desk) -> dict[str, Any]:

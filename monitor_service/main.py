@@ -206,7 +206,7 @@ def _whole(name: str, least: int) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or int(text) < least:
-        raise DataError(f"{name} must be a whole number from {least} on, found {text!r}")
+        raise DataError(f"{name} must be a whole number from {least} on, found {text!r:.60}")
     return int(text)
 
 

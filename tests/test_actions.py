@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import desk as trading
@@ -103,6 +104,42 @@ def test_a_state_that_is_none_to_halt_to_is_refused(
     answer = client.post("/halt", json=body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "DataError")
     assert client.get("/state").get_json()["state"] == "ACTIVE"
+
+
+DEEP = b"[" * 50_000
+HOSTILE = (b"{", b"[]", b"1", b"\xff\xfe", DEEP, b'{"code": "\\ud800"}', b'{"code": "\\u0000"}',
+           b'{"code": 7}', b'{"reason": {}}', b"x" * 200_000)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/halt", "/lift", "/resume"])
+@pytest.mark.parametrize("body", HOSTILE)
+def test_no_body_is_an_error_that_nobody_expected(
+    client: FlaskClient, path: str, body: bytes
+) -> None:
+    answer = client.post(path, data=body, content_type="application/json")
+    assert answer.status_code in (200, 400, 413)
+    assert path == "/resume" or answer.get_json()["message"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", DEEP, b'{"reason": "\\ud800 a\\u0000b\\n"}'])
+def test_what_cannot_be_read_halts(
+    client: FlaskClient, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client.post("/halt", data=body, content_type="application/json")
+    assert (answer.status_code, answer.get_json()["state"]) == (200, "HALTED")
+    assert client.get("/state").get_json()["reason"] in ("ab", "asked for at the monitor")
+    assert "alarm=halt" in caplog.text  # a service says it in its log
+
+
+def test_of_many_that_give_the_code_at_once_one_lifts(settings: Settings) -> None:
+    app = create_app(settings)
+    app.test_client().post("/halt")
+    code = app.test_client().post("/lift").get_json()["code"]
+    with ThreadPoolExecutor(8) as people:
+        said = people.map(
+            lambda _: app.test_client().post("/lift", json={"code": code}).status_code, range(8)
+        )
+    assert sorted(said) == [200] + [400] * 7
 
 
 @pytest.mark.parametrize("path", ["/halt", "/lift", "/resume"])

@@ -1,11 +1,11 @@
 """What all services share."""
 
 import pytest
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 
 from astra.errors import ConfigError, DataError, InsufficientDataError, TemporaryError
 from astra.settings import Settings
-from astra.web import create_service
+from astra.web import MOST_BYTES, create_service
 
 
 def service(token: str = "") -> Flask:
@@ -25,6 +25,10 @@ def service(token: str = "") -> Flask:
     @app.get("/fine")
     def _fine():
         return jsonify(ok=True)
+
+    @app.route("/told", methods=["GET", "POST"])
+    def _told():
+        return jsonify(bytes=len(request.get_data()))
 
     return app
 
@@ -58,7 +62,19 @@ def test_health_needs_no_token() -> None:
     assert answer.get_json()["status"] == "ok"
 
 
-def test_an_unknown_route_answers_json() -> None:
-    answer = service().test_client().get("/nowhere")
-    assert answer.status_code == 404
-    assert "message" in answer.get_json()
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "message"),
+    [
+        ("GET", "/nowhere", b"", 404, "a route of this service is required, found /nowhere"),
+        ("GET", "/fine/", b"", 404, "a route of this service is required, found /fine/"),
+        ("DELETE", "/fine", b"", 405, "/fine takes GET, found DELETE"),
+        ("PUT", "/told", b"", 405, "/told takes GET or POST, found PUT"),
+        ("POST", "/told", b"x" * (MOST_BYTES + 1), 413, "a body of 100,000 bytes at most is "
+         "required, found more"),
+    ],
+)  # fmt: skip
+def test_what_no_route_takes_is_answered_in_one_sentence(
+    method: str, path: str, body: bytes, status: int, message: str
+) -> None:
+    answer = service().test_client().open(path, method=method, data=body)
+    assert (answer.status_code, answer.get_json()["message"]) == (status, message)

@@ -17,6 +17,8 @@ from astra.records import TradingState
 
 log = logging.getLogger("astra.execution.halting")
 
+_LONGEST_REASON = 500
+
 
 def halt(
     desk: Desk, state: TradingState, reason: str, by: str, seconds: float | None = None
@@ -38,6 +40,7 @@ def halt(
     """
     if state is TradingState.ACTIVE:
         raise DataError("REDUCING or HALTED is required, found ACTIVE: that takes `lift`")
+    reason = "".join(filter(str.isprintable, reason)).strip()[:_LONGEST_REASON]  # or none keeps it
     switch = Switch(desk, state, reason, by)
     limit = desk.doubt_seconds if seconds is None else seconds
     began = time.monotonic()

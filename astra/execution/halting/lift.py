@@ -100,7 +100,8 @@ def lift(desk: Desk, code: str, by: str) -> Lifted:
     row, found = states.get(account.number), figures_of(desk, account, now)
     earlier = still_accepted(row.accepted, row.accepted_at, now, found.peak_at)
     accepted = accepted_by_lifting(found.of_breakers, desk.limits, earlier)
-    before = states.lift(account.number, code.strip().upper(), time.time(), accepted, by, now)
+    given = code.encode("ascii", "ignore").decode().strip().upper()
+    before = states.lift(account.number, given, time.time(), accepted, by, now)
     if before is None:
         state = states.get(account.number).state.value
         raise DataError(
