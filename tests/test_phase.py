@@ -14,7 +14,7 @@ from execution_desk import HALVES, dropped, journaled, sent, shares
 from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Executor
-from astra.execution.line import Line, lines_of, passes
+from astra.execution.parent_order import ParentOrder, parents_of, passes
 from astra.records import OrderStatus, Side
 from astra.store.journal import OrderRow
 from astra.tactics import Style
@@ -62,24 +62,24 @@ def order(number: int, status: OrderStatus, **changes: Any) -> OrderRow:
         ),
     ],
 )
-def test_what_is_left_of_a_line_is_tried_again_where_that_may_help(
+def test_what_is_left_of_a_parent_order_is_tried_again_where_that_may_help(
     orders: list[OrderRow], rest: int
 ) -> None:
-    line = Line(tuple(orders))
-    assert line.rest == rest
-    assert line.is_done(1.0) == (rest == 0 and line.open is None and line.next is None)
+    parent = ParentOrder(tuple(orders))
+    assert parent.rest == rest
+    assert parent.is_done(1.0) == (rest == 0 and parent.open is None and parent.next is None)
 
 
-def test_a_rest_below_the_minimum_order_ends_the_line() -> None:
-    line = Line((order(1, OrderStatus.CANCELED, filled_qty=Decimal("9.995")),))
-    assert line.is_done(1.0)
-    assert not line.is_done(0.1)
+def test_a_rest_below_the_minimum_order_ends_the_parent_order() -> None:
+    parent = ParentOrder((order(1, OrderStatus.CANCELED, filled_qty=Decimal("9.995")),))
+    assert parent.is_done(1.0)
+    assert not parent.is_done(0.1)
 
 
-def test_lines_are_orders_by_symbol_and_number() -> None:
+def test_parent_orders_are_orders_by_symbol_and_number() -> None:
     other = replace(order(1, OrderStatus.FILLED), symbol="A", id="a-A-buy-1")
-    found = lines_of([order(10, OrderStatus.PLANNED), order(9, OrderStatus.FILLED), other])
-    assert [[o.attempt for o in line.orders] for line in found] == [[1], [9, 10]]
+    found = parents_of([order(10, OrderStatus.PLANNED), order(9, OrderStatus.FILLED), other])
+    assert [[o.attempt for o in parent.orders] for parent in found] == [[1], [9, 10]]
 
 
 @pytest.mark.parametrize(

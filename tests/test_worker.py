@@ -20,7 +20,7 @@ from astra.execution import planning
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
 from astra.execution.halting.halt import halt
-from astra.execution.line import lines_of, told
+from astra.execution.parent_order import parents_of, told
 from astra.execution.watch import LEASE_SECONDS
 from astra.execution.worker import Worker
 from astra.rebalance import Plan
@@ -240,11 +240,11 @@ def test_what_was_traded_to_its_end_is_done_whatever_the_time(
     assert status_of(desk.store, dropped(HALVES))[0] == "done"
 
 
-def test_what_was_traded_is_told_by_its_lines(sandbox: trading.Desk, desk: Desk) -> None:
+def test_what_was_traded_is_told_by_name(sandbox: trading.Desk, desk: Desk) -> None:
     row = Executor(desk).execute(dropped(HALVES))
-    aapl, jpm = lines_of(desk.store.journal.orders(row.id))
+    aapl, jpm = parents_of(desk.store.journal.orders(row.id))
     part = replace(jpm.last, status=OrderStatus.CANCELED, filled_qty=jpm.last.qty * 99999 / 100_000)
     assert told([]) == "nothing to trade"
-    assert told([aapl, *lines_of([part])]) == "1 of 2 orders filled, JPM to 99 %"
+    assert told([aapl, *parents_of([part])]) == "1 of 2 orders filled, JPM to 99 %"
     rest = replace(jpm.last, attempt=2, qty=jpm.last.qty - part.filled_qty)
-    assert told(lines_of([part, replace(rest, filled_qty=rest.qty)])) == "1 of 1 orders filled"
+    assert told(parents_of([part, replace(rest, filled_qty=rest.qty)])) == "1 of 1 orders filled"

@@ -3,7 +3,7 @@
 An order's way: `executor.py` says who may work on a delivered file, `worker.py` takes it to its end
 under the lease. `admission.py` says whether it may be traded, `planning.py` makes its plan from
 what `holdings.py` gathers, `writing.py` puts it into the journal, `phase.py` sends its sells, then
-its buys, as long as `phase_clock.py` gives them, `line.py` tells what a name still needs,
+its buys, as long as `phase_clock.py` gives them, `parent_order.py` tells what a name still needs,
 `watch.py` notes what the broker does with the orders, `waiting.py` says how long to wait between
 two looks.
 

@@ -14,7 +14,7 @@ from astra.errors import OrderError, TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.gate import Gate
-from astra.execution.line import NOT_YET, REFUSED, UNFILLED, Line, lines_of, passes
+from astra.execution.parent_order import NOT_YET, REFUSED, UNFILLED, ParentOrder, parents_of, passes
 from astra.execution.phase_clock import PART, PhaseClock
 from astra.execution.waiting import pauses
 from astra.execution.watch import Watch
@@ -49,53 +49,53 @@ class Phase:
         self._clock = PhaseClock(desk)
 
     def complete(self) -> None:
-        """Take every line to its end: a fill, or a reason.
+        """Take every parent order to its end: a fill, or a reason.
 
         Raises:
             TemporaryError: something is left that cannot be done now.
         """
         waits = pauses()
-        while waiting := [line for line in self._lines() if not line.is_done(self._least)]:
+        while waiting := [parent for parent in self._parents() if not parent.is_done(self._least)]:
             self._watch.keep()
             if ready := self._ready(waiting):
                 self._send_all(ready)
                 waits = pauses()
                 continue
             time.sleep(self._pause(waiting, waits))
-            self._look([order for line in waiting if (order := line.open)])
+            self._look([order for parent in waiting if (order := parent.open)])
 
-    def _lines(self) -> list[Line]:
-        return lines_of(self._watch.orders(self._side))
+    def _parents(self) -> list[ParentOrder]:
+        return parents_of(self._watch.orders(self._side))
 
-    def _ready(self, waiting: Sequence[Line]) -> list[OrderRow]:
+    def _ready(self, waiting: Sequence[ParentOrder]) -> list[OrderRow]:
         """The orders that may leave now, one a symbol at most; a further attempt is journaled
         when the one before it is final."""
-        idle = [line for line in waiting if line.open is None]
-        to_send = [line.next for line in idle if line.next is not None]
+        idle = [parent for parent in waiting if parent.open is None]
+        to_send = [parent.next for parent in idle if parent.next is not None]
         due = [order for order in to_send if order.due_at is None]
         if len(due) < len(to_send):
             now = self._clock.now()
             due += [order for order in to_send if order.due_at and order.due_at <= now]
         again = [
-            line
-            for line in idle
-            if line.next is None and time.monotonic() >= self._not_before.get(line.symbol, 0.0)
+            parent
+            for parent in idle
+            if parent.next is None and time.monotonic() >= self._not_before.get(parent.symbol, 0.0)
         ]
         return [*due, *self._write_again(again)]
 
-    def _write_again(self, lines: Sequence[Line]) -> list[OrderRow]:
-        """One more attempt for what is left of each line, at the price of now."""
-        if not lines:
+    def _write_again(self, parents: Sequence[ParentOrder]) -> list[OrderRow]:
+        """One more attempt for what is left of each, at the price of now."""
+        if not parents:
             return []
-        prices = self._broker.latest_prices([line.symbol for line in lines])
+        prices = self._broker.latest_prices([parent.symbol for parent in parents])
         now = self._clock.now()
         found = []
-        for line in lines:
-            price = prices.get(line.symbol, line.last.reference_price)
-            why = f"attempt after {line.last.id}"
-            planned = PlannedOrder(line.symbol, self._side, line.rest, price, why)
-            number = line.last.attempt + 1
-            found.append(row_of(self._watch.row, planned, number, line.rest, now, self._desk))
+        for parent in parents:
+            price = prices.get(parent.symbol, parent.last.reference_price)
+            why = f"attempt after {parent.last.id}"
+            planned = PlannedOrder(parent.symbol, self._side, parent.rest, price, why)
+            number = parent.last.attempt + 1
+            found.append(row_of(self._watch.row, planned, number, parent.rest, now, self._desk))
         self._journal.plan_orders(self._watch.row.id, self._watch.fence, found, at=now)
         return found
 
@@ -203,7 +203,7 @@ class Phase:
                 )
                 self._door.cancel(order.broker_id)
 
-    def _pause(self, waiting: Sequence[Line], waits: Iterator[float]) -> float:
+    def _pause(self, waiting: Sequence[ParentOrder], waits: Iterator[float]) -> float:
         """Seconds until it is worth to look again.
 
         Raises:
@@ -211,8 +211,8 @@ class Phase:
         """
         left = self._deadline - time.monotonic()
         name = self._watch.row.object
-        at_work = [line for line in waiting if line.open]
-        due = [line.next.due_at for line in waiting if line.next and line.next.due_at]
+        at_work = [parent for parent in waiting if parent.open]
+        due = [parent.next.due_at for parent in waiting if parent.next and parent.next.due_at]
         if left < 0 or (at_work and self._clock.is_frozen() and not self._has_limits(at_work)):
             raise TemporaryError(f"{len(waiting)} names of {name} are not traded to the end", 30)
         if at_work or len(due) < len(waiting):
@@ -226,5 +226,5 @@ class Phase:
         # A market's clock may run faster than ours, in the sandbox.
         return max(next(waits), min(seconds / 2, _LONGEST_NAP))
 
-    def _has_limits(self, lines: Sequence[Line]) -> bool:
-        return any(line.open and line.open.limit_price is not None for line in lines)
+    def _has_limits(self, parents: Sequence[ParentOrder]) -> bool:
+        return any(parent.open and parent.open.limit_price is not None for parent in parents)

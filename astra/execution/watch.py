@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.door import Door
-from astra.execution.line import CALLED_OFF, ending
+from astra.execution.parent_order import CALLED_OFF, ending
 from astra.execution.waiting import pauses
 from astra.records import Order, OrderStatus, Side
 from astra.store.journal import AllocationRow, Mark, OrderRow

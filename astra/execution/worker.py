@@ -18,7 +18,7 @@ from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halting.trip import trip
 from astra.execution.holdings import Recorded, record_account
-from astra.execution.line import CALLED_OFF, Line, lines_of, told
+from astra.execution.parent_order import CALLED_OFF, ParentOrder, parents_of, told
 from astra.execution.phase import Phase
 from astra.execution.planning import plan_of
 from astra.execution.reconciling.reconcile import reconcile
@@ -123,7 +123,7 @@ class Worker:
         if self._row.status != "buying":
             return False
         least = self._desk.rules.min_order_usd
-        return all(line.is_done(least) for line in self._lines())
+        return all(parent.is_done(least) for parent in self._parents())
 
     def _is_overtaken(self, clock: MarketClock) -> bool:
         """Whether there is a newer one; ours is called off then."""
@@ -229,10 +229,10 @@ class Worker:
     def _done(self) -> None:
         clock = self._broker.clock()
         record_account(self._desk, clock.now, self._row.id)
-        self._end("done", told(self._lines()), clock)
+        self._end("done", told(self._parents()), clock)
 
-    def _lines(self) -> list[Line]:
-        return [line for side in Side for line in lines_of(self._watch.orders(side))]
+    def _parents(self) -> list[ParentOrder]:
+        return [parent for side in Side for parent in parents_of(self._watch.orders(side))]
 
     def _end(self, status: str, reason: str, clock: MarketClock) -> None:
         log.info("allocation=%s object=%s status=%s reason=%s", self._row.id, self._row.object,

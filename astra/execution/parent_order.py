@@ -1,8 +1,8 @@
-"""One name of a phase: its orders by number, and what it still needs. Pure.
+"""What a phase trades of one name: its orders by number, and what it still needs. Pure.
 
-A line begins with the orders that the phase planned: one, or slices with their times. When all of
-them are final and a part is left that may yet be traded, one more attempt follows with that part,
-and another after that one; what is left in the end has its reason in the last order.
+A parent order begins with the orders that the phase planned: one, or slices with their times. When
+all of them are final and a part is left that may yet be traded, one more attempt follows with that
+part, and another after that one; what is left in the end has its reason in the last order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OTHER_SIDE = ("wash trade", "opposite side")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ParentOrder:
     """Orders of one symbol and side, by number; at least one."""
 
     orders: tuple[OrderRow, ...]
@@ -90,24 +90,24 @@ class Line:
         return self.rest == 0 or float(self.rest) * self.last.reference_price < min_order_usd
 
 
-def lines_of(orders: Iterable[OrderRow]) -> list[Line]:
+def parents_of(orders: Iterable[OrderRow]) -> list[ParentOrder]:
     """The orders of one side, by symbol and number."""
     by_symbol = attrgetter("symbol")
     ordered = sorted(orders, key=lambda o: (o.symbol, o.attempt))
-    return [Line(tuple(found)) for _, found in groupby(ordered, by_symbol)]
+    return [ParentOrder(tuple(found)) for _, found in groupby(ordered, by_symbol)]
 
 
-def told(lines: Sequence[Line]) -> str:
+def told(parents: Sequence[ParentOrder]) -> str:
     """How much of what was planned was traded."""
-    if not lines:
+    if not parents:
         return "nothing to trade"
-    filled = sum(line.filled >= line.planned for line in lines)
+    filled = sum(parent.filled >= parent.planned for parent in parents)
     parts = [
-        f", {line.symbol} to {int(100 * line.filled / line.planned)} %"
-        for line in lines
-        if 0 < line.filled < line.planned
+        f", {parent.symbol} to {int(100 * parent.filled / parent.planned)} %"
+        for parent in parents
+        if 0 < parent.filled < parent.planned
     ]
-    return f"{filled} of {len(lines)} orders filled{''.join(parts)}"
+    return f"{filled} of {len(parents)} orders filled{''.join(parts)}"
 
 
 def passes(refusal: OrderError) -> bool:
