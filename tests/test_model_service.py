@@ -74,7 +74,10 @@ def house(tmp_path: Path) -> Iterator[House]:
             _env_file=None,
             var=tmp_path,
             database_url=f"sqlite:///{tmp_path / 'astra.db'}",
-            yahoo_url=sandbox.urls.yahoo,
+            source="alpaca",  # asked in this process: Yahoo's client would start two for each test
+            alpaca_key="key",
+            alpaca_secret="secret",
+            alpaca_data_url=sandbox.urls.alpaca,
             storage_url=sandbox.urls.storage,
             tickers="|".join(NAMES),
             benchmarks="SPY",
