@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from astra import errors
 from astra.cli.commands import app
@@ -80,7 +81,7 @@ def test_the_policy_in_ten_lines_decides(tmp_path: Path) -> None:
 def test_the_error_table_is_the_error_tree() -> None:
     told = {
         row[0].strip("`"): (int(row[2]), int(row[3]))
-        for row in rows(section("When something goes wrong"))
+        for row in rows(section("When something goes wrong").split("When trading needs you")[0])
     }
     tree = {
         name: (kind.exit_code, kind.status)
@@ -94,3 +95,18 @@ def test_every_command_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     commands = {command.callback.__name__ for command in app.registered_commands}
     told = set(re.findall(r"`(?:astra )?(\w+)", section("Two commands")))
     assert commands <= told
+
+
+def test_every_option_it_tells_of_is_one_of_its_command() -> None:
+    told = 0
+    for call in re.findall(r"`(?:\.venv/bin/)?astra ([a-z][^`]*)`", README):
+        command = get_command(app)
+        for word in call.split():
+            if word not in getattr(command, "commands", {}):
+                break
+            command = command.commands[word]
+        options = {name for parameter in command.params for name in parameter.opts}
+        given = set(re.findall(r"--[a-z][a-z-]*", call))
+        assert given <= options, call
+        told += len(given)
+    assert told > 40
