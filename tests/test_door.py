@@ -30,8 +30,9 @@ from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.executor import Executor
 from astra.execution.figures import figures_of
-from astra.execution.gate import Gate, Held
+from astra.execution.gate import Gate
 from astra.execution.holdings import managed
+from astra.execution.pro_forma import ProForma
 from astra.records import Account, Activity, Order, OrderStatus, PlannedOrder, Side, TradingState
 from astra.risk import Denial
 from astra.sessions import last_sessions
@@ -497,12 +498,12 @@ def test_an_open_purchase_takes_what_it_says_or_is_named(
     )
     order = replace(order, **changes)
     on_margin = account("A", 1_000_000.0, None)
-    held = Held(on_margin, (), ())
+    held = ProForma(on_margin, (), ())
     held.reserve([order], {"AAPL": 200.0})
     assert held.cash == pytest.approx(1_000_000 - takes)
     name = f"the open order my-own to buy {order.symbol}"
     assert (held.unpriced, held.gross) == (name if unpriced else "", 0.0)
-    settled = Held(replace(on_margin, settled_cash=Decimal(5)), (), ())
+    settled = ProForma(replace(on_margin, settled_cash=Decimal(5)), (), ())
     settled.reserve([order], {})
     assert (settled.cash, settled.unpriced) == (5.0, "")
 

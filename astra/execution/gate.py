@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from astra import owned
-from astra.allocation import MANUAL, TICKER
+from astra.allocation import MANUAL
 from astra.breakers import raised
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.figures import Figures, figures_of
 from astra.execution.holdings import managed, require_agreement
 from astra.execution.marks import marks
-from astra.execution.order_id import is_ours
+from astra.execution.pro_forma import ProForma, needs_close
 from astra.records import (
-    OPTION,
-    SHARE,
     Account,
     MarketClock,
-    Order,
     PlannedOrder,
     Position,
     Side,
@@ -57,12 +54,12 @@ class Gate:
         orders = desk.store.journal.orders(row.id)
         ours, waiting = _ours(desk, account, positions, orders), desk.broker.orders("open")
         symbols = {*row.weights, *(o.symbol for o in orders), *(p.symbol for p in ours)}
-        symbols |= {o.symbol for o in waiting if _is_priced_by_mark(o)}
+        symbols |= {o.symbol for o in waiting if needs_close(o)}
         self._marks = marks(desk, symbols, self._clock.now)
-        self._holdings = Held(account, positions, ours)
+        self._after = ProForma(account, positions, ours)
         cash, whole = float(account.cash), float(account.equity)
-        equity = owned.managed_equity(cash, self._holdings.gross, desk.capital, whole)
-        self._holdings.reserve(waiting, self._prices(orders))
+        equity = owned.managed_equity(cash, self._after.gross, desk.capital, whole)
+        self._after.reserve(waiting, self._prices(orders))
         state = desk.store.states.get(row.account)
         now, today = self._clock.now, figures_of(desk, account, self._clock.now)
         self._limits = raised(desk.limits, state.accepted, state.accepted_at, now, today.peak_at)
@@ -87,20 +84,20 @@ class Gate:
         denial = deny(asked, self._situation(asked, key), self._limits)
         if denial is None:
             self._sent.add(key)
-            self._holdings.fill(asked)
+            self._after.fill(asked)
         return denial
 
     def _situation(self, order: PlannedOrder, key: str) -> Situation:
-        now, held, others = self.now, self._holdings, len(self._sent - {key})
+        now, after, others = self.now, self._after, len(self._sent - {key})
         return replace(
             self._begun,
-            gross=held.gross,
+            gross=after.gross,
             is_open=self._begun.is_open and now < self._clock.next_close,
             now=now,
-            position=held.values.get(order.symbol, 0.0),
-            held=held.shares.get(order.symbol, Decimal(0)),
-            cash=held.cash,
-            unpriced=held.unpriced,
+            position=after.values.get(order.symbol, 0.0),
+            held=after.shares.get(order.symbol, Decimal(0)),
+            cash=after.cash,
+            unpriced=after.unpriced,
             mark=self._mark(order.symbol),
             orders=others,
             orders_today=self._sent_by_others + others,
@@ -159,80 +156,6 @@ def _ours(
             rest = order.qty - order.filled_qty
             found[order.symbol] = found.get(order.symbol, Decimal(0)) + rest
     return owned.managed(positions, found)
-
-
-def _is_priced_by_mark(order: Order) -> bool:
-    """Whether only a last close tells what an open purchase will take."""
-    has_price = order.limit_price is not None or order.notional is not None
-    is_share = order.asset_class == SHARE and TICKER.fullmatch(order.symbol) is not None
-    return order.side is Side.BUY and is_share and not has_price
-
-
-class Held:
-    """Cash, shares that may be sold, and values of what is ours once what was let through is
-    filled; USD."""
-
-    def __init__(
-        self, account: Account, positions: Iterable[Position], ours: Iterable[Position]
-    ) -> None:
-        self.shares = {p.symbol: p.qty for p in positions}
-        self.values = {p.symbol: float(p.qty) * p.market_price for p in ours}
-        self.unpriced = ""
-        settled = account.settled_cash
-        self._is_settled_only = settled is not None
-        self.cash = float(account.cash if settled is None else settled)
-
-    @property
-    def gross(self) -> float:
-        return sum(self.values.values())
-
-    def reserve(self, waiting: Iterable[Order], prices: Mapping[str, float]) -> None:
-        """Count what is open at the broker: purchases as filled, shares on sale as gone.
-
-        A person's purchase takes cash and no weight. One at a price that nobody knows is named.
-        """
-        for order in waiting:
-            if order.side is Side.SELL:
-                self._take(order.symbol, order.qty - order.filled_qty)
-                continue
-            value, is_known_cash = _bound(order, prices), self._is_settled_only
-            if math.isnan(value):
-                if not is_known_cash:
-                    name = order.client_order_id or order.id
-                    self.unpriced = f"the open order {name} to buy {order.symbol}"
-                continue
-            if is_ours(order.client_order_id):
-                self._add(order.symbol, value)
-            self.cash -= 0.0 if is_known_cash else value  # settled cash is without it already
-
-    def fill(self, order: PlannedOrder) -> None:
-        """Count an order as filled. Sales give cash where it need not settle first, which only a
-        preview sees, as a phase either sells or buys; purchases give no shares to sell."""
-        value = float(order.qty) * order.reference_price
-        if order.side is Side.BUY:
-            self._add(order.symbol, value)
-            self.cash -= value
-            return
-        self._take(order.symbol, order.qty)
-        self._add(order.symbol, -value)
-        self.cash += 0.0 if self._is_settled_only else value
-
-    def _add(self, symbol: str, value: float) -> None:
-        self.values[symbol] = self.values.get(symbol, 0.0) + value
-
-    def _take(self, symbol: str, qty: Decimal) -> None:
-        self.shares[symbol] = self.shares.get(symbol, Decimal(0)) - qty
-
-
-def _bound(order: Order, prices: Mapping[str, float]) -> float:
-    """USD that an open purchase will still take; NaN where nobody can say."""
-    if order.notional is not None:
-        return order.notional - float(order.filled_qty) * (order.filled_average_price or 0.0)
-    price = order.limit_price
-    if price is None:
-        price = prices.get(order.symbol, math.nan) if order.asset_class == SHARE else math.nan
-    unit = 100 if order.asset_class == OPTION else 1
-    return float(order.qty - order.filled_qty) * price * unit
 
 
 def planned(order: OrderRow) -> PlannedOrder:
