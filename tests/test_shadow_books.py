@@ -257,7 +257,7 @@ def a_house(folder: Path) -> Iterator[House]:
             _env_file=None,
             var=folder,
             database_url=f"sqlite:///{folder / 'astra.db'}",
-            yahoo_url=sandbox.urls.yahoo,
+            source="alpaca",  # asked in this process: Yahoo's client would start two for each house
             storage_url=sandbox.urls.storage,
             alpaca_key="key",
             alpaca_secret="secret",
