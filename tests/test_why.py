@@ -157,6 +157,19 @@ def test_a_file_dropped_by_hand_is_told_without_a_decision(told: Store) -> None:
     assert "not its turn yet" in " ".join(said.split())
 
 
+def test_no_cost_is_told_while_none_is_known(told: Store) -> None:
+    begun = replace(ROW, id="c" * 16, object="target_20260715-160000_hand.csv", generation=2)
+    told.journal.receive(begun)
+    fence = told.journal.take_lease(begun.id, 60)
+    assert fence is not None
+    open_order = replace(DENIED, id=f"{begun.id}-JPM-buy-1", allocation_id=begun.id, reason="",
+                         status=OrderStatus.PLANNED)  # fmt: skip
+    told.journal.plan_orders(begun.id, fence, [open_order], "buying", LINES[1:2], NOW)
+    said = why(begun.object)
+    assert "open: planned" in said
+    assert "What it cost" not in said and "delay:" not in said
+
+
 def test_a_dossier_is_the_same_in_every_database(store: Store) -> None:
     fill(store)
     found = store.dossier(ROW.object)

@@ -47,6 +47,8 @@ def why(
                 f"{symbol}: leave the name out to see all"
             )
     costs = [(o.symbol, _cost(found, fees, o, o.side)) for o in ended if o.side is not None]
+    if all(cost.total is None for _, cost in costs):
+        costs = []  # nothing is known yet
     for line in _head(found):
         out.print(escape(line), soft_wrap=True)
     for title, table in (
@@ -58,7 +60,7 @@ def why(
             out.print(f"\n[bold]{title}[/]")
             out.print(table)
     out.print()
-    for line in _legend(changes, found):
+    for line in _legend(changes, found, bool(costs)):
         out.print(escape(line), soft_wrap=True)
 
 
@@ -140,13 +142,13 @@ def _bp(cost: Shortfall) -> Iterator[str]:
     yield "-" if cost.total is None else f"{_zero(cost.total, 2):+,.2f}"
 
 
-def _legend(changes: Sequence[Attribution], found: Dossier) -> Iterator[str]:
+def _legend(changes: Sequence[Attribution], found: Dossier, has_costs: bool) -> Iterator[str]:
     """What the columns mean."""
     for name in changes[0].parts if changes else ():
         yield f"{HEADS.get(name, name)}: {attribution.PARTS[name]}"
     if found.decision and "why_reads" in found.decision:
         yield f"policy {found.decision['policy']}: {found.decision['why_reads']}"
-    if found.orders:
+    if has_costs:
         yield (
             "delay: decision to plan; execution: plan to fill; opportunity: what was not filled, "
             + ("until the next allocation" if found.until else "until the last price known")
