@@ -53,7 +53,7 @@ def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[st
         activities: all of the account's lines, in any order; each id counts once. Those of symbols
             whose shares our own orders alone have moved may be missing.
     """
-    lines, orders = unreversed(activities), {fill.order_id: fill for fill in fills}
+    lines, orders = standing(activities), {fill.order_id: fill for fill in fills}
     acted = {line.id for line in lines if line.type in SPLITS | MOVES}
     moved = [line for line in lines if line.id not in acted and line.symbol and line.qty]
     events: list[Fill | Activity | Action] = [*_untold(orders.values(), moved), *moved]
@@ -72,7 +72,7 @@ def own_shares(fills: Iterable[Fill], activities: Iterable[Activity]) -> dict[st
     return ours
 
 
-def unreversed(activities: Iterable[Activity]) -> tuple[Activity, ...]:
+def standing(activities: Iterable[Activity]) -> tuple[Activity, ...]:
     """The lines, each id once, without those that were taken back and what took them back."""
     found = {line.id: line for line in activities}
     gone = {i.removeprefix(REVERSED) for i in found if i.startswith(REVERSED)}
@@ -111,7 +111,7 @@ def renamed(lines: Iterable[Activity], since: dt.datetime | None = None) -> dict
         since: earlier ones are passed over.
     """
     names = dict[str, str]()
-    for action in actions(unreversed(lines)):
+    for action in actions(standing(lines)):
         if since is not None and action.at < since:
             continue
         if action.into is not None and action.into_qty == -action.qty:
