@@ -26,10 +26,12 @@ from astra.store.dump import Query
 from astra.store.equity import Equity
 from astra.store.journal import Journal
 from astra.store.loads import Loads
+from astra.store.newest import Newest
 from astra.store.prices import Prices
 from astra.store.reconciliations import Reconciliations
 from astra.store.retention import Pruned, prune
 from astra.store.states import States
+from astra.store.twins import Twins
 
 __all__ = ["Counts", "Offer", "Query", "Store", "open_store"]
 
@@ -92,7 +94,7 @@ def _dialect(url: URL) -> Dialect:
 
 class Store:
     """One database: `prices`, `loads`, `books`, `equity`, `journal`, `states`, `audit`,
-    `reconciliations`, `backtests`."""
+    `reconciliations`, `backtests`, `twins`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -105,6 +107,8 @@ class Store:
         self.audit = Audit(dialect)
         self.reconciliations = Reconciliations(dialect)
         self.backtests = Backtests(dialect)
+        self.newest = Newest(dialect)
+        self.twins = Twins(dialect)
 
     def migrate(self) -> None:
         """Create or change the tables to today's schema, all in one transaction.
