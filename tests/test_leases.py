@@ -14,7 +14,7 @@ import pytest
 from astra.errors import TemporaryError
 from astra.records import OrderStatus, Side, TradingState
 from astra.store import Store, open_store
-from astra.store.journal import AllocationRow, Journal, Mark, OrderRow
+from astra.store.journal import AllocationRow, ExecutionReport, Journal, OrderRow
 
 NOW = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)
 ROW = AllocationRow(
@@ -73,16 +73,19 @@ def test_marks_are_written_all_or_none(store: Store) -> None:
     fence = journal.take_lease(ROW.id, 60) or 0
     second = replace(BUY, id="a-JPM-buy-1", symbol="JPM")
     journal.plan_orders(ROW.id, fence, [BUY, second], "buying")
-    marks = [
-        Mark(order.id, OrderStatus.FILLED, NOW, filled_qty=Decimal(10), filled_average_price=99.0)
+    reports = [
+        ExecutionReport(
+            order.id, OrderStatus.FILLED, NOW, filled_qty=Decimal(10), filled_average_price=99.0
+        )
         for order in (BUY, second)
     ]
-    assert [o.status for o in journal.mark_all(fence, marks)] == 2 * [OrderStatus.FILLED]
-    assert journal.mark_all(fence, [Mark(BUY.id, OrderStatus.CANCELED, NOW)])[0].filled_qty == 10
+    assert [o.status for o in journal.mark_all(fence, reports)] == 2 * [OrderStatus.FILLED]
+    late = ExecutionReport(BUY.id, OrderStatus.CANCELED, NOW)
+    assert journal.mark_all(fence, [late])[0].filled_qty == 10
     third = replace(BUY, id="a-KO-buy-1", symbol="KO")
     journal.plan_orders(ROW.id, fence, [third])
     with pytest.raises(TemporaryError, match="taken over"):
-        journal.mark_all(fence + 1, [Mark(third.id, OrderStatus.FILLED, NOW)])
+        journal.mark_all(fence + 1, [ExecutionReport(third.id, OrderStatus.FILLED, NOW)])
     assert journal.orders(ROW.id)[2].status is OrderStatus.PLANNED
 
 

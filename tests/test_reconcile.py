@@ -25,7 +25,7 @@ from astra.execution.planning import rules_of
 from astra.execution.reconciling.reconcile import duplicates, reconcile
 from astra.records import OrderStatus, Side, TradingState
 from astra.store import schema
-from astra.store.journal import Mark
+from astra.store.journal import ExecutionReport
 from sandbox import market_events
 from sandbox.books import Line
 from sandbox.broker import Broker
@@ -541,7 +541,9 @@ def test_an_order_is_corrected_only_where_it_is_otherwise_and_nobody_works_on_it
     held: Desk, sandbox: trading.Desk
 ) -> None:
     order = held.store.journal.orders_to_reconcile(held.broker.account().number, None)[0]
-    told = Mark(order.id, order.status, LATER, order.broker_id, order.filled_qty, reason="")
+    told = ExecutionReport(
+        order.id, order.status, LATER, order.broker_id, order.filled_qty, reason=""
+    )
     assert held.store.journal.correct(told) is None
     assert not any(e.kind == "corrected" for e in held.store.audit.entries())
 
@@ -553,7 +555,9 @@ def test_an_order_that_filled_after_it_was_given_up_is_corrected(
     order = next(
         o for o in held.store.journal.orders_to_reconcile(account, None) if o.symbol == "JPM"
     )
-    lost = Mark(order.id, OrderStatus.CANCELED, trading.TEN, "", D(0), None, "it never arrived")
+    lost = ExecutionReport(
+        order.id, OrderStatus.CANCELED, trading.TEN, "", D(0), None, "it never arrived"
+    )
     held.store.journal.correct(lost)
     found = reconcile(held)
     assert found.status == "explained"

@@ -16,7 +16,7 @@ from astra.execution.door import Door
 from astra.execution.parent_order import CALLED_OFF, ending
 from astra.execution.waiting import pauses
 from astra.records import Order, OrderStatus, Side
-from astra.store.journal import AllocationRow, Mark, OrderRow
+from astra.store.journal import AllocationRow, ExecutionReport, OrderRow
 
 log = logging.getLogger("astra.execution.watch")
 
@@ -66,14 +66,14 @@ class Watch:
         """
         after = min(order.planned_at for order in waiting) - _BEFORE
         theirs = {o.client_order_id: o for o in self._broker.orders("all", after)}
-        marks = [
-            self._mark(found, (reasons or {}).get(order.id))
+        reports = [
+            self._report(found, (reasons or {}).get(order.id))
             for order in waiting
             if (found := theirs.get(order.id)) is not None and _has_changed(order, found)
         ]
-        if marks:
-            self._journal.mark_all(self.fence, marks)
-        return bool(marks)
+        if reports:
+            self._journal.mark_all(self.fence, reports)
+        return bool(reports)
 
     def look_up(self, order_id: str) -> Order | None:
         """An order that left: asked for until a request under way must have arrived."""
@@ -88,7 +88,7 @@ class Watch:
 
     def note(self, found: Order, reason: str | None = None) -> None:
         """What the broker says of an order."""
-        self._journal.mark_all(self.fence, [self._mark(found, reason)])
+        self._journal.mark_all(self.fence, [self._report(found, reason)])
 
     def end(self, order: OrderRow, status: OrderStatus, reason: str) -> None:
         """An order has ended without the broker."""
@@ -125,10 +125,10 @@ class Watch:
             if not order.status.is_final:
                 self.end(order, OrderStatus.CANCELED, f"{CALLED_OFF}: {why}")
 
-    def _mark(self, found: Order, reason: str | None) -> Mark:
+    def _report(self, found: Order, reason: str | None) -> ExecutionReport:
         is_ended = found.status.is_final and found.status is not OrderStatus.FILLED
         why = (reason or ending(found)) if is_ended else None
-        return Mark.of(found, self.row.received_at, why)
+        return ExecutionReport.of(found, self.row.received_at, why)
 
     def _call_off(self, order: OrderRow, door: Door, why: str) -> None:
         has_left = order.status is not OrderStatus.PLANNED

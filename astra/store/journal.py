@@ -23,18 +23,18 @@ from astra.store.journal_rows import (
     FINAL_STATUSES,
     STATUSES,
     AllocationRow,
-    Mark,
+    ExecutionReport,
     OrderRow,
     allocation_values,
     line_values,
-    mark_values,
     order_values,
+    reported_values,
     select_orders,
 )
 from astra.store.leases import Leases, check, known, one
 from astra.store.versions import writing_books
 
-__all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "Journal", "Mark", "OrderRow"]
+__all__ = ["FINAL_STATUSES", "STATUSES", "AllocationRow", "ExecutionReport", "Journal", "OrderRow"]
 
 _allocations, _orders = schema.allocations, schema.orders
 
@@ -164,10 +164,12 @@ class Journal(JournalQueries, Leases):
         reason: str | None = None,
     ) -> OrderRow:
         """As `mark_all`, for one order."""
-        mark = Mark(order_id, status, at, broker_id, filled_qty, filled_average_price, reason)
-        return self.mark_all(fence, [mark])[0]
+        report = ExecutionReport(
+            order_id, status, at, broker_id, filled_qty, filled_average_price, reason
+        )
+        return self.mark_all(fence, [report])[0]
 
-    def mark_all(self, fence: int, marks: Sequence[Mark]) -> list[OrderRow]:
+    def mark_all(self, fence: int, reports: Sequence[ExecutionReport]) -> list[OrderRow]:
         """Note what happened to orders of one allocation, in one transaction; final orders stay.
 
         Raises:
@@ -175,27 +177,27 @@ class Journal(JournalQueries, Leases):
             DataError: an order is not in the journal.
         """
         with writing_books(self._dialect) as connection:
-            return [_mark(connection, fence, mark) for mark in marks]
+            return [_mark(connection, fence, report) for report in reports]
 
-    def correct(self, mark: Mark) -> OrderRow | None:
+    def correct(self, report: ExecutionReport) -> OrderRow | None:
         """Make an order what the broker says it is, also a final one; for reconciliation only.
 
-        A price that the mark does not tell is no longer known.
+        A price that the report does not tell is no longer known.
 
         Returns: None, and nothing is changed, if it is so already or a worker sees to it.
 
         Raises:
             DataError: the order is not in the journal.
         """
-        values = mark_values(mark) | {"filled_average_price": mark.filled_average_price}
+        values = reported_values(report) | {"filled_average_price": report.filled_average_price}
         with writing_books(self._dialect) as connection:
-            order = _order(connection, mark.order_id)
+            order = _order(connection, report.order_id)
             row = known(connection, order.allocation_id)
-            is_so = (order.status, order.filled_qty) == (mark.status, mark.filled_qty)
+            is_so = (order.status, order.filled_qty) == (report.status, report.filled_qty)
             if is_so or not (order.status.is_final or row.is_final):
                 return None
             connection.execute(_orders.update().where(_orders.c.id == order.id).values(values))
-            _audit(connection, row, "corrected", mark.at, _told(values), order.id)
+            _audit(connection, row, "corrected", report.at, _told(values), order.id)
             return _order(connection, order.id)
 
 
@@ -229,15 +231,15 @@ def _told(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "updated_at"}
 
 
-def _mark(connection: Connection, fence: int, mark: Mark) -> OrderRow:
-    order = _order(connection, mark.order_id)
+def _mark(connection: Connection, fence: int, report: ExecutionReport) -> OrderRow:
+    order = _order(connection, report.order_id)
     row = check(connection, order.allocation_id, fence)
     if order.status.is_final:
         return order
-    values = mark_values(mark)
+    values = reported_values(report)
     connection.execute(_orders.update().where(_orders.c.id == order.id).values(values))
     if _news(order, values):
-        _audit(connection, row, "order", mark.at, _told(values), order.id)
+        _audit(connection, row, "order", report.at, _told(values), order.id)
     return _order(connection, order.id)
 
 

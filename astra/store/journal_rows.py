@@ -78,7 +78,7 @@ class OrderRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ExecutionReport:
     """What happened to an order at `at`; None leaves a value as it is."""
 
     order_id: str
@@ -90,7 +90,7 @@ class Mark:
     reason: str | None = None
 
     @classmethod
-    def of(cls, found: Order, at: dt.datetime, reason: str | None) -> Mark:
+    def of(cls, found: Order, at: dt.datetime, reason: str | None) -> ExecutionReport:
         """What the broker says of an order of ours; `at` holds where it tells no time."""
         return cls(
             found.client_order_id,
@@ -164,15 +164,15 @@ def order_values(order: OrderRow) -> dict[str, Any]:
     }
 
 
-def mark_values(mark: Mark) -> dict[str, Any]:
-    """The columns of an order that a mark changes."""
+def reported_values(report: ExecutionReport) -> dict[str, Any]:
+    """The columns of an order that a report changes."""
     values = {
-        "status": mark.status.value,
-        "updated_at": rows.seconds(mark.at),
-        "broker_id": mark.broker_id,
-        "filled_qty": rows.decimal_or_none(mark.filled_qty),
-        "filled_average_price": mark.filled_average_price,
-        "reason": mark.reason,
+        "status": report.status.value,
+        "updated_at": rows.seconds(report.at),
+        "broker_id": report.broker_id,
+        "filled_qty": rows.decimal_or_none(report.filled_qty),
+        "filled_average_price": report.filled_average_price,
+        "reason": report.reason,
     }
     return {name: value for name, value in values.items() if value is not None}
 

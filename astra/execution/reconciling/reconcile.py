@@ -32,7 +32,7 @@ from astra.execution.reconciling.look import BRIEF, LONG, Look, look_at
 from astra.execution.waiting import pauses
 from astra.ledger import Differences, less
 from astra.records import Account, Position, TradingState
-from astra.store.journal import Mark
+from astra.store.journal import ExecutionReport
 from astra.store.reconciliations import Reconciliation
 
 log = logging.getLogger("astra.execution.reconciling.reconcile")
@@ -153,7 +153,7 @@ def _correct(desk: Desk, look: Look) -> dict[str, str]:
         if not order.status.is_final:
             Door(desk).cancel(order.id)
             text += ": it came too late and was cancelled"
-        done = desk.store.journal.correct(Mark.of(order, look.at, text))
+        done = desk.store.journal.correct(ExecutionReport.of(order, look.at, text))
         if done is None:
             continue  # a worker was just noting it
         told[order.client_order_id] = text
