@@ -42,7 +42,7 @@ def ran(folder: Path, *words: str) -> Ended:
     done = subprocess.run(
         [sys.executable, "-m", "astra.cli", "run", "--tickers", "8", "--hours", "2",
          "--policy", "original", *words, "--json"],
-        env={**os.environ, "ASTRA_VAR": str(folder / "var")}, cwd=folder,
+        env={**os.environ, "ASTRA_VAR": str(folder / "var"), "ASTRA_SOURCE": "alpaca"}, cwd=folder,
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
