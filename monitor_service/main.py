@@ -8,9 +8,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -18,6 +20,7 @@ from flask import Flask, Response, jsonify, request
 
 from astra import predictions
 from astra import settings as astra_settings
+from astra.alpaca.account import HISTORY_AT_ONCE
 from astra.errors import AstraError, DataError
 from astra.execution.desk import Desk
 from astra.execution.halting.trip import trip
@@ -29,10 +32,13 @@ from astra.records import Position
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
 from monitor_service.actions import actions
+from monitor_service.market_time import MarketTime
 
 log = logging.getLogger("astra.monitor")
 
 _LONGEST_WAIT = 60  # seconds in which books and broker may come to agree
+_MOST_DAYS = 36_500
+_HISTORY_OVERLAP = dt.timedelta(hours=1)  # a window of the record
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -45,10 +51,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(actions(desk, bucket, monitor.run))
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "update_account": monitor.update_account,
-        "activities": lambda: monitor.activities(_whole("days", least=1)),
+        "activities": lambda: monitor.activities(_whole("days", 1, _MOST_DAYS)),
         "history": monitor.history,
         "forecasts": monitor.forecasts,
-        "reconcile": lambda: monitor.reconcile(_whole("seconds", least=0)),
+        "reconcile": lambda: monitor.reconcile(_whole("seconds", 0, 86_400)),
     }
     for name, job in jobs.items():
         app.add_url_rule(f"/{name}", name, _logged(monitor, name, job), methods=["GET", "POST"])
@@ -64,6 +70,7 @@ class Monitor:
         self._broker = desk.broker
         self._store = desk.store
         self._bucket = bucket
+        self.time = MarketTime(desk.broker, desk.store)
 
     def update_account(self) -> dict[str, Any]:
         """Save cash, equity and positions as of the broker's clock, and let the breakers look."""
@@ -89,15 +96,26 @@ class Monitor:
         return {"account": account, "new": new}
 
     def history(self) -> dict[str, Any]:
-        """Save the broker's own record of the account's value."""
-        account = self._broker.account().number
-        points = self._broker.portfolio_history("1M", "1H")
-        self._store.books.record_history(account, points)
-        return {"account": account, "points": len(points)}
+        """Save the broker's own record of the account's value, as far back as it was missed.
+
+        The last point that is known still moved, so it is asked for again. The broker's profit is
+        left out: it counts it from the first point of each answer.
+        """
+        account, now = self._broker.account().number, self._broker.clock().now
+        newest, saved = self._store.newest, set[dt.datetime]()
+        start = newest.valued_at(account) or newest.opened_at(account) or now - HISTORY_AT_ONCE
+        start -= _HISTORY_OVERLAP
+        while start < now:
+            points = self._broker.portfolio_history(start=start)
+            equity = [replace(point, profit_loss=None) for point in points]
+            self._store.books.record_history(account, equity)
+            saved |= {point.at for point in points}
+            start += HISTORY_AT_ONCE
+        return {"account": account, "points": len(saved)}
 
     def forecasts(self) -> dict[str, Any]:
         """Save the forecasts, decisions and shadow books in the bucket that are not known yet."""
-        known = set(self._store.books.read("decisions")["object"].to_pylist())
+        known = set(self._store.newest.decisions())
         new = []
         for name in self._bucket.names("decision_"):
             if name in known:
@@ -148,16 +166,16 @@ class Monitor:
 
     @contextmanager
     def run(self, job: str) -> Iterator[None]:
-        """Note the run of a job and how it ended."""
-        run_id, started = uuid.uuid4().hex, self._broker.clock().now
-        self._store.books.record_run(run_id, job, started)
+        """Note the run of a job and how it ended, also while the broker does not answer."""
+        run_id = uuid.uuid4().hex
+        self._store.books.record_run(run_id, job, self.time.ask())
         try:
             yield
         except Exception as error:
             message = str(error) if isinstance(error, AstraError) else type(error).__name__
-            self._store.books.finish_run(run_id, "failed", message, started)
+            self._store.books.finish_run(run_id, "failed", message, self.time.now())
             raise
-        self._store.books.finish_run(run_id, "ok", "", self._broker.clock().now)
+        self._store.books.finish_run(run_id, "ok", "", self.time.ask())
 
 
 def _shadow_books(
@@ -200,13 +218,13 @@ def _logged(
     return view
 
 
-def _whole(name: str, least: int) -> int | None:
+def _whole(name: str, least: int, most: int) -> int | None:
     """A whole number of the query; None if it is left out."""
     text = request.args.get(name)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < least:
-        raise DataError(f"{name} must be a whole number from {least} on, found {text!r:.60}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise DataError(f"{name} must be a whole number from {least} to {most}, found {text!r}")
     return int(text)
 
 

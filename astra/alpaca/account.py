@@ -43,6 +43,7 @@ log = logging.getLogger("astra.alpaca")
 _ORDER_PAGE = 500  # Alpaca's largest
 _ACTIVITY_PAGE = 100  # Alpaca's largest
 _ASSETS_SECONDS = 3600.0
+HISTORY_AT_ONCE = timedelta(days=30)
 Timeframe = Literal["5Min", "15Min", "1H"]
 _WINDOWS = {"5Min": timedelta(minutes=5), "15Min": timedelta(minutes=15), "1H": timedelta(hours=1)}
 
@@ -217,11 +218,18 @@ class Alpaca:
                 return
 
     def portfolio_history(
-        self, period: str = "1M", timeframe: Timeframe = "1H"
+        self, period: str = "1M", timeframe: Timeframe = "1H", start: datetime | None = None
     ) -> tuple[EquityPoint, ...]:
-        """The account's value over `period` (1D, 1W, 1M, 1A, all), at the end of each window of
-        `timeframe` that is over."""
+        """The account's value over `period` (1D, 1W, 1M, 1A, all) until now, or over 30 days from
+        `start` on, at the end of each window of `timeframe` that is over.
+
+        Alpaca tells windows of less than a day for 30 days at once, however long ago they were.
+        """
         query = {"period": period, "timeframe": timeframe}
+        if start is not None:
+            end = min(start + HISTORY_AT_ONCE, self.clock().now)
+            ends = {"start": start.isoformat(), "end": end.isoformat()}
+            query = {"timeframe": timeframe, **ends}
         body = read_object(self._get("/account/portfolio/history", query), "portfolio history")
         points = read_history(body, _WINDOWS[timeframe])
         now = self.clock().now

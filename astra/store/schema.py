@@ -355,8 +355,9 @@ runs = Table(
     Column("job", String(60), nullable=False),
     instant("started_at", nullable=False),
     instant("finished_at"),
-    Column("status", String(20), nullable=False),
+    Column("status", String(20), nullable=False),  # running, ok, failed
     Column("message", UnicodeText, nullable=False),
+    Index("ix_runs_job_started_at", "job", "started_at"),
 )
 
 # One policy of one backtest: what was asked for, its figures and its curve at the assumed costs.

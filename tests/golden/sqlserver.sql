@@ -432,6 +432,10 @@ CREATE TABLE twins (
 );
 GO
 
+-- migration 0006
+CREATE INDEX ix_runs_job_started_at ON runs (job, started_at);
+GO
+
 -- once for each connection: temp tables, empty between transactions
 DROP TABLE IF EXISTS #staged_bars;
 DROP TABLE IF EXISTS #windows;

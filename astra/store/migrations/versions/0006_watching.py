@@ -45,8 +45,10 @@ def upgrade() -> None:
         sa.Column("message", sa.UnicodeText(), nullable=False),
         sa.PrimaryKeyConstraint("account", "session"),
     )
+    op.create_index("ix_runs_job_started_at", "runs", ["job", "started_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_runs_job_started_at", "runs")
     op.drop_table("twins")
     op.drop_table("alerts")
