@@ -13,7 +13,7 @@ import pytest
 from desk import TICKERS, Desk, answering, connect, opened
 from execution_desk import dropped, opened_desk, sent
 from flask import Response, jsonify, make_response, request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astra.alpaca.orders import Orders
@@ -96,6 +96,7 @@ def test_a_symbol_that_alpaca_refuses_costs_no_other_its_price(desk: Desk, sente
     assert desk.alpaca.earlier_prices(names).keys() == set(TICKERS)
 
 
+@settings(max_examples=40)
 @given(odd=st.frozensets(st.sampled_from("ABCDEFGHIJK")))
 def test_of_any_list_exactly_the_refused_symbols_are_left_out(odd: frozenset[str]) -> None:
     every = tuple("ABCDEFGHIJK")
