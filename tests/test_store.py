@@ -22,7 +22,7 @@ from astra import bars
 from astra.errors import ConfigError, DataError, TemporaryError
 from astra.store import Counts, Store, connect, open_store
 from astra.store.dialect import FIELDS, VERSION, Window
-from astra.store.schema import metadata
+from astra.store.schema import REVISION, metadata, revisions
 from tests.grid import GRID, HOUR, NOW, frame, held
 
 
@@ -273,14 +273,16 @@ def test_bars_of_the_first_release_come_over_with_their_past(bare_store_url: str
 
 
 def test_a_database_of_a_later_release_is_left_alone(store: Store, store_url: str) -> None:
-    with store._dialect.writing("schema") as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    def note(revision: str) -> None:
+        with store._dialect.writing("schema") as connection:
+            connection.execute(revisions.update().values(version_num=revision))
+
+    note("9999")
     try:
-        with pytest.raises(ConfigError, match=r"0006 or before is required, found 9999"):
+        with pytest.raises(ConfigError, match=rf"{REVISION} or before is required, found 9999"):
             open_store(store_url)
     finally:
-        with store._dialect.writing("schema") as connection:
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+        note(REVISION)
 
 
 def test_a_request_more_than_the_file_has_connections_may_come_again(
