@@ -7,6 +7,7 @@ Edwards (1993), "Best execution", Financial Analysts Journal 49(1).
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -96,13 +97,16 @@ def fees_by_order(activities: Iterable[Activity]) -> dict[str, Decimal]:
     without any, such as those a broker books at the end of the day, is nobody's.
     """
     found = {a.id: a for a in activities}.values()
-    sales = [a for a in found if a.type == "FILL" and a.side is Side.SELL and a.order_id]
+    sales = dict[dt.datetime, list[Activity]]()
+    for a in found:
+        if a.type == "FILL" and a.side is Side.SELL and a.order_id and a.net_amount > 0:
+            sales.setdefault(a.at, []).append(a)
     fees: dict[str, Decimal] = {}
     for fee in (a for a in found if a.type == "FEE"):
         if fee.order_id:
             fees[fee.order_id] = fees.get(fee.order_id, Decimal(0)) - fee.net_amount
             continue
-        at_once = [a for a in sales if a.at == fee.at and a.net_amount > 0]
+        at_once = sales.get(fee.at, [])
         whole = sum((a.net_amount for a in at_once), Decimal(0))
         for sale in at_once:
             order_id = sale.order_id or ""

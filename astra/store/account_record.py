@@ -54,7 +54,14 @@ def read(dialect: Dialect, account: str, since: dt.datetime | None = None) -> tu
         wanted &= _table.c.at >= rows.seconds(since)
     with dialect.reading() as connection:
         statement = select(_table).where(wanted).order_by(_table.c.id)
-        return tuple(map(_activity, connection.execute(statement).mappings()))
+        return tuple(map(_activity, connection.execute(statement)))
+
+
+def count(dialect: Dialect, account: str) -> int:
+    """How many activities an account has; lines are only ever added."""
+    wanted = _table.c.account == account
+    with dialect.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(_table).where(wanted)) or 0
 
 
 def acted(dialect: Dialect, account: str) -> tuple[Activity, ...]:
@@ -81,7 +88,7 @@ def _of_symbols(
         statement = select(_table).where(wanted).order_by(_table.c.id)
         if not symbols:
             return ()
-        return tuple(map(_activity, connection.execute(statement).mappings()))
+        return tuple(map(_activity, connection.execute(statement)))
 
 
 def own(dialect: Dialect, account: str) -> tuple[Activity, ...]:
@@ -89,7 +96,7 @@ def own(dialect: Dialect, account: str) -> tuple[Activity, ...]:
     wanted = (_table.c.account == account) & _table.c.id.like(f"{OWN}%")
     with dialect.reading() as connection:
         statement = select(_table).where(wanted).order_by(_table.c.id)
-        return tuple(map(_activity, connection.execute(statement).mappings()))
+        return tuple(map(_activity, connection.execute(statement)))
 
 
 def last_at(dialect: Dialect, account: str) -> dt.datetime | None:
@@ -214,14 +221,15 @@ def _values(account: str, a: Activity) -> dict[str, Any]:
 
 
 def _activity(row: Any) -> Activity:
+    _, key, kind, at, symbol, side, qty, price, net_amount, order_id = row
     return Activity(
-        id=row["id"],
-        type=row["type"],
-        at=rows.moment(row["at"]),
-        net_amount=Decimal(row["net_amount"]),
-        symbol=row["symbol"],
-        qty=None if row["qty"] is None else Decimal(row["qty"]),
-        price=None if row["price"] is None else Decimal(row["price"]),
-        side=None if row["side"] is None else Side(row["side"]),
-        order_id=row["order_id"],
+        key,
+        kind,
+        rows.moment(at),
+        Decimal(net_amount),
+        symbol,
+        None if qty is None else Decimal(qty),
+        None if price is None else Decimal(price),
+        None if side is None else Side(side),
+        order_id,
     )

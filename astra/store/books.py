@@ -104,6 +104,10 @@ class Books:
         """The recorded activities of an account from `since` on (None: all), by id."""
         return account_record.read(self._dialect, account, since)
 
+    def activity_count(self, account: str) -> int:
+        """How many activities of an account are recorded; they are added and never changed."""
+        return account_record.count(self._dialect, account)
+
     def last_activity(self, account: str) -> dt.datetime | None:
         """The time of the latest activity recorded; None if there is none."""
         return account_record.last_at(self._dialect, account)

@@ -38,7 +38,7 @@ def show(page: Page) -> None:
         f"{money(float(total), signed=True)} before fees. First in, first out."
     )
     if found.unmatched:
-        symbols = ", ".join(found.unmatched)
+        symbols = ", ".join(sorted({s.symbol for s in found.unmatched}))
         line += f" Shares sold without a purchase on record are not counted: {symbols}."
     st.caption(plain(line))
     ranked = sorted(found.closed, key=lambda t: (-t.profit, t.symbol, t.closed_at))
