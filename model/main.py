@@ -1,5 +1,5 @@
 """The model service: `POST /allocate` reads bars, decides, and drops the files in the bucket;
-`POST /replay` makes a past decision again.
+`POST /replay` makes a past decision again, `POST /twin` trades those of a day again.
 
 Gather, decide, drop; it never touches the database. The same as-of time and settings are decided
 once: a second call reads the first answer back from the bucket.
@@ -44,6 +44,7 @@ from model.past import Past
 from model.portfolio.policies import POLICIES
 from model.portfolio.records import Policy
 from model.replay import compare
+from model.twin import routes as twin_routes
 
 log = logging.getLogger("model")
 
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings = astra_settings.load()
     app = create_service("model", settings)
     allocator = Allocator(settings)
+    app.register_blueprint(twin_routes(settings))
 
     @app.post("/allocate")
     def _allocate() -> Response:

@@ -29,8 +29,10 @@ from astra.execution.reconciling.look import BRIEF, catch_up
 from astra.execution.reconciling.reconcile import duplicates, reconcile
 from astra.gcs import Bucket
 from astra.records import Position
+from astra.services import Services
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
+from monitor_service import twin
 from monitor_service.actions import actions
 from monitor_service.market_time import MarketTime
 
@@ -49,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     desk, bucket = Desk.from_settings(settings), Bucket.from_settings(settings)
     monitor = Monitor(desk, bucket)
     app.register_blueprint(actions(desk, bucket, monitor.run))
+    app.register_blueprint(twin.routes(desk, Services(settings), monitor.run))
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "update_account": monitor.update_account,
         "activities": lambda: monitor.activities(_whole("days", 1, _MOST_DAYS)),

@@ -1,0 +1,204 @@
+"""What happened in one session to the part of an account that is managed. Pure.
+
+From the broker's record and the journal: the shares and the cash at the first decision, what each
+decision traded, and what came or went otherwise.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from astra.ledger import Book, replay
+from astra.outcomes import planned_qty
+from astra.owned import Fill, own_shares, standing
+from astra.records import Activity, Side
+from astra.risk import FLOWS
+from astra.sessions import NEW_YORK, Session
+from astra.shortfall import fees_by_order
+from astra.store.journal import OrderRow
+from astra.twin import Executed, Lived, Moved, Traded
+from astra.untold import OPENED
+
+_NOTHING = Decimal(0)
+_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was to be traded at one time, and the orders that came of it.
+
+    Attributes:
+        known_at: when it was about to be traded.
+        weights: of equity by symbol; `keep` names those whose shares stay as they are.
+        is_complete: it was planned and traded to its end.
+    """
+
+    as_of: dt.datetime
+    known_at: dt.datetime
+    weights: Mapping[str, float]
+    keep: tuple[str, ...]
+    orders: tuple[OrderRow, ...]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The account's record.
+
+    Attributes:
+        lines: all activities that stand.
+        fills: of our own orders.
+        adopt: symbols managed though our orders did not open them; None = all.
+    """
+
+    lines: tuple[Activity, ...]
+    fills: tuple[Fill, ...]
+    adopt: frozenset[str] | None
+
+    @classmethod
+    def of(
+        cls, lines: Iterable[Activity], fills: Iterable[Fill], adopt: frozenset[str] | None
+    ) -> Record:
+        return cls(standing(lines), tuple(fills), adopt)
+
+    def book(self, at: dt.datetime) -> Book:
+        """The account's cash and our part of its shares, after all that was until then."""
+        past = [line for line in self.lines if line.at <= at]
+        whole = replay(past)
+        # Only what the record tells: an order's last word may be later than its first fills.
+        ours = own_shares([replace(fill, qty=_NOTHING) for fill in self.fills], past)
+        every = self.adopt is None
+        kept = {
+            symbol: qty
+            if every or symbol in (self.adopt or ())
+            else min(qty, ours.get(symbol, _NOTHING))
+            for symbol, qty in whole.shares.items()
+        }
+        return Book(whole.cash, {symbol: qty for symbol, qty in kept.items() if qty > 0})
+
+    def is_known_at(self, at: dt.datetime, session: Session) -> bool:
+        """Whether the account's books had begun."""
+        opened = [a.at for a in self.lines if a.id.startswith(OPENED) and a.at < end_of(session)]
+        return any(line.at <= at for line in self.lines) and all(t <= at for t in opened)
+
+
+def decided_in(
+    session: Session,
+    allocations: Sequence[Mapping[str, Any]],
+    decisions: Sequence[Mapping[str, Any]],
+    orders: Mapping[str, Sequence[OrderRow]],
+) -> tuple[Decided, ...]:
+    """What was to be traded in a session, by time: the files that came, and the decisions of which
+    none came.
+
+    Files that were overtaken before anything was ordered, that were held back as the settings say,
+    or that told nothing to trade are left out.
+
+    Args:
+        allocations: rows of the account, by (as_of, generation).
+        decisions: rows, whose documents say what was decided.
+        orders: by allocation id.
+    """
+    found = []
+    for row in allocations:
+        own, as_of = tuple(orders.get(row["id"], ())), row["as_of"]
+        weights = json.loads(row["weights"])
+        is_none = row["status"] == "held" or (row["status"] == "superseded" and not own)
+        if as_of is None or not session.opens_at <= as_of < session.closes_at:
+            continue
+        if not weights or is_none:
+            continue
+        keep = tuple(json.loads(row["keep"] or "[]"))
+        known_at = max(as_of, row["received_at"])
+        found.append(Decided(as_of, known_at, weights, keep, own, row["status"] == "done"))
+    served = {row["as_of"] for row in allocations}
+    for row in decisions:
+        told = json.loads(row["document"])
+        if row["as_of"] in served or not told.get("object") or not told.get("of_settings", True):
+            continue
+        served.add(row["as_of"])
+        weights = told["weights"] or dict.fromkeys(told.get("held", ()), 0.0)
+        keep = (*told.get("kept", ()), *told.get("hold", ()))
+        found.append(Decided(row["as_of"], row["as_of"], weights, keep, (), is_complete=False))
+    return tuple(sorted(found, key=lambda d: d.as_of))
+
+
+def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived:
+    """The day from the first decision on, to the end of the date in New York."""
+    first, end = decided[0].as_of, end_of(session)
+    lines = [a for a in record.lines if first < a.at < end]
+    day = [a for a in record.lines if end - _DAY <= a.at < end]  # fees may be dated by the day
+    symbols = {fill.order_id: fill.symbol for fill in record.fills}
+    orders = {o.broker_id for d in decided for o in d.orders if o.broker_id}
+    ours = [a for a in lines if a.type == "FILL" and a.order_id in symbols.keys() | orders]
+    stray = [a for a in ours if a.order_id not in orders]
+    before, after = record.book(first), record.book(end)
+    other = [Moved(a.symbol or "", a.qty or _NOTHING, a.net_amount) for a in stray]
+    others = [a for a in lines if a not in ours and a.type != "FEE" and a.type not in FLOWS]
+    known = {*before.shares, *after.shares, *(a.symbol for a in ours)}
+    for a in others:
+        if not a.qty and a.net_amount and (a.symbol is None or a.symbol in known):
+            other.append(Moved(a.symbol or "", _NOTHING, a.net_amount))
+    for symbol in sorted({a.symbol for a in others if a.qty and a.symbol}):
+        traded = sum((a.qty or _NOTHING for a in ours if a.symbol == symbol), _NOTHING)
+        more = after.shares.get(symbol, _NOTHING) - before.shares.get(symbol, _NOTHING) - traded
+        if more:
+            other.append(
+                Moved(symbol, more, -more * _price(a for a in others if a.symbol == symbol))
+            )
+    return Lived(
+        shares=before.shares,
+        executed=tuple(_executed(d, ours) for d in decided),
+        fees=_fees(day, symbols),
+        other=tuple(other),
+    )
+
+
+def end_of(session: Session) -> dt.datetime:
+    """Midnight in New York after a session."""
+    next_day = dt.datetime.combine(session.date + _DAY, dt.time(), NEW_YORK)
+    return next_day.astimezone(dt.UTC)
+
+
+def _executed(decided: Decided, fills: Sequence[Activity]) -> Executed:
+    orders: dict[tuple[str, Side], list[OrderRow]] = {}
+    for order in sorted(decided.orders, key=lambda o: o.attempt):
+        orders.setdefault((order.symbol, order.side), []).append(order)
+    found = []
+    for (symbol, side), own in sorted(orders.items()):
+        ids = {order.broker_id for order in own if order.broker_id}
+        filled = [a for a in fills if a.order_id in ids]
+        found.append(
+            Traded(
+                symbol,
+                side,
+                planned_qty(own),
+                Decimal(repr(own[0].reference_price)),
+                sum((abs(a.qty or _NOTHING) for a in filled), _NOTHING),
+                sum((abs(a.net_amount) for a in filled), _NOTHING),
+            )
+        )
+    return Executed(tuple(found), decided.is_complete)
+
+
+def _fees(lines: Sequence[Activity], ours: Mapping[str, str]) -> dict[str, Decimal]:
+    """USD by symbol: those of our orders, and under "" those that name none."""
+    by_order = fees_by_order(lines)
+    fees = {"": -sum((a.net_amount for a in lines if a.type == "FEE"), _NOTHING)}
+    for order_id, usd in by_order.items():
+        fees[""] -= usd
+        if symbol := ours.get(order_id):
+            fees[symbol] = fees.get(symbol, _NOTHING) + usd
+    return {symbol: usd for symbol, usd in fees.items() if usd}
+
+
+def _price(lines: Iterable[Activity]) -> Decimal:
+    """USD a share that fills were done at on average; 0 where none tells a price."""
+    told = [(abs(a.qty), abs(a.net_amount)) for a in lines if a.type == "FILL" and a.qty]
+    shares = sum((qty for qty, _ in told), _NOTHING)
+    return sum((usd for _, usd in told), _NOTHING) / shares if shares else _NOTHING
