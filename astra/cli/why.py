@@ -19,7 +19,6 @@ from astra.attribution import Attribution
 from astra.cli.options import out, read_settings
 from astra.errors import DataError
 from astra.outcomes import Outcome, outcomes
-from astra.records import Side
 from astra.shortfall import Shortfall
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def why(
                 f"a name of the plan is required, {found.allocation.object} has no line of "
                 f"{symbol}: leave the name out to see all"
             )
-    costs = [(o.symbol, _cost(found, fees, o, o.side)) for o in ended if o.side is not None]
+    costs = [(o.symbol, cost) for o in ended if (cost := found.cost(o, fees)) is not None]
     if all(cost.total is None for _, cost in costs):
         costs = []  # nothing is known yet
     for line in _head(found):
@@ -76,21 +75,6 @@ def _gather(allocation: str) -> tuple[Dossier, Mapping[str, Decimal]]:
     finally:
         store.close()
     return found, shortfall.fees_by_order(booked)
-
-
-def _cost(found: Dossier, fees: Mapping[str, Decimal], ended: Outcome, side: Side) -> Shortfall:
-    decided = {line.symbol: line.decision_price for line in found.lines}
-    own = [o for o in found.orders if (o.symbol, o.side) == (ended.symbol, side)]
-    return shortfall.of_line(
-        side,
-        float(ended.ordered),
-        float(ended.filled),
-        float(sum(fees.get(o.broker_id, 0) for o in own if o.broker_id)),
-        decision_price=decided.get(ended.symbol),
-        price=ended.price,
-        average_price=ended.average_price,
-        last_price=found.closes.get(ended.symbol),
-    )
 
 
 def _head(found: Dossier) -> Iterator[str]:

@@ -7,13 +7,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from astra.errors import DataError
+from astra.outcomes import Outcome
 from astra.records import PlanLine
 from astra.sessions import BAR_SECONDS
+from astra.shortfall import Shortfall, of_line
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
 from astra.store.journal_rows import (
@@ -53,6 +56,28 @@ class Dossier:
         if row.status == "done":
             return ""
         return f"{row.status}: {row.reason}" if row.is_final else "not its turn yet"
+
+    def cost(self, ended: Outcome, fees: Mapping[str, Decimal]) -> Shortfall | None:
+        """What trading one name cost against the decision's price; None if none was ordered.
+
+        Args:
+            ended: of `astra.outcomes.outcomes` of this allocation.
+            fees: USD by the broker's order id, see `astra.shortfall.fees_by_order`.
+        """
+        if ended.side is None:
+            return None
+        decided = {line.symbol: line.decision_price for line in self.lines}
+        own = [o for o in self.orders if (o.symbol, o.side) == (ended.symbol, ended.side)]
+        return of_line(
+            ended.side,
+            float(ended.ordered),
+            float(ended.filled),
+            float(sum(fees.get(o.broker_id, 0) for o in own if o.broker_id)),
+            decision_price=decided.get(ended.symbol),
+            price=ended.price,
+            average_price=ended.average_price,
+            last_price=self.closes.get(ended.symbol),
+        )
 
 
 def read(dialect: Dialect, name: str) -> Dossier:
