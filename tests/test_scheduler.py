@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from astra.cli.scheduler import Job, Scheduler, read_jobs
+from astra.cli.scheduler import Scheduler
 from astra.errors import ConfigError
-from astra.settings import HOUSE
+from astra.schedule import Job, read_jobs
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -40,7 +40,7 @@ def server():
 
 
 def test_the_deployed_job_file_knows_weekends_and_both_offsets_of_the_year() -> None:
-    jobs = {job.name: job for job in read_jobs(HOUSE / "deploy" / "jobs.yaml")}
+    jobs = {job.name: job for job in read_jobs()}
     allocate = jobs["allocate"]
     friday = new_york("2026-06-12T15:30")
     assert allocate.next_after(friday) == new_york("2026-06-15T10:02")
@@ -82,7 +82,7 @@ def test_missed_times_are_caught_up_once_and_a_failure_does_not_stop_the_others(
 
 
 def test_the_deployed_job_file_loads_the_universe_in_ten_parts_at_once() -> None:
-    jobs = read_jobs(HOUSE / "deploy" / "jobs.yaml")
+    jobs = read_jobs()
     loads = [job for job in jobs if job.name.startswith("load-price-history-")]
     assert [job.path for job in loads] == [f"/load_price_history?part={i}/10" for i in range(1, 11)]
     opening = new_york("2026-06-15T09:29")

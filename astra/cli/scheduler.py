@@ -8,51 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import requests
-import yaml
-from apscheduler.triggers.cron import CronTrigger
 
 from astra.errors import ConfigError
+from astra.schedule import Job
 
 log = logging.getLogger("astra.scheduler")
 
 JOB_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One POST on a schedule (five cron fields, in `zone`); parts of one entry share `entry`."""
-
-    name: str
-    schedule: str
-    service: str
-    path: str
-    zone: ZoneInfo
-    entry: str
-
-    def last_until(self, now: dt.datetime, due: dt.datetime) -> dt.datetime:
-        """Its last time at or before `now`, from `due`, one of its times, on."""
-        while (following := self.next_after(due)) <= now:
-            due = following
-        return due
-
-    def next_after(self, now: dt.datetime) -> dt.datetime:
-        """The first time strictly after `now`, UTC."""
-        trigger = CronTrigger.from_crontab(self.schedule, timezone=self.zone)
-        found: dt.datetime | None = trigger.get_next_fire_time(
-            None, now + dt.timedelta(microseconds=1)
-        )
-        if found is None:
-            raise ConfigError(f"job {self.name}: the schedule {self.schedule!r} never comes true")
-        return found.astimezone(dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +29,6 @@ class Answer:
 
     status: int
     text: str
-
-
-def read_jobs(path: Path) -> tuple[Job, ...]:
-    """The jobs of a job file, in its order.
-
-    Raises:
-        ConfigError: names the job and what is wrong with it.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-        zone = ZoneInfo(content["timezone"])
-        jobs = tuple(job for entry in content["jobs"] for job in _jobs(entry, zone))
-        for job in jobs:
-            CronTrigger.from_crontab(job.schedule, timezone=zone)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is no job file: {error}") from error
-    return jobs
-
-
-def _jobs(entry: Mapping[str, Any], zone: ZoneInfo) -> Iterator[Job]:
-    """The jobs of one entry: `parts: 10` makes ten that each ask for their part."""
-    plain = {name: value for name, value in entry.items() if name != "parts"}
-    whole = Job(**plain, zone=zone, entry=entry["name"])
-    parts = int(entry.get("parts", 1))
-    if parts == 1:
-        yield whole
-        return
-    mark = "&" if "?" in whole.path else "?"
-    for i in range(1, parts + 1):
-        path = f"{whole.path}{mark}part={i}/{parts}"
-        yield replace(whole, name=f"{whole.name}-{i:02}", path=path)
 
 
 class Scheduler:

@@ -25,10 +25,11 @@ from astra.cli.launcher import (
     sandbox_service,
 )
 from astra.cli.sandboxed import Options
-from astra.cli.scheduler import Answer, Scheduler, read_jobs
+from astra.cli.scheduler import Answer, Scheduler
 from astra.errors import TemporaryError
+from astra.schedule import read_jobs
 from astra.sessions import NEW_YORK, next_session
-from astra.settings import HOUSE, Settings, load
+from astra.settings import Settings, load
 
 Say = Callable[[str], None]
 ETL, MODEL, MONITOR, FUNCTION, PAGE = 8101, 8102, 8103, 8104, 8501
@@ -105,7 +106,7 @@ def _start_sandbox(
 
 
 def _run_jobs(house: House, settings: Settings, speed: float, say: Say) -> None:
-    jobs = read_jobs(HOUSE / "deploy" / "jobs.yaml")
+    jobs = read_jobs()
     broker = Alpaca.from_settings(settings)
     urls = {"etl": settings.etl_url, "model": settings.model_url, "monitor": settings.monitor_url}
     now = broker.clock().now

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from astra.errors import ConfigError
 from astra.store import dossiers, dump, rows, schema, versions
+from astra.store.alerts import Alerts
 from astra.store.audit import Audit
 from astra.store.backtests import Backtests
 from astra.store.books import Books
@@ -94,7 +95,7 @@ def _dialect(url: URL) -> Dialect:
 
 class Store:
     """One database: `prices`, `loads`, `books`, `equity`, `journal`, `states`, `audit`,
-    `reconciliations`, `backtests`, `twins`."""
+    `reconciliations`, `backtests`, `twins`, `newest`, `alerts`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -108,6 +109,7 @@ class Store:
         self.reconciliations = Reconciliations(dialect)
         self.backtests = Backtests(dialect)
         self.newest = Newest(dialect)
+        self.alerts = Alerts(dialect)
         self.twins = Twins(dialect)
 
     def migrate(self) -> None:

@@ -85,6 +85,10 @@ class Newest:
             alarms=tuple(map(str, health.get("alarms") or ())),
         )
 
+    def decided_at(self) -> dt.datetime | None:
+        """The newest as-of time of a decision."""
+        return self._moment(select(func.max(schema.decisions.c.as_of)))
+
     def rebalance(self, account: str) -> Rebalance | None:
         """The allocation that was received last."""
         return self._allocation(account, _allocations.c.received_at)
@@ -125,6 +129,10 @@ class Newest:
             "finished_at": rows.moment_or_none(row["finished_at"]),
         }
         return Run(**{**row, **times})
+
+    def first_run(self, job: str) -> dt.datetime | None:
+        """When a job was begun for the first time."""
+        return self._moment(select(func.min(_runs.c.started_at)).where(_runs.c.job == job))
 
     def loaded_at(self) -> dt.datetime | None:
         """The vendor's time at which a ticker was asked for last."""

@@ -1,0 +1,100 @@
+"""Each job of the schedule: when it ran last, and whether a run of it was missed.
+
+Told by what the jobs leave in the store: the monitor's own runs, loaded bars, decisions on record.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from astra.schedule import Job
+from astra.sessions import NEW_YORK, decision_times_between, last_sessions
+from astra.store import Store
+
+GRACE = dt.timedelta(minutes=15)  # after which bars, a decision or a run are missed
+WATCH = "alerts"  # the job whose first run says that somebody keeps the schedule
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job of the schedule.
+
+    Attributes:
+        is_watched: whether its runs leave a trace here.
+        due: when it was to have run last, 15 minutes ago at the latest; None = not since the
+            schedule is kept.
+        last: when it ran last and that is known, None = never.
+        outcome: ok, failed, running, or "" where only its result shows.
+        message: why its last run failed.
+        is_missed: whether it has not run to its end since it was due.
+    """
+
+    name: str
+    schedule: str
+    is_watched: bool
+    due: dt.datetime | None
+    last: dt.datetime | None
+    outcome: str
+    message: str
+    is_missed: bool
+
+
+def job_statuses(store: Store, jobs: Iterable[Job], now: dt.datetime) -> tuple[JobStatus, ...]:
+    """The jobs at the market's `now`, in their order; the parts of an entry are one.
+
+    Nothing is due before somebody keeps the schedule: where the steps of the hour are taken by
+    hand, none is missed.
+    """
+    since = store.newest.first_run(WATCH)
+    entries: dict[str, Job] = {}
+    for job in jobs:
+        entries.setdefault(job.entry, job)
+    found = []
+    for job in entries.values():
+        due = _due(job, now)
+        is_due = due is not None and since is not None and due >= since
+        found.append(_status(store, job, due if is_due else None))
+    return tuple(found)
+
+
+def last_decision_time(now: dt.datetime) -> dt.datetime:
+    """The last decision time at or before `now`."""
+    first = last_sessions(2, now)[0].opens_at
+    return decision_times_between(first, now + dt.timedelta(microseconds=1))[-1]
+
+
+def _status(store: Store, job: Job, due: dt.datetime | None) -> JobStatus:
+    path = job.path.partition("?")[0]
+    outcome = message = ""
+    match job.service, path:
+        case "monitor", _:
+            run, ended = (store.newest.run(path.strip("/"), s) for s in (None, "ok"))
+            last = None if run is None else run.started_at
+            done = None if ended is None else ended.started_at
+            if run is not None:
+                outcome, message = run.status, run.message
+        case "etl", "/load_price_history":
+            last = done = store.newest.loaded_at()
+        case "model", "/allocate":
+            last = done = store.newest.decided_at()
+        case _:
+            return JobStatus(job.entry, job.schedule, False, None, None, "", "", False)
+    is_missed = due is not None and (done is None or done < due)
+    return JobStatus(job.entry, job.schedule, True, due, last, outcome, message, is_missed)
+
+
+def _due(job: Job, now: dt.datetime) -> dt.datetime | None:
+    """When a job was to have run last, 15 minutes before `now` at the latest.
+
+    Bars are loaded, and decisions made, for the decision times of a session; all that the source
+    still has is asked for on days with a session.
+    """
+    due = job.last_before(now - GRACE)
+    if due is None or job.service == "monitor":
+        return due
+    if "period=" not in job.path:
+        return last_decision_time(due)
+    is_session = last_sessions(1, due)[0].date == due.astimezone(NEW_YORK).date()
+    return due if is_session else None
