@@ -19,6 +19,9 @@ from astra.sessions import NEW_YORK, sessions_between
 
 YEAR_SECONDS = 365.25 * 86_400
 YEAR_SESSIONS = 252
+# Below so many steps no ratio is told: their deviation is itself known to no better than one part
+# in six (1 / sqrt(2 (n - 1)) for normal steps), and Lo's error, which holds for many, is too small.
+FEWEST_STEPS = 20
 Floats = NDArray[np.float64]
 
 
@@ -54,6 +57,40 @@ class Moments:
     step_sharpe: float
     skew: float
     kurtosis: float
+
+
+@dataclass(frozen=True, slots=True)
+class HitRate:
+    """On how many of `steps` the account earned more than a benchmark; NaN rates of no steps.
+
+    `error` is the standard error of `rate` p, sqrt(p (1 - p) / n), of independent steps.
+    """
+
+    steps: int
+    ahead: int
+
+    @property
+    def rate(self) -> float:
+        return self.ahead / self.steps if self.steps else math.nan
+
+    @property
+    def error(self) -> float:
+        return math.sqrt(self.rate * (1 - self.rate) / self.steps) if self.steps else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Trading:
+    """What was traded and what that cost, USD, and both for a year as fractions of mean equity."""
+
+    traded: float
+    cost: float
+    turnover: float
+    cost_share: float
+
+    @property
+    def cost_bp(self) -> float:
+        """Cost in basis points of what was traded; NaN of nothing."""
+        return 1e4 * self.cost / self.traded if self.traded else math.nan
 
 
 def returns(equity: Floats) -> Floats:
@@ -126,6 +163,107 @@ def summarize(
     return Performance(
         len(steps), total, deviation * scale, ratio * scale, error * scale, worst, against
     )
+
+
+def sortino(times: Sequence[dt.datetime], equity: Floats, cash_rate: float = 0.0) -> float:
+    """Mean return over cash, a year, over the downside deviation, a year.
+
+    The deviation is the root of the mean of min(0, r - target)^2 over all steps, those above the
+    target counting 0; the target is what cash earns in a step. Sortino and Price (1994),
+    "Performance measurement in a downside risk framework", Journal of Investing 3(3). NaN of fewer
+    than two steps and of steps of which none is below the target.
+
+    Raises:
+        DataError: no values, or values that are not finite and above 0.
+    """
+    _check(equity)
+    steps = returns(equity)
+    if len(steps) < 2:
+        return math.nan
+    per_year = steps_a_year(times)
+    excess = steps - cash_rate / per_year
+    downside = math.sqrt(float((np.minimum(excess, 0.0) ** 2).mean()))
+    return float(excess.mean()) / downside * math.sqrt(per_year) if downside > 0 else math.nan
+
+
+def annual_return(times: Sequence[dt.datetime], equity: Floats) -> float:
+    """The return of a year that compounds to that of the curve; NaN of fewer than two steps.
+
+    Raises:
+        DataError: no values, or values that are not finite and above 0.
+    """
+    _check(equity)
+    if len(equity) < 3:
+        return math.nan
+    years = (len(equity) - 1) / steps_a_year(times)
+    return float((equity[-1] / equity[0]) ** (1 / years) - 1)
+
+
+def calmar(annual: float, max_drawdown: float) -> float:
+    """The return of a year over the maximum drawdown, which is 0 or less; NaN without one.
+
+    Young (1991), "Calmar ratio: a smoother tool", Futures 20(1), who took 36 months.
+    """
+    return annual / -max_drawdown if max_drawdown < 0 else math.nan
+
+
+def by_month(times: Sequence[dt.datetime], equity: Floats) -> dict[dt.date, float]:
+    """The return of each month in New York (named by its first day), oldest first.
+
+    From the last value of the month before to its own last; the first month from the first value.
+    """
+    return _by_period([t.astimezone(NEW_YORK).date().replace(day=1) for t in times], equity)
+
+
+def by_year(times: Sequence[dt.datetime], equity: Floats) -> dict[dt.date, float]:
+    """As `by_month`, of calendar years: the returns of its months, chained."""
+    return _by_period(
+        [t.astimezone(NEW_YORK).date().replace(month=1, day=1) for t in times], equity
+    )
+
+
+def _by_period(periods: Sequence[dt.date], equity: Floats) -> dict[dt.date, float]:
+    last = {period: i for i, period in enumerate(periods)}
+    found, start = dict[dt.date, float](), 0
+    for period, end in last.items():
+        found[period] = float(equity[end] / equity[start] - 1.0)
+        start = end
+    return found
+
+
+def hit_rate(equity: Floats, benchmark: Floats) -> HitRate:
+    """How often a step's return was above the benchmark's; an equal one is not."""
+    ahead = returns(equity) > returns(benchmark)
+    return HitRate(len(ahead), int(ahead.sum()))
+
+
+def exposure(invested: Sequence[tuple[dt.datetime, float]]) -> float:
+    """Mean share of equity that was not cash: of each day in New York, then of the days, so that a
+    day that was recorded more often counts no more. NaN of no values.
+    """
+    days = dict[dt.date, list[float]]()
+    for at, share in invested:
+        days.setdefault(at.astimezone(NEW_YORK).date(), []).append(share)
+    if not days:
+        return math.nan
+    return math.fsum(math.fsum(day) / len(day) for day in days.values()) / len(days)
+
+
+def trading(traded: float, cost: float, times: Sequence[dt.datetime], equity: Floats) -> Trading:
+    """What trading came to over a curve.
+
+    Args:
+        traded: USD bought and sold together.
+        cost: USD.
+        times, equity: of the same time; what is a year's is NaN of fewer than two values.
+
+    Raises:
+        DataError: no values, or values that are not finite and above 0.
+    """
+    _check(equity)
+    years = (len(equity) - 1) / steps_a_year(times) if len(equity) > 1 else math.nan
+    scale = years * float(equity.mean())
+    return Trading(traded, cost, traded / scale, cost / scale)
 
 
 def moments(equity: Floats) -> Moments:

@@ -2,12 +2,27 @@
 
 import datetime as dt
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from astra.errors import DataError
-from astra.performance import drawdowns, moments, steps_a_year, summarize
+from astra.performance import (
+    HitRate,
+    annual_return,
+    by_month,
+    by_year,
+    calmar,
+    drawdowns,
+    exposure,
+    hit_rate,
+    moments,
+    sortino,
+    steps_a_year,
+    summarize,
+    trading,
+)
 from astra.sessions import decision_times_between, sessions_between
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -115,3 +130,78 @@ def test_closes_in_a_row_are_252_steps_a_year_and_weekly_ones_are_fewer() -> Non
 def test_curves_beyond_sessions_are_annualised_by_the_calendar() -> None:
     assert steps_a_year(days(30)) == pytest.approx(365.25)
     assert math.isnan(steps_a_year(days(1)))
+
+
+def test_sortino_by_hand() -> None:
+    # Steps .1, -.1, .2: the only one below 0 counts 0.01 of three.
+    equity = np.array([100.0, 110.0, 99.0, 118.8])
+    expected = (0.2 / 3) / math.sqrt(0.01 / 3) * math.sqrt(365.25)
+    assert sortino(days(4), equity) == pytest.approx(expected)
+
+
+def test_what_cash_earns_is_the_target_of_sortino() -> None:
+    # Of steps .01 and .03 over cash of .02 a step, -.01 and .01 are left: their mean is 0.
+    equity = np.array([1.0, 1.01, 1.01 * 1.03])
+    assert sortino(days(3), equity, cash_rate=0.02 * 365.25) == pytest.approx(0, abs=1e-12)
+    assert math.isnan(sortino(days(3), equity))  # no step lost
+
+
+def test_a_normal_curve_without_drift_has_a_downside_of_half_its_variance() -> None:
+    steps = np.random.default_rng(1).normal(0, 0.01, 100_000)
+    steps += 0.0005 - steps.mean()
+    equity = 100 * np.cumprod(np.concatenate([[1.0], 1 + steps]))
+    z = 0.05  # E[min(0, X)^2] of N(z, 1) = (1 + z^2) Phi(-z) - z phi(z)
+    normal = NormalDist()
+    downside = math.sqrt((1 + z * z) * normal.cdf(-z) - z * normal.pdf(z))
+    found = sortino(days(100_001), equity) / math.sqrt(365.25)
+    assert found == pytest.approx(z / downside, rel=0.01)
+
+
+def test_calmar_is_a_years_compound_return_over_the_drawdown() -> None:
+    closes = [s.closes_at for s in sessions_between(START, START + dt.timedelta(days=500))][:127]
+    equity = np.concatenate([[100.0, 80.0], np.full(124, 90.0), [110.0]])  # half a year
+    annual = annual_return(closes, equity)
+    assert annual == pytest.approx(1.1**2 - 1)
+    assert calmar(annual, float(drawdowns(equity).min())) == pytest.approx(0.21 / 0.2)
+    assert math.isnan(calmar(annual, 0.0))
+    assert math.isnan(annual_return(closes[:2], equity[:2]))
+
+
+def test_months_and_years_end_with_their_last_value_in_new_york() -> None:
+    times = [dt.datetime.fromisoformat(t) for t in (
+        "2025-11-28T18:00Z", "2025-12-31T21:00Z", "2026-01-01T03:00Z",  # still December there
+        "2026-01-30T21:00Z", "2026-02-02T15:00Z",
+    )]  # fmt: skip
+    equity = np.array([100.0, 104.0, 110.0, 99.0, 100.98])
+    found = by_month(times, equity)
+    assert list(found) == [dt.date(2025, 11, 1), dt.date(2025, 12, 1),
+                           dt.date(2026, 1, 1), dt.date(2026, 2, 1)]  # fmt: skip
+    assert list(found.values()) == pytest.approx([0.0, 0.10, -0.10, 0.02])
+    years = by_year(times, equity)
+    assert list(years.values()) == pytest.approx([0.10, 0.9 * 1.02 - 1])
+    assert math.prod(1 + r for r in found.values()) == pytest.approx(equity[-1] / equity[0])
+
+
+def test_the_hit_rate_counts_steps_ahead_with_its_binomial_error() -> None:
+    account, market = np.array([1.0, 2.0, 2.0, 1.0]), np.array([4.0, 5.0, 6.0, 3.0])
+    assert hit_rate(account, market) == HitRate(3, 1)  # ahead, behind, equal
+    known = HitRate(100, 60)
+    assert known.rate == 0.6 and known.error == pytest.approx(math.sqrt(0.6 * 0.4 / 100))
+    assert math.isnan(HitRate(0, 0).rate) and math.isnan(HitRate(0, 0).error)
+
+
+def test_exposure_is_the_mean_of_days_however_often_one_was_recorded() -> None:
+    many = [(START + dt.timedelta(minutes=i), 1.0) for i in range(90)]
+    one = [(START + dt.timedelta(days=1), 0.5)]
+    assert exposure([*many, *one]) == pytest.approx(0.75)
+    assert math.isnan(exposure([]))
+
+
+def test_trading_is_told_for_a_year_of_252_sessions() -> None:
+    closes = [s.closes_at for s in sessions_between(START, START + dt.timedelta(days=500))][:127]
+    found = trading(300.0, 0.6, closes, np.full(127, 100.0))  # half a year
+    assert found.turnover == pytest.approx(6.0)
+    assert found.cost_share == pytest.approx(0.012)
+    assert found.cost_bp == pytest.approx(20.0)
+    single = trading(300.0, 0.0, closes[:1], np.array([100.0]))
+    assert math.isnan(single.turnover) and math.isnan(trading(0, 0, closes, np.ones(127)).cost_bp)

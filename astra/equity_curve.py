@@ -1,0 +1,255 @@
+"""The account's value over time, deposits and withdrawals taken out, beside a benchmark. Pure.
+
+One definition for page, report and monitor: which values count, where a flow is placed, what an
+account returned and on what its figures of risk stand. Ratios are of days, the last value of each
+session, as an account's values within a day may stand before or after the money that came in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from astra import performance
+from astra.performance import FEWEST_STEPS, HitRate, drawdowns, summarize
+from astra.risk import Amount
+from astra.sessions import BAR_SECONDS, NEW_YORK, sessions_between
+
+Floats = NDArray[np.float64]
+_MARGIN = dt.timedelta(days=10)  # longer than the exchange was ever closed since 1998
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What an account did from one value to another; fractions, not percent, NaN = not known.
+
+    Attributes:
+        days: returns that the ratios stand on, one a session; below `FEWEST_STEPS` they are NaN:
+            annual_volatility, sharpe, sharpe_error, sortino, calmar.
+        gain: USD, without what came in or went.
+        time_weighted: returns of the steps chained, flows taken out of each.
+        money_weighted: see `Curve.money_weighted`.
+        max_drawdown: of all values, not of days only; 0 or less.
+        benchmark_return: of its price, without dividends; NaN without a benchmark.
+        hit: days on which the account was ahead of the benchmark; None without one.
+    """
+
+    days: int
+    gain: float
+    time_weighted: float
+    money_weighted: float
+    max_drawdown: float
+    annual_volatility: float
+    sharpe: float
+    sharpe_error: float
+    sortino: float
+    calmar: float
+    benchmark_return: float
+    hit: HitRate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Values of an account, oldest first; at least one.
+
+    Attributes:
+        times: aware UTC instants, ascending, no two alike.
+        values: USD > 0, as recorded.
+        moved: USD that came in (or went, < 0) between the value before and this one.
+        equity: USD, what the first value became without the flows.
+        benchmark: its price at each time, NaN before the first that is known; None = none at all.
+    """
+
+    times: tuple[dt.datetime, ...]
+    values: Floats
+    moved: Floats
+    equity: Floats
+    benchmark: Floats | None = None
+
+    def beside(self, starts: NDArray[np.int64], closes: Floats) -> Curve:
+        """With a benchmark: at each time the close of the last bar that had ended.
+
+        Args:
+            starts: of its bars, epoch seconds, ascending.
+            closes: USD, same shape; split-adjusted, so that they tell the return of the price and
+                not that of the dividends.
+        """
+        last = np.searchsorted(starts + BAR_SECONDS, self._seconds(), side="right") - 1
+        if len(starts) == 0:
+            return replace(self, benchmark=None)
+        return replace(self, benchmark=np.where(last >= 0, closes[last], np.nan))
+
+    def since(self, first: dt.date | None) -> Curve:
+        """From the last value before that day in New York; from the first one if there is none.
+
+        It begins at what the account was worth then. None = all.
+        """
+        i = 0
+        if first is not None:
+            midnight = dt.datetime.combine(first, dt.time(), NEW_YORK).timestamp()
+            i = max(0, int(np.searchsorted(self._seconds(), midnight)) - 1)
+        moved = self.moved[i:].copy()
+        moved[0] = 0.0
+        equity = self.equity[i:] * (self.values[i] / self.equity[i])
+        benchmark = None if self.benchmark is None else self.benchmark[i:]
+        return Curve(self.times[i:], self.values[i:], moved, equity, benchmark)
+
+    def today(self) -> Curve:
+        """From the last value of an earlier day in New York than the last one's."""
+        return self.since(self.times[-1].astimezone(NEW_YORK).date())
+
+    def daily(self) -> Curve:
+        """The first value and the last of each session, at the close of these sessions.
+
+        What was recorded after a session and before the day of the next one is that session's.
+        """
+        sessions = sessions_between(self.times[0] - _MARGIN, self.times[-1] + dt.timedelta(days=1))
+        days = [dt.datetime.combine(s.date, dt.time(), NEW_YORK).timestamp() for s in sessions]
+        of = np.searchsorted(days, self._seconds(), side="right") - 1
+        kept = np.union1d(0, np.flatnonzero(np.diff(of, append=-1)))
+        moved = np.diff(np.cumsum(self.moved)[kept], prepend=0.0)
+        times = tuple(sessions[of[i]].closes_at for i in kept)
+        benchmark = None if self.benchmark is None else self.benchmark[kept]
+        return Curve(times, self.values[kept], moved, self.equity[kept], benchmark)
+
+    def rebased(self) -> Floats | None:
+        """The benchmark's value at each time had it been bought for the first value; None if its
+        price was not known then."""
+        if self.benchmark is None or not math.isfinite(self.benchmark[0]):
+            return None
+        found: Floats = self.benchmark / self.benchmark[0] * self.equity[0]
+        return found
+
+    def money_weighted(self) -> float:
+        """The internal rate of return of the whole time, not of a year: what each dollar earned
+        for as long as it was there.
+
+        R solves V0 (1 + R) + sum F_k (1 + R)^((T - t_k) / T) = V1: first and last value and each
+        flow at the first value that has it. It is told only where the balance stays above 0 at R,
+        as there is no other solution then (Teichroew, Robichek and Montalbano 1965, "An analysis
+        of criteria for investment and financing decisions under certainty", Management Science
+        12(3)); else NaN, as for fewer than two values.
+        """
+        if len(self.times) < 2:
+            return math.nan
+        seconds = self._seconds()
+        left = (seconds[-1] - seconds) / (seconds[-1] - seconds[0])
+        paid = self.moved.copy()
+        paid[0] = self.values[0]
+
+        def missing(growth: float) -> float:
+            return float(paid @ growth**left - self.values[-1])
+
+        high = 2.0
+        while missing(high) < 0 and high < 1e12:
+            high *= 2
+        if missing(0.0) >= 0 or missing(high) < 0:
+            return math.nan
+        root = float(brentq(missing, 0.0, high, xtol=1e-14))
+        balance = np.cumsum(paid * root**left)  # of each time, grown to the last one
+        return root - 1.0 if (balance[:-1] > 0).all() else math.nan
+
+    def figures(self) -> Figures:
+        """What the account did over this curve; cash counts as earning nothing."""
+        daily, nan = self.daily(), math.nan
+        worst = float(drawdowns(self.equity).min())
+        beside = daily.rebased()
+        found = summarize(daily.times, daily.equity, beside)
+        enough = found.steps >= FEWEST_STEPS
+        annual = performance.annual_return(daily.times, daily.equity)
+        return Figures(
+            days=found.steps,
+            gain=float(self.values[-1] - self.values[0] - self.moved[1:].sum()),
+            time_weighted=found.total_return,
+            money_weighted=self.money_weighted(),
+            max_drawdown=worst,
+            annual_volatility=found.annual_volatility if enough else nan,
+            sharpe=found.sharpe if enough else nan,
+            sharpe_error=found.sharpe_error if enough else nan,
+            sortino=performance.sortino(daily.times, daily.equity) if enough else nan,
+            calmar=performance.calmar(annual, worst) if enough else nan,
+            benchmark_return=found.benchmark_return,
+            hit=None if beside is None else performance.hit_rate(daily.equity, beside),
+        )
+
+    def _seconds(self) -> Floats:
+        return np.array([t.timestamp() for t in self.times])
+
+
+def curve_of(
+    history: Sequence[Amount], summaries: Sequence[Amount], flows: Iterable[Amount]
+) -> Curve | None:
+    """The account's curve; None if no value above 0 was recorded.
+
+    The broker's own `history` is taken as far as it goes, as its steps are even; what `summaries`
+    knows before and after (or, without history, all of it) stands around it.
+
+    Args:
+        history, summaries: USD at times, in any order; of two at one time the later counts.
+        flows: deposits (> 0) and withdrawals, `astra.risk.FLOWS`.
+    """
+    points = {at: value for at, value in history if value > 0}
+    first, last = min(points, default=None), max(points, default=None)
+    for at, value in summaries:
+        if value > 0 and (first is None or last is None or not first <= at <= last):
+            points[at] = value
+    if not points:
+        return None
+    times = tuple(sorted(points))
+    values = np.array([points[t] for t in times])
+    moved = _placed(times, values, sorted(flows))
+    growth = _growth(values, moved)
+    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(growth)])
+    return Curve(times, values, moved, equity)
+
+
+def _growth(values: Floats, moved: Floats) -> Floats:
+    """After over before, shape (n - 1,), as `astra.risk.growth` has it: what came in was there from
+    the start of its step, what went was there to its end."""
+    came, went = np.maximum(moved[1:], 0.0), np.maximum(-moved[1:], 0.0)
+    found: Floats = (values[1:] + went) / (values[:-1] + came)
+    return found
+
+
+def _placed(times: Sequence[dt.datetime], values: Floats, flows: Sequence[Amount]) -> Floats:
+    """USD that came in or went between each value and the one before; what came before the first
+    value is part of it and not counted.
+
+    A flow that is dated by its day alone (midnight in New York) came at any time of that day, or
+    after its last value: it is counted where it leaves the smallest moves unexplained.
+    """
+    seconds = np.array([t.timestamp() for t in times])
+    moved = np.zeros(len(times) + 1)  # the last: not in any value yet
+    doubtful = []
+    for at, amount in flows:
+        local = at.astimezone(NEW_YORK)
+        i = int(np.searchsorted(seconds, at.timestamp()))
+        moved[i] += amount
+        if local.time() == dt.time() and i < len(times):
+            next_day = (local.replace(tzinfo=None) + dt.timedelta(days=1)).replace(tzinfo=NEW_YORK)
+            doubtful.append((i, int(np.searchsorted(seconds, next_day.timestamp())), amount))
+    for i, end, amount in doubtful:
+        moved[i] -= amount
+        steps = np.arange(i, min(end, len(times) - 1) + 1)
+        moved[i + int(np.argmin(_unexplained(values, moved, steps, amount)))] += amount
+    moved = moved[:-1]
+    moved[0] = 0.0
+    return moved
+
+
+def _unexplained(values: Floats, moved: Floats, steps: NDArray[np.int64], amount: float) -> Floats:
+    """By how much the move of each of `steps` grows by a flow in it; the first value has none."""
+    before, after = values[np.maximum(steps - 1, 0)], values[steps]
+
+    def move(flow: Floats) -> Floats:
+        return np.abs((after - flow - before) / (before + np.maximum(flow, 0.0)))
+
+    found: Floats = move(moved[steps] + amount) - move(moved[steps])
+    found[steps == 0] = 0.0
+    return np.round(found, 9)  # of equals the first
