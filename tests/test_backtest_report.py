@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from astra.cli import findings
+from astra.deflated import deflated_sharpe
 from astra.errors import ConfigError
 from astra.performance import moments
 from model.backtest.drawing import POLICY_COLOURS, colours, spread
@@ -35,7 +36,7 @@ from model.backtest.report import (
     table,
     write,
 )
-from model.backtest.statistics import Overfitting, deflated_sharpe
+from model.backtest.statistics import Overfitting
 from model.portfolio.policies import POLICIES
 
 CHROMIUM = shutil.which("chromium")

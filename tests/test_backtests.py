@@ -17,13 +17,14 @@ from typer.testing import CliRunner, Result
 
 from astra.bars import to_arrow
 from astra.cli.backtest import Found
-from astra.cli.backtests import code_version, courses, deflate, differences, trial_id
+from astra.cli.backtests import code_version, courses, differences, trial_id
 from astra.cli.commands import app
 from astra.cli.findings import study
 from astra.errors import DataError
 from astra.settings import Settings
 from astra.store import Query, Store, open_store
 from astra.store.backtests import Course, Trial, digest
+from astra.trials import deflate
 from model.backtest.spec import Source, Spec
 from model.decision import Terms
 from model.portfolio.limits import Limits

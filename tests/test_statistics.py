@@ -10,17 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
+from astra.deflated import deflated_sharpe, probabilistic_sharpe
 from astra.errors import DataError
 from astra.performance import moments, returns, steps_a_year, summarize
 from astra.sessions import decision_times_between
 from model.backtest.statistics import (
     Floats,
     block_length,
-    deflated_sharpe,
     league,
     overfitting,
     paired,
-    probabilistic_sharpe,
     resample,
 )
 

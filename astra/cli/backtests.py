@@ -24,7 +24,7 @@ from astra.store.backtests import Course, Trial, digest
 if TYPE_CHECKING:
     from astra.cli.backtest import Found
     from model.backtest.spec import Spec
-    from model.backtest.statistics import Deflated, Overfitting
+    from model.backtest.statistics import Overfitting
 
 FEWEST_STEPS = 100  # hours, before overfitting is judged
 FREQUENCY = "1h"  # between decisions
@@ -126,35 +126,6 @@ def keep(found: Found, settings: Settings) -> tuple[str, ...]:
     finally:
         store.close()
     return tuple(course.trial.id for course in made)
-
-
-def alike(trial: Trial, trials: Iterable[Trial]) -> dict[str, Trial]:
-    """Those of `trials`, and this one, that it can be compared with: over the same hours of the
-    same kind of market. One of each course of equity, by its outcome."""
-    kind = _kind(trial.market, trial.parameters)
-    found = {
-        one.outcome: one
-        for one in trials
-        if one.hours == trial.hours and _kind(one.market, one.parameters) == kind
-    }
-    return found | {trial.outcome: trial}
-
-
-@lru_cache(maxsize=4096)
-def _kind(market: str, parameters: str) -> str:
-    """All recorded bars are one; each seed and edge of the simulated market is its own."""
-    source = json.loads(parameters)["source"]
-    if source["kind"] == "simulated":
-        return f"{market} {source['edge']}"
-    return market if market.startswith("simulated:") else "recorded"
-
-
-def deflate(trial: Trial, trials: Iterable[Trial]) -> Deflated:
-    """A trial's Sharpe ratio against the best, by luck, of all that are `alike`."""
-    from model.backtest.statistics import deflated_sharpe
-
-    ratios = [one.step_sharpe for one in alike(trial, trials).values()]
-    return deflated_sharpe(trial.step_sharpe, trial.steps, trial.skew, trial.kurtosis, ratios)
 
 
 def overfitting_among(found: Iterable[Course], fewest: int = 2) -> Overfitting | None:

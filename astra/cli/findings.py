@@ -15,16 +15,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from astra.cli.backtests import (
-    alike,
     code_version,
     courses,
-    deflate,
     drawn,
     overfitting_among,
     rivals,
 )
 from astra.settings import Settings
 from astra.store.backtests import Course
+from astra.trials import alike, deflate
 from astra.universe import SP500
 
 if TYPE_CHECKING:

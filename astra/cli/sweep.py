@@ -31,11 +31,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from astra.cli import backtest as walking
 from astra.cli import grid, specifying
-from astra.cli.backtests import code_version, courses, deflate, overfitting_among, rivals, trial_id
+from astra.cli.backtests import code_version, courses, overfitting_among, rivals, trial_id
 from astra.cli.swept import Made, Row, Swept
 from astra.errors import ConfigError, DataError, TemporaryError
 from astra.settings import Settings
 from astra.store import open_store
+from astra.trials import deflate
 
 if TYPE_CHECKING:
     from astra.store.backtests import Trial

@@ -14,8 +14,9 @@ from rich.table import Table
 from astra.cli.grid import Choices, named
 
 if TYPE_CHECKING:
+    from astra.deflated import Deflated
     from astra.store.backtests import Course, Trial
-    from model.backtest.statistics import Deflated, Overfitting
+    from model.backtest.statistics import Overfitting
 
 MOST_SHOWN = 50  # rows of the printed table
 # Columns that a narrow terminal does without.

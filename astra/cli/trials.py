@@ -18,8 +18,9 @@ from astra.cli.options import AsJson, out, read_settings
 from astra.errors import DataError
 
 if TYPE_CHECKING:
+    from astra.deflated import Deflated
     from astra.store.backtests import Trial
-    from model.backtest.statistics import Deflated
+
 
 app = typer.Typer(help="Past backtests: which there are, what came of them, the same again.")
 
@@ -38,8 +39,8 @@ def listing(
     """List what was backtested, the newest first."""
     if context.invoked_subcommand:
         return
-    from astra.cli.backtests import deflate
     from astra.store import open_store
+    from astra.trials import deflate
 
     store = open_store(read_settings().database_url)
     try:
@@ -79,8 +80,9 @@ def listing(
 @app.command()
 def show(trial: Id, as_json: AsJson = False) -> None:
     """Everything that is stored of a backtest."""
-    from astra.cli.backtests import deflate, stored
+    from astra.cli.backtests import stored
     from astra.cli.findings import asked
+    from astra.trials import deflate
     from model.backtest.spec import from_json
 
     course, trials = stored(trial, read_settings())
