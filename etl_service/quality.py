@@ -11,11 +11,11 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from astra.errors import DataError, InsufficientDataError
+from astra.measured import Quality, TickerQuality, measure, summary
 from astra.quality import VERDICTS
 from astra.sessions import Session, last_sessions, next_session
 from astra.store import Query, Store
 from etl_service.dump import about
-from etl_service.measured import Quality, TickerQuality, measure, summary
 from etl_service.parameters import parameters, read_time
 from etl_service.universe import parse_tickers
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from astra.measured import Quality, TickerQuality
 from astra.store import Counts
-from etl_service.measured import Quality, TickerQuality
 from etl_service.sources.source import Status
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from astra.errors import ConfigError, DataError, TemporaryError
+from astra.measured import summary
 from astra.settings import Settings
 from astra.store import Store
 from astra.store.loads import TickerStatus
@@ -19,7 +20,6 @@ from etl_service.loading.keep import Keeper, Role
 from etl_service.loading.plan import Asked, Known, due, start
 from etl_service.loading.priority import Tier
 from etl_service.loading.vendor import Vendor, Visit
-from etl_service.measured import summary
 from etl_service.sources.alpaca import AlpacaBars
 from etl_service.sources.source import Fetched, Source, Status
 from etl_service.sources.yahoo_workers import Yahoo

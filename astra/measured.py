@@ -9,11 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from astra import quality
-from astra.quality import USUAL_SESSIONS, Figures, Integers, Verdict
-from astra.sessions import Session, closed_grid, last_sessions, next_session
-from astra.store import Store
-from astra.store.rows import moment
-from etl_service.bar_times import (
+from astra.bar_times import (
     NEVER,
     NONE,
     Past,
@@ -23,6 +19,10 @@ from etl_service.bar_times import (
     read_present,
     read_quarantined,
 )
+from astra.quality import USUAL_SESSIONS, Figures, Integers, Verdict
+from astra.sessions import Session, closed_grid, last_sessions, next_session
+from astra.store import Store
+from astra.store.rows import moment
 
 
 @dataclass(frozen=True, slots=True)
