@@ -171,9 +171,7 @@ def explain(lived: Lived, then: Replay, now: Replay) -> Explained:
             _add(cells, "fees", symbol, -usd)
         for moved in lived.other:
             _add(cells, "other", moved.symbol, _worth(moved, now))
-        difference = _live(lived, now) - sum(known.values())
-        live = _cents(_live(lived, now))
-        return _rounded(cells, live, _cents(difference))
+        return _rounded(cells, _cents(_live(lived, now)), _cents(sum(known.values(), _NOTHING)))
 
 
 def told(found: Explained) -> str:
@@ -277,11 +275,11 @@ def _add(cells: Cells, part: str, symbol: str, usd: Decimal) -> None:
     cells[part, symbol] = cells.get((part, symbol), _NOTHING) + usd
 
 
-def _rounded(cells: Cells, live: Decimal, difference: Decimal) -> Explained:
+def _rounded(cells: Cells, live: Decimal, twin: Decimal) -> Explained:
     exact = dict.fromkeys(PARTS, _NOTHING)
     for (part, _), usd in cells.items():
         exact[part] += usd
-    sums = _shared(difference, list(exact.values()))
+    sums = _shared(live - twin, list(exact.values()))
     parts = dict(zip(exact, sums, strict=True))
     lines: dict[str, dict[str, Decimal]] = {}
     for part, whole in parts.items():
@@ -291,17 +289,17 @@ def _rounded(cells: Cells, live: Decimal, difference: Decimal) -> Explained:
             if usd:
                 lines.setdefault(symbol, {})[part] = usd
     ordered = {symbol: lines[symbol] for symbol in sorted(lines)}
-    return Explained(live, live - difference, parts, ordered)
+    return Explained(live, twin, parts, ordered)
 
 
 def _shared(whole: Decimal, exact: Sequence[Decimal]) -> list[Decimal]:
-    """Amounts rounded to cents such that they sum to `whole`, which is their sum but for less than
-    a cent: those that rounding has moved most give way."""
+    """Amounts rounded to cents such that they sum to `whole`, which is their sum but for two cents
+    at most: those that rounding has moved most give way, those that are 0 last."""
     found = [_cents(usd) for usd in exact]
     left = int((whole - sum(found, _NOTHING)) / CENT)
     sign = 1 if left > 0 else -1
-    by_error = sorted(range(len(found)), key=lambda i: sign * (found[i] - exact[i]))
-    for i in by_error[: abs(left)]:
+    order = sorted(range(len(found)), key=lambda i: (sign * (found[i] - exact[i]), not exact[i]))
+    for i in order[: abs(left)]:
         found[i] += sign * CENT
     return found
 

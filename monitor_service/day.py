@@ -144,17 +144,17 @@ def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived
     for a in others:
         if not a.qty and a.net_amount and (a.symbol is None or a.symbol in known):
             other.append(Moved(a.symbol or "", _NOTHING, a.net_amount))
+    by_order = fees_by_order(day)
     for symbol in sorted({a.symbol for a in others if a.qty and a.symbol}):
         traded = sum((a.qty or _NOTHING for a in ours if a.symbol == symbol), _NOTHING)
         more = after.shares.get(symbol, _NOTHING) - before.shares.get(symbol, _NOTHING) - traded
         if more:
-            other.append(
-                Moved(symbol, more, -more * _price(a for a in others if a.symbol == symbol))
-            )
+            price = _price([a for a in others if a.symbol == symbol], by_order)
+            other.append(Moved(symbol, more, -more * price))
     return Lived(
         shares=before.shares,
         executed=tuple(_executed(d, ours) for d in decided),
-        fees=_fees(day, symbols),
+        fees=_fees(day, by_order, symbols),
         other=tuple(other),
     )
 
@@ -186,9 +186,10 @@ def _executed(decided: Decided, fills: Sequence[Activity]) -> Executed:
     return Executed(tuple(found), decided.is_complete)
 
 
-def _fees(lines: Sequence[Activity], ours: Mapping[str, str]) -> dict[str, Decimal]:
+def _fees(
+    lines: Sequence[Activity], by_order: Mapping[str, Decimal], ours: Mapping[str, str]
+) -> dict[str, Decimal]:
     """USD by symbol: those of our orders, and under "" those that name none."""
-    by_order = fees_by_order(lines)
     fees = {"": -sum((a.net_amount for a in lines if a.type == "FEE"), _NOTHING)}
     for order_id, usd in by_order.items():
         fees[""] -= usd
@@ -197,8 +198,12 @@ def _fees(lines: Sequence[Activity], ours: Mapping[str, str]) -> dict[str, Decim
     return {symbol: usd for symbol, usd in fees.items() if usd}
 
 
-def _price(lines: Iterable[Activity]) -> Decimal:
-    """USD a share that fills were done at on average; 0 where none tells a price."""
-    told = [(abs(a.qty), abs(a.net_amount)) for a in lines if a.type == "FILL" and a.qty]
-    shares = sum((qty for qty, _ in told), _NOTHING)
-    return sum((usd for _, usd in told), _NOTHING) / shares if shares else _NOTHING
+def _price(lines: Sequence[Activity], fees: Mapping[str, Decimal]) -> Decimal:
+    """USD a share that fills were done at on average, after fees; 0 where none tells a price."""
+    fills = [a for a in lines if a.type == "FILL" and a.qty]
+    shares = sum((a.qty or _NOTHING for a in fills), _NOTHING)
+    cash = sum((a.net_amount for a in fills), _NOTHING)
+    cash -= sum(
+        (fees.get(order, _NOTHING) for order in {a.order_id or "" for a in fills}), _NOTHING
+    )
+    return -cash / shares if shares else _NOTHING
