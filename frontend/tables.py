@@ -9,9 +9,12 @@ from typing import Any, Literal
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from frontend import words
+
 GAIN, LOSS = "#2f9e74", "#cf5a60"
 TEXT, SHARES, DOLLARS = "{}", "shares", "${:,.2f}"
 SHARE, SIGNED_SHARE, SIGNED_DOLLARS = "{:.2%}", "{:+.2%}", "signed dollars"
+HELD, MOMENT = "held", "{:%d %b %Y, %H:%M}"
 _HEADER_PX, _ROW_PX = 40, 35
 
 
@@ -45,7 +48,9 @@ def _formatter(form: str) -> str | Callable[[Any], str]:
     if form == SIGNED_DOLLARS:
         return lambda usd: f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"
     if form == SHARES:
-        return lambda qty: f"{qty:,.4f}".rstrip("0").rstrip(".")
+        return words.shares
+    if form == HELD:
+        return words.held
     return form
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import math
 import re
 
@@ -27,6 +28,18 @@ def percent(share: float, *, signed: bool = False, digits: int = 2) -> str:
     return f"{_sign(share * 100, signed, digits)}{abs(share * 100):.{digits}f}%"
 
 
+def shares(qty: float) -> str:
+    """`1,234.5`, at most four decimals."""
+    return f"{qty:,.4f}".rstrip("0").rstrip(".")
+
+
+def basis_points(bp: float | None, *, signed: bool = False) -> str:
+    """`2.4 bp`; `n/a` where it is not known."""
+    if bp is None or not math.isfinite(bp):
+        return UNKNOWN
+    return f"{_sign(bp, signed, 1)}{abs(bp):.1f} bp"
+
+
 def _sign(value: float, signed: bool, digits: int) -> str:
     rounded = round(value, digits)
     if rounded < 0:
@@ -38,6 +51,19 @@ def new_york(t: dt.datetime) -> str:
     """`Fri 20 Nov 2026, 14:35 New York`."""
     local = t.astimezone(NEW_YORK)
     return f"{local:%a} {local.day} {local:%b %Y, %H:%M} New York"
+
+
+def stamp(t: dt.datetime) -> str:
+    """`Fri 20 Nov, 14:35:05`, in New York."""
+    local = t.astimezone(NEW_YORK)
+    return f"{local:%a} {local.day} {local:%b, %H:%M:%S}"
+
+
+def hover(t: dt.datetime, shown: str) -> str:
+    """HTML of a time as it is `shown`; UTC when pointed at."""
+    utc = t.astimezone(dt.UTC)
+    title = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}" title="{title}">{html.escape(shown)}</time>'
 
 
 def age(since: dt.timedelta) -> str:

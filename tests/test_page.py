@@ -107,14 +107,6 @@ def test_another_ticker_can_be_chosen(page: Runner, seeded: House) -> None:
     assert app.selectbox(key="forecast_ticker").value == "OXY"
 
 
-def test_best_and_worst_trades_are_told_apart(page: Runner, seeded: House) -> None:
-    tables = [t.value for t in page(seeded.url, "Trades").dataframe if "Profit" in t.value]
-    best, worst = tables
-    assert len(best) == len(worst) == 10
-    assert best["Profit"].is_monotonic_decreasing and worst["Profit"].is_monotonic_increasing
-    assert best["Profit"].min() > worst["Profit"].max()
-
-
 def test_without_spy_the_account_stands_alone_and_the_page_says_so(
     page: Runner, empty: House
 ) -> None:
