@@ -38,7 +38,7 @@ from model.forecast.record import Floats
 from model.forecast.skill import OFF_BELOW_T, ON_AT_T
 
 if TYPE_CHECKING:
-    from model.backtest.statistics import Interval
+    from astra.league import Interval
 
 _DASHES = dict(zip(BENCHMARKS, ("-", (0, (1, 1.5)), (0, (5, 2)), (0, (4, 2, 1, 2))), strict=True))
 _NAMES_SHOWN = 10

@@ -19,11 +19,12 @@ from markupsafe import Markup
 
 from astra.deflated import Deflated
 from astra.errors import ConfigError
+from astra.league import LeagueRow, league
 from astra.performance import Performance, summarize
 from model.backtest.charts import Scene, charts
 from model.backtest.drawing import VARIABLES, colours, variable
 from model.backtest.records import EQUAL, HOLD, SPY, SPY_TOTAL, Backtest
-from model.backtest.statistics import LeagueRow, Overfitting, league
+from model.backtest.statistics import Overfitting
 
 PROMISE = "Past or simulated results promise nothing."
 COLUMNS = (
