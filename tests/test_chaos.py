@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from benchmarks.chaos import judge
 from benchmarks.chaos.cases import Cases
+from benchmarks.chaos.command import main
 from benchmarks.chaos.house import START, House, dropped
 from benchmarks.chaos.lives import Life
-from benchmarks.chaos.plans import CHANGED, EXACT, Case, draw
+from benchmarks.chaos.plans import CHANGED, EXACT, STYLED, Case, draw
 from benchmarks.chaos.points import Killed, Points
 from benchmarks.chaos.report import Report
-from benchmarks.chaos.trial import Verdict
+from benchmarks.chaos.verdict import Verdict
 from benchmarks.chaos.work import Result
 
-HELD = {"AAPL": 0.5, "JPM": 0.4}
-ASKED = {"BRK.B": 0.45, "JPM": 0.2}
+HELD = {"AAPL": 0.24, "JPM": 0.22}
+ASKED = {"BRK.B": 0.23, "JPM": 0.1}
 KINDS = EXACT + CHANGED
 
 
@@ -32,6 +34,25 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def cases(house: House) -> Cases:
     return Cases(house)
+
+
+@pytest.mark.parametrize("style", ["limit", "twap"])
+@pytest.mark.parametrize("kind", STYLED)
+def test_orders_that_are_limited_or_sliced_end_as_in_the_calm_run(
+    cases: Cases, kind: str, style: str
+) -> None:
+    seed = next(seed for seed in range(1000) if draw(seed).kind == kind)
+    verdict = cases.run(replace(draw(seed), style=style))
+    assert not verdict.wrong, f"seed {seed}, died {verdict.deaths}: {verdict.wrong}"
+
+
+def test_a_worker_dies_in_any_of_the_calls_that_slices_take(cases: Cases) -> None:
+    calm = cases.calm(HELD, ASKED, "twap")
+    assert calm.points.count("after POST /v2/orders") == 3 * 3  # slices of two sells and a buy
+    for kill in (0.2, 0.5, 0.8):
+        verdict = cases.run(Case(0, "resumed", HELD, ASKED, (kill,), style="twap"))
+        assert verdict.deaths == [calm.points[int(kill * len(calm.points))]]
+        assert not verdict.wrong
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,3 +137,30 @@ def test_the_report_tells_the_seed_to_repeat_and_does_not_hold() -> None:
 
 def test_a_mutant_that_was_not_caught_does_not_hold() -> None:
     assert not Report(mutants={"random order id": None}).holds
+
+
+def test_a_broker_at_hand_answers_as_over_its_port(tmp_path: Path, cases: Cases) -> None:
+    with House(tmp_path, is_at_hand=True) as house:
+        near, far = Cases(house).calm(HELD, ASKED), cases.calm(HELD, ASKED)
+    assert near.points == far.points
+    assert near.outcome.positions == far.outcome.positions
+
+
+def test_the_judge_sees_a_name_that_was_not_traded_and_has_no_reason(
+    house: House, cases: Cases
+) -> None:
+    calm = cases.calm(HELD, ASKED).outcome
+    key = next(key for key in calm.filled if key.endswith("BRK.B-buy"))
+    allocation = key.partition("-")[0]
+    short = replace(calm, filled={k: qty for k, qty in calm.filled.items() if k != key})
+    place = house.begin(HELD)
+    with Life(place) as life:
+        life.executor.execute(dropped(ASKED, START, 2))
+        assert judge.unexplained(life.store, allocation, calm, calm) == []
+        assert len(judge.unexplained(life.store, allocation, short, calm)) == 1
+
+
+def test_the_command_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "5 % as many are killed" in " ".join(capsys.readouterr().out.split())

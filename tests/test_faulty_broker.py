@@ -9,11 +9,13 @@ import pytest
 
 from benchmarks.chaos.cases import Cases
 from benchmarks.chaos.house import House
+from benchmarks.chaos.lives import Waits
 from benchmarks.chaos.plans import HANGING, Case
 
-HELD = {"AAPL": 0.5, "JPM": 0.4}
-ASKED = {"BRK.B": 0.45, "JPM": 0.2}
+HELD = {"AAPL": 0.24, "JPM": 0.22}
+ASKED = {"BRK.B": 0.23, "JPM": 0.1}
 ORDERS = {"method": "POST", "path": "/v2/orders"}
+PRODUCTION = Waits(fill_timeout=120.0, doubt_seconds=20.0, confirm_seconds=12.0)
 READS = ("account", "positions", "orders", "clock", "assets", "stocks", "account/activities")
 
 
@@ -64,6 +66,25 @@ def test_lists_that_come_doubled_or_in_another_order(cases: Cases, path: str, ef
 
 def test_positions_and_cash_that_lag_their_fills(cases: Cases) -> None:
     came_to(cases, "lag", {**ORDERS, "lag_s": 0.4, "times": 3})
+
+
+def test_buying_power_that_lags_ten_seconds(cases: Cases) -> None:
+    lag = ({"vendor": "alpaca", **ORDERS, "lag_power_s": 10.0, "times": None},)
+    verdict = cases.run(Case(0, "power lags", HELD, ASKED, (0.5,), lag), PRODUCTION)
+    assert not verdict.wrong, verdict.wrong
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="purchases are planned on the buying power as it is told, and not asked for again",
+)
+def test_buying_power_that_lags_while_all_of_the_account_is_exchanged(cases: Cases) -> None:
+    whole = {"AAPL": 0.248, "JPM": 0.248, "KO": 0.248, "XOM": 0.248}
+    other = {"BRK.B": 0.248, "MSFT": 0.248, "PG": 0.248, "UNH": 0.248}
+    lag = ({"vendor": "alpaca", **ORDERS, "lag_power_s": 1.0, "times": 4},)
+    verdict = cases.run(Case(0, "power lags", whole, other, (), lag))
+    assert verdict.spoiled == 4
+    assert not verdict.wrong, verdict.wrong
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -14,8 +14,8 @@ from benchmarks.chaos.work import shows
 
 # Dead right after the first order has left: one of two sells, of so little that the gate would let
 # it pass twice.
-HELD = {"AAPL": 0.5, "JPM": 0.3}
-ASKED = {"AAPL": 0.35, "BRK.B": 0.3, "JPM": 0.2}
+HELD = {"AAPL": 0.2, "JPM": 0.2, "KO": 0.2, "XOM": 0.2}
+ASKED = {"AAPL": 0.15, "BRK.B": 0.2, "JPM": 0.15, "KO": 0.2, "XOM": 0.2}
 CASE = Case(0, "killed", HELD, ASKED, ("after POST /v2/orders",))
 
 

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPResponse
+from urllib3 import HTTPHeaderDict, HTTPResponse
+from werkzeug.test import run_wsgi_app
 
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]  # of WSGI, PEP 3333
 
@@ -24,17 +25,15 @@ class AtHand(HTTPAdapter):
         super().__init__()
         self._app = app
 
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        told: list[tuple[str, list[tuple[str, str]]]] = []
-        answer = self._app(
-            _environ(request), lambda status, headers, *_: told.append((status, headers))
-        )
-        body = b"".join(answer)
-        if close := getattr(answer, "close", None):
-            close()
-        status, _, reason = told[0][0].partition(" ")
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_: Any) -> requests.Response:
+        body, status, headers = run_wsgi_app(self._app, _environ(request), buffered=True)
+        code, _space, reason = status.partition(" ")
         raw = HTTPResponse(
-            io.BytesIO(body), told[0][1], int(status), reason=reason, preload_content=False
+            io.BytesIO(b"".join(body)),
+            HTTPHeaderDict(headers.items()),
+            int(code),
+            reason=reason,
+            preload_content=False,
         )
         return self.build_response(request, raw)
 

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seeds",
         type=int,
         default=int(os.environ.get("SEEDS") or SEEDS),
-        help=f"workers aborted in process; {KILLED:.0%} as many are killed, {FUZZED:g} times as "
-        f"many fuzz inputs offered; default SEEDS, else {SEEDS}",
+        help=f"workers aborted in process; {100 * KILLED:g} %% as many are killed, {FUZZED:g} "
+        f"times as many fuzz inputs offered; default SEEDS, else {SEEDS}",
     )
     parser.add_argument(
         "--first", type=int, default=0, help="the first seed; of others than 0 no file is written"

@@ -22,7 +22,7 @@ SECONDS = 60.0  # no call takes so long
 
 
 def call_forked(
-    place: Place, delivered: Delivered, at: int | str | None = None, ahead: float = 0.0
+    place: Place, delivered: Delivered | None, at: int | str | None = None, ahead: float = 0.0
 ) -> Ended:
     """See `benchmarks.chaos.lives.Call`; death is SIGKILL by its own hand."""
     context = _context()
@@ -48,13 +48,14 @@ def call_forked(
 
 
 def _live(
-    told: Connection, place: Place, delivered: Delivered, at: int | str | None, ahead: float
+    told: Connection, place: Place, delivered: Delivered | None, at: int | str | None, ahead: float
 ) -> None:
     def die(point: str) -> None:
-        told.send(Ended("died", point))
+        told.send(Ended("died", point, len(points.passed)))
         os.kill(os.getpid(), signal.SIGKILL)
 
-    told.send(call_with(place, delivered, Points(at, die), ahead))
+    points = Points(at, die)
+    told.send(call_with(place, delivered, points, ahead))
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ OPENING = dt.datetime(2026, 1, 12, 15, 0, tzinfo=dt.UTC)  # when the first alloc
 START = OPENING + dt.timedelta(minutes=30)  # when a case begins
 CLOSE = dt.datetime(2026, 1, 12, 21, 0, tzinfo=dt.UTC)
 LEASE_OVER = 1_000.0  # seconds by which a restarted worker's wall clock is ahead of the last one's
+_DUE = re.compile(r"the next slice of .* is due in (\d+) s of the market's time")
 
 Weights = Mapping[str, float]
 
@@ -112,6 +114,14 @@ class House:
 
     def step(self, to: dt.datetime) -> None:
         self.market.clock.step_to(to)
+
+    def step_to_slice(self, told: str) -> bool:
+        """Go to when the next slice is due, if that is what a worker has told to wait for."""
+        found = _DUE.search(told)
+        if found is not None:
+            seconds = max(1, int(found[1]))
+            self.step(self.market.clock.now() + dt.timedelta(seconds=seconds))
+        return found is not None
 
     def reset(self) -> None:
         """The account is replaced by a new one that opens now."""

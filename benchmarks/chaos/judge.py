@@ -6,7 +6,7 @@ which are held against the broker's, and at the reasons and the audit log that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,10 +14,12 @@ from astra.ledger import replay
 from astra.outcomes import outcomes
 from astra.records import Side
 from astra.store import Store
+from benchmarks.chaos.lives import LIMITS
 from sandbox.broker import Broker
 
 CENT = Decimal("0.01")
 NEAR = 0.03  # of equity
+LITTLE = Decimal("0.02")  # of what was planned: costs and prices that moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,19 @@ def against_calm(found: Outcome, calm: Outcome) -> list[str]:
     return wrong
 
 
-def reached(broker: Broker, weights: Mapping[str, float]) -> list[str]:
-    """Weights that are not held, as near as prices that moved on the way let them be."""
+def reached(broker: Broker, weights: Mapping[str, float], short: Collection[str] = ()) -> list[str]:
+    """Weights that are not held, as near as the limits and prices that moved on the way let them
+    be; those of `short` may be lower."""
+    most = min(LIMITS.max_position_weight, LIMITS.max_order_weight)
     value = {lot.symbol: float(lot.qty * lot.price) for lot in broker.lots()}
     equity = float(broker.books.cash) + sum(value.values())
-    return [
-        f"{value.get(s, 0.0) / equity:.4f} of equity is in {s}, {weights.get(s, 0.0):.4f} asked"
-        for s in sorted(value.keys() | weights.keys())
-        if abs(value.get(s, 0.0) / equity - weights.get(s, 0.0)) > NEAR
-    ]
+    wrong = []
+    for symbol in sorted(value.keys() | weights.keys()):
+        held, asked = value.get(symbol, 0.0) / equity, weights.get(symbol, 0.0)
+        low = 0.0 if symbol in short else min(asked, most) - NEAR
+        if not low <= held <= min(asked, most) + NEAR:
+            wrong.append(f"{held:.4f} of equity is in {symbol}, {asked:.4f} asked")
+    return wrong
 
 
 def always(found: Outcome) -> list[str]:
@@ -115,6 +121,22 @@ def records(store: Store, allocation: str) -> list[str]:
     ]
     log = store.audit.verify()
     return wrong if log.broken is None else [*wrong, f"the audit log breaks at {log.broken}"]
+
+
+def unexplained(store: Store, allocation: str, found: Outcome, calm: Outcome) -> list[str]:
+    """Names of which less was traded than in the calm run, and nobody is told why."""
+    known = store.dossier(allocation)
+    told = {
+        (o.symbol, o.side): o.reason for o in outcomes(known.lines, known.orders, known.unfinished)
+    }
+    return [
+        f"{qty} {symbol} of the calm run's {side.value}s are missing, and no reason is told"
+        for side in Side
+        for symbol, planned in calm.phase(allocation, side).items()
+        if (qty := planned - found.phase(allocation, side).get(symbol, Decimal(0)))
+        > planned * LITTLE
+        and not (told.get((symbol, side)) or told.get((symbol, None)))
+    ]
 
 
 def books(broker: Broker, store: Store) -> list[str]:

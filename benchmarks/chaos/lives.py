@@ -7,17 +7,18 @@ dropped, or in a forked one (`forks.py`), where it is SIGKILL.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import make_url
 
 from astra.alpaca import Alpaca
 from astra.errors import TemporaryError
 from astra.execution import Delivered, Desk, Executor
+from astra.execution.desk import limits_of
 from astra.settings import Settings
 from astra.store import Store
 from astra.store.journal import Journal
@@ -25,6 +26,27 @@ from benchmarks.chaos.at_hand import App
 from benchmarks.chaos.points import Killed, Points, WatchedSqlite, watch
 
 PATIENT, HASTY = 20.0, 0.5  # seconds; a busy machine must not look like a broker that hangs
+LIMITS = limits_of(Settings.model_construct())
+# What the settings say beside their defaults. The limit is so wide that it is met at once while the
+# clock stands still; the slices are a minute apart.
+STYLES: dict[str, dict[str, Any]] = {
+    "market": {},
+    "limit": {"order_style": "limit", "limit_collar_bp": 200.0},
+    "twap": {"order_style": "twap", "twap_minutes": 3},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A desk's waits, seconds; see `astra.execution.desk.Desk`."""
+
+    fill_timeout: float = 0.3
+    doubt_seconds: float = 0.05
+    confirm_seconds: float = 1.0
+
+
+_SHORT = Waits()
+TENTH = Waits(fill_timeout=12.0, doubt_seconds=2.0, confirm_seconds=1.2)  # of what settings say
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +58,18 @@ class Place:
         file: of the database.
         timeout: seconds that a worker waits for an answer of the broker.
         app: the broker itself for workers in its process, called without a port; None = by `url`.
+        style, waits: of the desk, short ones by default.
     """
 
     url: str
     file: Path
     timeout: float = PATIENT
     app: App | None = None
+    style: str = "market"
+    waits: Waits = _SHORT
+
+
+How = Literal["returned", "again", "failed", "died"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +79,28 @@ class Ended:
     Attributes:
         how: `again` is what the product says with TemporaryError; `failed` is any other exception.
         detail: the status returned, the point of death, the sentence of the error.
+        passed: points that the worker passed.
     """
 
-    how: Literal["returned", "again", "failed", "died"]
+    how: How
     detail: str
+    passed: int = 0
 
 
 class Call(Protocol):
     """Delivers a file to a new worker that dies at the point `at`, None = it lives.
 
+    Without a file it is told to resume whatever is unfinished.
+
     `ahead` is by how many seconds its clock is ahead, so that older leases have expired.
     """
 
     def __call__(
-        self, place: Place, delivered: Delivered, at: int | str | None = None, ahead: float = 0.0
+        self,
+        place: Place,
+        delivered: Delivered | None,
+        at: int | str | None = None,
+        ahead: float = 0.0,
     ) -> Ended: ...
 
 
@@ -78,7 +114,7 @@ class Life:
         dialect = WatchedSqlite(make_url(f"sqlite:///{place.file}"), self.points)
         self.store = Store(dialect)
         self.store.journal = Journal(dialect, wall=lambda: time.time() + ahead)
-        self.desk = _desk(broker, self.store)
+        self.desk = _desk(broker, self.store, place)
         self.executor = Executor(self.desk)
 
     def __enter__(self) -> Life:
@@ -96,23 +132,38 @@ class Life:
 
 
 def call_in_process(
-    place: Place, delivered: Delivered, at: int | str | None = None, ahead: float = 0.0
+    place: Place,
+    delivered: Delivered | None,
+    at: int | str | None = None,
+    ahead: float = 0.0,
 ) -> Ended:
     """See `Call`."""
     return call_with(place, delivered, Points(at), ahead)
 
 
-def call_with(place: Place, delivered: Delivered, points: Points, ahead: float = 0.0) -> Ended:
+def call_with(
+    place: Place, delivered: Delivered | None, points: Points, ahead: float = 0.0
+) -> Ended:
     """As `call_in_process`, with points of the caller's."""
+    how: How
     try:
         with Life(place, points, ahead) as life:
-            return Ended("returned", life.executor.execute(delivered).status)
+            how, detail = _called(life, delivered)
     except Killed as death:
-        return Ended("died", str(death))
+        how, detail = "died", str(death)
     except TemporaryError as error:
-        return Ended("again", str(error))
+        how, detail = "again", str(error)
     except Exception as error:  # noqa: BLE001 - a bug, whatever it is: the platform sees a 500
-        return Ended("failed", f"{type(error).__name__}: {error}")
+        how, detail = "failed", f"{type(error).__name__}: {error}"
+    return Ended(how, detail, len(points.passed))
+
+
+def _called(life: Life, delivered: Delivered | None) -> tuple[How, str]:
+    if delivered is not None:
+        return "returned", life.executor.execute(delivered).status
+    rows = life.executor.resume()
+    told = ", ".join(row.status for row in rows)
+    return ("returned" if all(row.is_final for row in rows) else "again"), told
 
 
 @lru_cache(maxsize=8)
@@ -123,8 +174,7 @@ def _settings(url: str, timeout: float) -> Settings:
     return Settings(_env_file=None, **more)  # type: ignore[call-arg, arg-type]
 
 
-def _desk(broker: Alpaca, store: Store) -> Desk:
-    """As the settings' defaults make it, with short waits and room for any weight."""
-    plain = Desk.of(broker, store, Settings.model_construct())
-    wide = replace(plain.limits, max_order_weight=1.0, max_position_weight=1.0)
-    return replace(plain, limits=wide, fill_timeout=0.3, doubt_seconds=0.05, confirm_seconds=1.0)
+def _desk(broker: Alpaca, store: Store, place: Place) -> Desk:
+    """As the settings' defaults make it, with a style and waits of its own."""
+    plain = Desk.of(broker, store, Settings.model_construct(**STYLES[place.style]))
+    return replace(plain, **asdict(place.waits))

@@ -12,20 +12,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TICKERS = ("AAPL", "BRK.B", "JPM", "KO", "MSFT", "XOM")
-EXACT = ("killed", "killed twice", "paused", "two workers", "faults", "lists", "lag", "hanging")
+TICKERS = ("AAPL", "BRK.B", "JPM", "KO", "MSFT", "PG", "UNH", "XOM")
+EXACT = (
+    "killed", "killed twice", "resumed", "paused", "two workers", "faults", "lists", "lag",
+    "power lags", "hanging",
+)  # fmt: skip
 CHANGED = (
     "time passes", "newer file", "part fills", "rejected", "fields", "session closes",
     "account reset",
 )  # fmt: skip
 FORKED = tuple(kind for kind in EXACT + CHANGED if kind != "paused")  # for real processes
 _OFTEN = {
-    "killed": 300, "killed twice": 200, "paused": 80, "two workers": 80, "faults": 150,
-    "lists": 50, "lag": 20, "hanging": 10,
+    "killed": 270, "killed twice": 180, "resumed": 50, "paused": 80, "two workers": 80,
+    "faults": 150, "lists": 50, "lag": 20, "power lags": 5, "hanging": 10,
     "time passes": 80, "newer file": 100, "part fills": 15, "rejected": 20, "fields": 20,
     "session closes": 40, "account reset": 40,
 }  # fmt: skip
+# Where fills follow from the plan alone, orders may be limited or sliced as well.
+STYLED = (
+    "killed", "killed twice", "resumed", "paused", "two workers", "faults", "lists", "newer file",
+    "session closes", "account reset",
+)  # fmt: skip
+_STYLES = {"market": 80, "limit": 14, "twap": 6}
 HANGING = 1.0  # seconds, longer than a hasty worker waits for an answer
+POWER_LAG = 1.0  # seconds by which the buying power lags, a tenth of what Alpaca's may
 _POOL = 6  # beginnings, and files for each: so many calm runs are shared by all seeds
 
 
@@ -40,6 +50,7 @@ class Case:
             their order.
         faults: bodies of POST /sandbox/faults, armed before the first delivery.
         newer: the weights of a second file, in the kind that has one.
+        style: how orders are sent: market, limit or twap.
     """
 
     seed: int
@@ -49,15 +60,17 @@ class Case:
     kills: tuple[float | str, ...] = ()
     faults: tuple[Mapping[str, Any], ...] = ()
     newer: Mapping[str, float] = field(default_factory=dict)
+    style: str = "market"
 
 
 def draw(seed: int, kinds: tuple[str, ...] = EXACT + CHANGED) -> Case:
     """The case of a seed, among `kinds`."""
     rng = random.Random(seed)
     kind = rng.choices(kinds, [_OFTEN[kind] for kind in kinds])[0]
-    held = _portfolio(random.Random(rng.randrange(_POOL)))
-    weights = _portfolio(random.Random(100 + rng.randrange(_POOL)))
+    held = _portfolio(rng.randrange(_POOL))
+    weights = _portfolio(100 + rng.randrange(_POOL))
     kills = 2 if kind == "killed twice" else int(kind != "faults" or rng.random() < 0.5)
+    style = rng.choices(tuple(_STYLES), tuple(_STYLES.values()))[0]
     return Case(
         seed,
         kind,
@@ -65,14 +78,17 @@ def draw(seed: int, kinds: tuple[str, ...] = EXACT + CHANGED) -> Case:
         weights,
         tuple(rng.random() for _ in range(kills)),
         _faults(kind, rng),
-        _portfolio(random.Random(200 + rng.randrange(_POOL))) if kind == "newer file" else {},
+        _portfolio(200 + rng.randrange(_POOL)) if kind == "newer file" else {},
+        style if kind in STYLED else "market",
     )
 
 
-def _portfolio(rng: random.Random) -> dict[str, float]:
-    """Two to four names, 5 % to 30 % each."""
-    names = rng.sample(TICKERS, rng.randint(2, 4))
-    return {name: rng.randint(1, 6) * 0.05 for name in sorted(names)}
+def _portfolio(number: int) -> dict[str, float]:
+    """Two to five names, 5 % to 20 % each; of one in six up to 30 %, which is over the limit of a
+    position and of an order, so that less is bought."""
+    rng, most = random.Random(number), 6 if number % _POOL == 0 else 4
+    names = rng.sample(TICKERS, rng.randint(2, 5))
+    return {name: rng.randint(1, most) * 0.05 for name in sorted(names)}
 
 
 _ON_ORDERS = {"vendor": "alpaca", "method": "POST", "path": "/v2/orders"}
@@ -101,6 +117,8 @@ def _faults(kind: str, rng: random.Random) -> tuple[Mapping[str, Any], ...]:
             )
         case "lag":
             return ({**_ON_ORDERS, "lag_s": rng.randint(1, 3) / 10, "times": times},)
+        case "power lags":
+            return ({**_ON_ORDERS, "lag_power_s": POWER_LAG, "times": times},)
         case "hanging":
             return ({**_ON_ORDERS, "delay_s": HANGING, "times": 1},)
         case "part fills":

@@ -121,8 +121,8 @@ def _named(case: Case) -> list[str]:
     found = []
     for fault in case.faults:
         effect = next(
-            name for name in ("status", "lag_s", "delay_s", "partial_fill", "reject", "duplicate",
-                              "reorder", "drop_fields") if name in fault
+            name for name in ("status", "lag_s", "lag_power_s", "delay_s", "partial_fill", "reject",
+                              "duplicate", "reorder", "drop_fields") if name in fault
         )  # fmt: skip
         what = f"{fault['status']}" if effect == "status" else effect
         after = " after acceptance" if fault.get("after") else ""

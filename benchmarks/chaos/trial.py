@@ -1,49 +1,29 @@
-"""One case: deliveries as the platform makes them, workers that die, a world that moves.
-
-The platform delivers again after anything but a returned call. A worker that died took its memory
-along; the next one is another process whose clock is so far ahead that the lease has expired, after
-one delivery that still finds the lease alive.
-"""
+"""One case: what happens to its file, its workers and its world, and what must hold then."""
 
 from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
-from astra.execution import Delivered
 from astra.execution.reconciling.reconcile import reconcile
 from astra.records import Side
 from benchmarks.chaos import judge
-from benchmarks.chaos.house import CLOSE, LEASE_OVER, START, House, dropped
+from benchmarks.chaos.house import CLOSE, START, House, dropped
 from benchmarks.chaos.judge import Outcome
-from benchmarks.chaos.lives import Call, Ended, Life, Place, call_with
+from benchmarks.chaos.lives import Call, Life, Place, call_with
 from benchmarks.chaos.plans import EXACT, Case
+from benchmarks.chaos.platform import Platform
 from benchmarks.chaos.points import Points
+from benchmarks.chaos.verdict import Verdict
+from sandbox.orders import Mishap
 
 LAG = 2.0  # seconds, longer than any that is armed
-DELIVERIES = 12  # a file that is not settled after so many never will be
 _COSTS = Decimal("1.01")  # far above what spread and fees of a whole turnover come to
+_NONE = Decimal(0)
 _BAR = dt.timedelta(minutes=5)
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What a case came to; it is as it should be where nothing is `wrong`.
-
-    Attributes:
-        deaths: the points at which workers died or stood still.
-        spoiled: requests that a fault has met.
-    """
-
-    case: Case
-    wrong: list[str] = field(default_factory=list)
-    deaths: list[str] = field(default_factory=list)
-    deliveries: int = 0
-    spoiled: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +42,15 @@ class Trial:
         self._case = case
         self._calm = calm
         self._place = place
-        self._call = call
-        self._restarts = 0
-        self._may_refuse = False  # whether a call may end with a DataError
         self._file = dropped(case.weights, START, 2)
+        self._may_lack = False  # whether less may be traded than in the calm run
         self._verdict = Verdict(case)
+        self._platform = Platform(house, place, call, calm.points, self._verdict)
 
     def judged(self) -> Verdict:
         """Let it happen and judge."""
         happen: dict[str, Callable[[], list[str]]] = {
+            "resumed": self._resumed,
             "paused": self._paused,
             "two workers": self._together,
             "time passes": self._stepped,
@@ -93,7 +73,17 @@ class Trial:
 
     def _plainly(self) -> list[str]:
         """Workers die where they are told to, others go on."""
-        return self._until_settled(self._file, self._case.kills)
+        return self._platform.until_settled(self._file, self._case.kills)
+
+    def _resumed(self) -> list[str]:
+        """A worker dies, and not the file comes again: whoever resumes what is unfinished ends it,
+        and when the file does come, nothing is left to be done."""
+        self._platform.until_death(self._file, self._case.kills[0])
+        wrong = []
+        if self._was_received():
+            wrong = self._platform.until_resumed()
+            wrong += judge.against_calm(Outcome.of(self._house.broker), self._calm.outcome)
+        return wrong + self._platform.until_settled(self._file)
 
     def _paused(self) -> list[str]:
         """A worker stands still for so long that another one takes over; then it goes on."""
@@ -101,37 +91,37 @@ class Trial:
 
         def meanwhile(point: str) -> None:
             self._verdict.deaths.append(f"paused {point}")
-            self._restarts += 1
-            wrong.extend(self._until_settled(self._file))
+            self._platform.restart()
+            wrong.extend(self._platform.until_settled(self._file))
 
-        at = self._point(self._case.kills[0])
+        at = self._platform.point(self._case.kills[0])
         # One that stands still inside a transaction holds the database's lock: nobody takes over.
         if isinstance(at, int) and self._calm.points[at] == "before commit":
             at += 1
         points = Points(at, meanwhile)
-        self._noted(call_with(self._place, self._file, points))
-        return wrong + self._until_settled(self._file)
+        self._platform.noted(call_with(self._place, self._file, points))
+        return wrong + self._platform.until_settled(self._file)
 
     def _together(self) -> list[str]:
         """Two are delivered the same file at the same time, one of them dies."""
         workers = [
-            threading.Thread(target=self._deliver, args=(self._file, kill))
+            threading.Thread(target=self._platform.deliver, args=(self._file, kill))
             for kill in (self._case.kills[0], None)
         ]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        self._restarts += 1
-        return self._until_settled(self._file)
+        self._platform.restart()
+        return self._platform.until_settled(self._file)
 
     def _stepped(self) -> list[str]:
         """Prices move while the worker is dead: what had been begun is ended as it was planned."""
-        self._deliver(self._file, self._case.kills[0])
+        self._platform.until_death(self._file, self._case.kills[0])
         begun = [side for side in Side if self._phase(Outcome.of(self._house.broker), side)]
-        self._house.step(START + _BAR)
-        self._restarts += 1
-        wrong = self._until_settled(self._file)
+        self._one_bar()
+        self._platform.restart()
+        wrong = self._platform.until_settled(self._file)
         found = Outcome.of(self._house.broker)
         for side in begun:
             ours, planned = self._phase(found, side), self._phase(self._calm.outcome, side)
@@ -141,22 +131,23 @@ class Trial:
 
     def _overtaken(self) -> list[str]:
         """A newer file comes while the worker is dead; then the older one comes again."""
-        self._deliver(self._file, self._case.kills[0])
+        self._platform.until_death(self._file, self._case.kills[0])
         newer = dropped(self._case.newer, START + dt.timedelta(minutes=1), 3)
-        self._house.step(START + _BAR)
-        self._restarts += 1
-        wrong = self._until_settled(newer) + judge.reached(self._house.broker, self._case.newer)
+        self._one_bar()
+        self._platform.restart()
+        wrong = self._platform.until_settled(newer)
+        wrong += judge.reached(self._house.broker, self._case.newer)
         before = Outcome.of(self._house.broker)
-        wrong += self._until_settled(self._file)
+        wrong += self._platform.until_settled(self._file)
         if Outcome.of(self._house.broker) != before:
             wrong.append("the older file was traded after the newer one")
         return wrong
 
     def _in_parts(self) -> list[str]:
         """Orders fill in parts; the rest fills at the next bar, or the broker cancels it."""
-        wrong = self._until_settled(self._file, self._case.kills, between=self._one_bar)
+        wrong = self._platform.until_settled(self._file, self._case.kills, between=self._one_bar)
         if any(fault["rest"] == "cancel" for fault in self._case.faults):
-            return wrong + self._no_more_than_planned()  # so often that attempts may run out
+            return wrong + self._traded_but_for_faults()  # so often that attempts may run out
         sold = self._phase(Outcome.of(self._house.broker), Side.SELL)
         if sold != (planned := self._phase(self._calm.outcome, Side.SELL)):
             wrong.append(f"sold {sold}, planned {planned}")
@@ -164,12 +155,12 @@ class Trial:
 
     def _rejected(self) -> list[str]:
         """Orders are accepted and then rejected: less may be traded, never more."""
-        return self._plainly() + self._no_more_than_planned()
+        return self._plainly() + self._traded_but_for_faults()
 
     def _unreadable(self) -> list[str]:
         """Answers lack fields: what cannot be read may stop a call with a DataError, and
         nothing else."""
-        self._may_refuse = True
+        self._platform.may_refuse = True
         wrong = self._plainly()
         found = Outcome.of(self._house.broker)
         return wrong + judge.against_calm(found, self._calm.outcome)
@@ -178,11 +169,11 @@ class Trial:
         """The session ends while the worker is dead, and the file is still fresh."""
         self._house.step(CLOSE - 2 * _BAR)
         self._file = dropped(self._case.weights, CLOSE - 2 * _BAR, 2)
-        self._deliver(self._file, self._case.kills[0])
+        self._platform.until_death(self._file, self._case.kills[0])
         self._house.step(CLOSE + _BAR)
         before = Outcome.of(self._house.broker)
-        self._restarts += 1
-        wrong = self._until_settled(self._file)
+        self._platform.restart()
+        wrong = self._platform.until_settled(self._file)
         if Outcome.of(self._house.broker) != before:
             wrong.append("it was traded after the close")
         return wrong
@@ -190,54 +181,13 @@ class Trial:
     def _reset(self) -> list[str]:
         """The account is replaced by a new one while the worker is dead: what was begun on the old
         one must not go on there."""
-        self._deliver(self._file, self._case.kills[0])
+        self._platform.until_death(self._file, self._case.kills[0])
         begun = self._was_received()
         self._house.reset()
-        self._restarts += 1
-        wrong = self._until_settled(self._file)
+        self._platform.restart()
+        wrong = self._platform.until_settled(self._file)
         traded = Outcome.of(self._house.broker).filled if begun else {}
         return wrong + [f"{key} was traded on another account" for key in traded]
-
-    # Deliveries
-
-    def _until_settled(
-        self,
-        delivered: Delivered,
-        kills: Sequence[float | str] = (),
-        between: Callable[[], None] | None = None,
-    ) -> list[str]:
-        """Deliver until a call returns, workers dying at `kills`; what was wrong with that."""
-        left = list(kills)
-        for _ in range(DELIVERIES):
-            ended = self._deliver(delivered, left.pop(0) if left else None)
-            if ended.how == "died":
-                ended = self._deliver(delivered)  # its lease is still alive
-                self._restarts += 1
-            elif between is not None:
-                between()
-            if ended.how == "returned":
-                return []
-        return [f"{delivered.name} is not settled after {DELIVERIES} deliveries: {ended.detail}"]
-
-    def _deliver(self, delivered: Delivered, kill: float | str | None = None) -> Ended:
-        """One call, by a worker that dies at `kill`."""
-        return self._noted(self._call(self._place, delivered, self._point(kill), self._ahead))
-
-    def _point(self, kill: float | str | None) -> int | str | None:
-        return int(kill * len(self._calm.points)) if isinstance(kill, float) else kill
-
-    def _noted(self, ended: Ended) -> Ended:
-        self._verdict.deliveries += 1
-        if ended.how == "died":
-            self._verdict.deaths.append(ended.detail)
-        is_refusal = self._may_refuse and ended.detail.startswith("DataError:")
-        if ended.how == "failed" and not is_refusal:
-            self._verdict.wrong.append(f"an exception came out: {ended.detail}")
-        return ended
-
-    @property
-    def _ahead(self) -> float:
-        return LEASE_OVER * self._restarts
 
     # What is judged
 
@@ -247,14 +197,37 @@ class Trial:
     def _one_bar(self) -> None:
         self._house.step(self._house.market.clock.now() + _BAR)
 
-    def _no_more_than_planned(self) -> list[str]:
-        """At most the sells of the calm run; its buys too, but for costs that were not had."""
-        found, planned = Outcome.of(self._house.broker).filled, self._calm.outcome.filled
-        return [
-            f"{key} has traded {qty}, planned {planned.get(key, 0)}"
-            for key, qty in found.items()
-            if qty > planned.get(key, 0) * (_COSTS if key.endswith("buy") else 1)
-        ]
+    def _traded_but_for_faults(self) -> list[str]:
+        """Never more than in the calm run, and of a name whose orders met no fault no less; buys
+        but for costs, and for cash that sells did not bring. Where prices have moved, buys are
+        judged by the weights that they come to."""
+        self._may_lack = True
+        broker, calm = self._house.broker, self._calm.outcome
+        met = {
+            order.ticket.client_order_id.rpartition("-")[0]
+            for order in broker.orders.values()
+            if order.mishap != Mishap()
+        }
+        found, planned = Outcome.of(broker).filled, calm.filled
+        sold = [key for key in planned if key.endswith("sell")]
+        is_paid = all(found.get(key) == planned[key] for key in sold)
+        has_moved = self._house.market.clock.now() != START
+        wrong = []
+        for key in sorted(found.keys() | planned.keys()):
+            qty, due = found.get(key, _NONE), planned.get(key, _NONE)
+            costs = Decimal(1)
+            if key.endswith("buy"):
+                if has_moved:
+                    continue
+                costs = _COSTS
+            if qty > due * costs:
+                wrong.append(f"{key} has traded {qty}, planned {due}")
+            if key not in met and qty < due / costs and (is_paid or key in sold):
+                wrong.append(f"{key} met no fault and traded {qty} only, planned {due}")
+        if has_moved and is_paid:
+            short = {key.split("-")[1] for key in met}
+            wrong += judge.reached(broker, self._case.weights, short)
+        return wrong
 
     def _was_received(self) -> bool:
         with Life(self._place) as life:
@@ -266,8 +239,11 @@ class Trial:
         asked = sum(fault["times"] or 0 for fault in self._case.faults)
         self._verdict.spoiled = asked - left
         self._house.faults.disarm()
-        with Life(self._place, ahead=self._ahead) as life:
+        with Life(self._place, ahead=self._platform.ahead) as life:
             found = reconcile(life.desk, seconds=LAG)  # the broker may still lag its last fill
             wrong = [] if found.is_equal else [f"reconciled: {found.found.message}"]
             wrong += judge.records(life.store, self._file.id)
+            if self._may_lack:
+                now, calm = Outcome.of(self._house.broker), self._calm.outcome
+                wrong += judge.unexplained(life.store, self._file.id, now, calm)
             return wrong + judge.books(self._house.broker, life.store)

@@ -20,7 +20,7 @@ from benchmarks.chaos.house import House
 from benchmarks.chaos.lives import call_in_process
 from benchmarks.chaos.mutants import planted
 from benchmarks.chaos.plans import FORKED, draw
-from benchmarks.chaos.trial import Verdict
+from benchmarks.chaos.verdict import Verdict
 
 How = Literal["aborted", "killed", "fuzzed"]
 EVENTS = 20  # one fuzz input in so many is an event, and one a file that is dropped and delivered
