@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import norm, ttest_1samp
 
+from astra.scoring import day_block_interval
 from model.evaluation import metrics
 from model.evaluation.walk import BANDS, band_sums
 
@@ -104,7 +105,7 @@ def test_scores_that_tie_and_too_few_names_have_no_spread() -> None:
 def test_the_interval_of_days_is_that_of_their_mean() -> None:
     shares = np.random.default_rng(3).normal(0.9, 0.03, 100)
     hits, cases = 1000 * shares[:, None], np.full((100, 1), 1000.0)
-    low, high = metrics.day_block_interval(hits, cases)
+    low, high = day_block_interval(hits, cases)
     error = shares.std() / 10
     assert low[0] == pytest.approx(shares.mean() - 1.96 * error, abs=0.2 * error)
     assert high[0] == pytest.approx(shares.mean() + 1.96 * error, abs=0.2 * error)
@@ -113,7 +114,6 @@ def test_the_interval_of_days_is_that_of_their_mean() -> None:
 def test_blocks_widen_the_interval_of_days_that_go_together() -> None:
     shares = np.repeat(np.random.default_rng(4).normal(0.9, 0.03, 20), 5)[:, None]
     alone, together = (
-        np.ptp(metrics.day_block_interval(shares, np.ones((100, 1)), block=block))
-        for block in (1, 5)
+        np.ptp(day_block_interval(shares, np.ones((100, 1)), block=block)) for block in (1, 5)
     )
     assert together > 1.5 * alone

@@ -25,6 +25,7 @@ from astra.store.dialect import Dialect
 from astra.store.dossiers import Dossier
 from astra.store.dump import Query
 from astra.store.equity import Equity
+from astra.store.forecasts import Forecasts
 from astra.store.journal import Journal
 from astra.store.loads import Loads
 from astra.store.newest import Newest
@@ -95,7 +96,8 @@ def _dialect(url: URL) -> Dialect:
 
 class Store:
     """One database: `prices`, `loads`, `books`, `equity`, `journal`, `states`, `audit`,
-    `reconciliations`, `backtests`, `twins`, `newest`, `alerts`."""
+    `reconciliations`, `backtests`, `twins`, `newest`, `alerts`,
+    `forecasts`."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -111,6 +113,7 @@ class Store:
         self.newest = Newest(dialect)
         self.alerts = Alerts(dialect)
         self.twins = Twins(dialect)
+        self.forecasts = Forecasts(dialect)
 
     def migrate(self) -> None:
         """Create or change the tables to today's schema, all in one transaction.

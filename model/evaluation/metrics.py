@@ -96,33 +96,3 @@ def spread(score: Floats, outcome: Floats, least: int = 5) -> Floats:
             leg = len(ordered) // 5
             found[d] = ordered[-leg:].mean() - ordered[:leg].mean()
     return found
-
-
-def day_block_interval(
-    hits: Floats, cases: Floats, block: int = 1, draws: int = 1000, seed: int = 0
-) -> tuple[Floats, Floats]:
-    """95 % interval of hits over cases, days drawn with replacement in blocks.
-
-    Tickers and hours of one day miss together, so days are drawn and not cases; `block` days in a
-    row where outcomes reach over several (circular blocks, Politis and Romano 1992). It stays
-    somewhat narrow there: of 120 days whose outcomes reach over five it holds the truth in 87 % of
-    samples with blocks of ten, in 85 % with blocks of five.
-
-    Args:
-        hits, cases: sums of each day, oldest first, shape (days, K).
-
-    Returns:
-        Lower and upper end, (K,) each; NaN where there are no days.
-    """
-    days = len(hits)
-    if not days:
-        return np.full(hits.shape[1], np.nan), np.full(hits.shape[1], np.nan)
-    rng = np.random.default_rng(seed)
-    starts = rng.integers(days, size=(draws, -(-days // block)))
-    drawn = (starts[..., None] + np.arange(block)) % days
-    times = np.zeros((draws, days))
-    np.add.at(times, (np.arange(draws)[:, None], drawn.reshape(draws, -1)[:, :days]), 1.0)
-    total = times @ cases
-    share = np.divide(times @ hits, total, out=np.full(total.shape, np.nan), where=total > 0)
-    low, high = np.nanquantile(share, (0.025, 0.975), axis=0)
-    return low, high

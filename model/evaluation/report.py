@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astra.errors import DataError, InsufficientDataError
+from astra.scoring import day_block_interval
 from model.evaluation import baselines as simple
 from model.evaluation import metrics
 from model.evaluation.metrics import Tested, tested
@@ -344,7 +345,7 @@ def _bandfigures(band: Band, reach: int) -> BandFigures:
     steps, levels = band.inside.shape[1:]
     # Shorter blocks cut too many of the overlaps; fewer than four leave nothing to draw from.
     block = 1 if reach == 1 else max(1, min(2 * reach, len(band.cases) // 4))
-    low, high = metrics.day_block_interval(
+    low, high = day_block_interval(
         band.inside.reshape(len(band.inside), -1), np.repeat(band.cases, levels, axis=1), block
     )
     return BandFigures(

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from astra.scoring import BANDS as BANDS
 from astra.sessions import HORIZON_BARS
 from model.evaluation import baselines as simple
 from model.evaluation import metrics
@@ -28,7 +29,6 @@ from model.panel import Panel
 Floats = NDArray[np.float64]
 REFIT_SESSIONS = 20
 DAILY_HORIZON = 5
-BANDS = (0.5, 0.8, 0.9)
 OURS, NORMAL = "forecast", "normal"
 BASELINES = ("last value", "drift", "seasonal", "ridge", "LightGBM")
 

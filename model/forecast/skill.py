@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from astra.scoring import OFF_BELOW_T as OFF_BELOW_T
+from astra.scoring import ON_AT_T as ON_AT_T
 from astra.sessions import BAR_SECONDS, HORIZON_BARS
 from model.forecast.record import Floats, ForecastRecord
 from model.panel import Panel
 
-ON_AT_T, OFF_BELOW_T = 2.0, 1.0
 LEAST_DAYS, LEAST_NAMES = 30, 5
 SUSPECT_IC = 0.05
 _ROUNDING = 1e-12  # ICs that differ by less are one number
