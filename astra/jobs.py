@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from astra.schedule import Job
-from astra.sessions import NEW_YORK, decision_times_between, last_sessions
+from astra.sessions import decision_times_between, last_sessions
 from astra.store import Store
 
 GRACE = dt.timedelta(minutes=15)  # after which bars, a decision or a run are missed
@@ -22,7 +22,7 @@ class JobStatus:
     """A job of the schedule.
 
     Attributes:
-        is_watched: whether its runs leave a trace here.
+        is_watched: whether its runs leave a trace of their own here.
         due: when it was to have run last, 15 minutes ago at the latest; None = not since the
             schedule is kept.
         last: when it ran last and that is known, None = never.
@@ -66,18 +66,17 @@ def last_decision_time(now: dt.datetime) -> dt.datetime:
 
 
 def _status(store: Store, job: Job, due: dt.datetime | None) -> JobStatus:
-    path = job.path.partition("?")[0]
     outcome = message = ""
-    match job.service, path:
-        case "monitor", _:
-            run, ended = (store.newest.run(path.strip("/"), s) for s in (None, "ok"))
+    match job.service, job.path.partition("?")[0].strip("/"), "period=" in job.path:
+        case "monitor", name, _:
+            run, ended = (store.newest.run(name, status) for status in (None, "ok"))
             last = None if run is None else run.started_at
             done = None if ended is None else ended.started_at
             if run is not None:
                 outcome, message = run.status, run.message
-        case "etl", "/load_price_history":
+        case "etl", "load_price_history", False:
             last = done = store.newest.loaded_at()
-        case "model", "/allocate":
+        case "model", "allocate", _:
             last = done = store.newest.decided_at()
         case _:
             return JobStatus(job.entry, job.schedule, False, None, None, "", "", False)
@@ -88,13 +87,7 @@ def _status(store: Store, job: Job, due: dt.datetime | None) -> JobStatus:
 def _due(job: Job, now: dt.datetime) -> dt.datetime | None:
     """When a job was to have run last, 15 minutes before `now` at the latest.
 
-    Bars are loaded, and decisions made, for the decision times of a session; all that the source
-    still has is asked for on days with a session.
+    Bars are loaded, and decisions made, for the decision times of a session.
     """
     due = job.last_before(now - GRACE)
-    if due is None or job.service == "monitor":
-        return due
-    if "period=" not in job.path:
-        return last_decision_time(due)
-    is_session = last_sessions(1, due)[0].date == due.astimezone(NEW_YORK).date()
-    return due if is_session else None
+    return due if due is None or job.service == "monitor" else last_decision_time(due)

@@ -87,6 +87,26 @@ class Settings(BaseSettings):
         SecretStr(""), description="bearer token that every route but /health asks for"
     )
 
+    # Alerts
+    alert_webhook: SecretStr = Field(
+        SecretStr(""), description="gets alerts: an incoming webhook of Slack, or one like it"
+    )
+    alert_email: str = Field(
+        "", description="who gets alerts by e-mail: me@example.org|you@example.org"
+    )
+    smtp_url: SecretStr = Field(
+        SecretStr(""), description="mail server: smtps://USER:PASSWORD@HOST:465 or smtp://HOST:25"
+    )
+
+    # The page
+    page_password: SecretStr = Field(
+        SecretStr(""), description="asks for it; it or page_users is required where others reach it"
+    )
+    page_users: str = Field(
+        "",
+        description="may log in by OpenID Connect: a@x.org|b@x.org; the provider is in secrets.toml",
+    )
+
     # Universe
     tickers: str = Field("sp500", description="candidates: sp500, a list AAPL|BRK.B, or a file.csv")
     benchmarks: str = Field("SPY|QQQ", description="loaded as data, never candidates")
@@ -230,6 +250,20 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("alert_email")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for address in _listed(value):
+            if not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+                raise ValueError(f"e-mail addresses are required, found {address!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _mail_needs_a_server(self) -> Settings:
+        if self.alert_email and not self.smtp_url.get_secret_value():
+            raise ValueError("ASTRA_ALERT_EMAIL needs the mail server's ASTRA_SMTP_URL: set it")
+        return self
+
     @model_validator(mode="after")
     def _targets_within_the_gate(self) -> Settings:
         if self.max_weight > min(self.max_position_weight, self.max_order_weight):
@@ -251,6 +285,11 @@ class Settings(BaseSettings):
         return None if self.adopt.strip() == "all" else frozenset(_listed(self.adopt))
 
     @property
+    def alerted(self) -> tuple[str, ...]:
+        """The addresses that get alerts, ascending."""
+        return _listed(self.alert_email)
+
+    @property
     def excluded(self) -> tuple[str, ...]:
         """The names never to buy, ascending."""
         return _listed(self.exclude)
@@ -259,6 +298,11 @@ class Settings(BaseSettings):
     def on_hold(self) -> tuple[str, ...]:
         """The names whose shares stay as they are, ascending."""
         return _listed(self.hold)
+
+    @property
+    def page_logins(self) -> frozenset[str]:
+        """The addresses that may log in to the page, in small letters."""
+        return frozenset(address.casefold() for address in _listed(self.page_users))
 
     def require(self, *names: str) -> None:
         """Check that settings without a usable default are set; report all missing ones at once.

@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 import uuid
+from collections.abc import Collection
 from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, request
@@ -30,8 +31,13 @@ log = logging.getLogger("astra.web")
 MOST_BYTES = 100_000  # of a request's body: the longest that a service takes is a few hundred
 
 
-def create_service(name: str, settings: Settings) -> Flask:
-    """A Flask app named `name` with our error answers, credential check and `/health`."""
+def create_service(name: str, settings: Settings, pages: Collection[str] = ()) -> Flask:
+    """A Flask app named `name` with our error answers, credential check and `/health`.
+
+    Args:
+        pages: paths that a browser may read, with the credential as its password. A browser sends
+            that by itself, also where another site leads it, so nothing may be changed there.
+    """
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -46,7 +52,13 @@ def create_service(name: str, settings: Settings) -> Flask:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme == "Bearer" and hmac.compare_digest(given.encode(), token.encode()):
             return None
-        return _problem("a bearer token is required: send Authorization: Bearer ...", 401)
+        is_page = request.path in pages and request.method in ("GET", "HEAD")
+        if is_page and _has_password(token):
+            return None
+        body, status = _problem("a bearer token is required: send Authorization: Bearer ...", 401)
+        if is_page:
+            body.headers["WWW-Authenticate"] = 'Basic realm="ASTrA: any name, the token"'
+        return body, status
 
     @app.after_request
     def _log(response: Response) -> Response:
@@ -93,6 +105,12 @@ def _sentence(error: HTTPException) -> str:
         case RequestEntityTooLarge():
             return f"a body of {MOST_BYTES:,} bytes at most is required, found more"
     return error.description or error.name
+
+
+def _has_password(token: str) -> bool:
+    found = request.authorization
+    given = (found.password if found and found.type == "basic" else None) or ""
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def _problem(message: str, status: int, kind: str | None = None) -> tuple[Response, int]:

@@ -6,8 +6,6 @@ Who may press it is the service's credential to say. Changes are POSTs only.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -21,13 +19,13 @@ from astra.execution.resuming import resume
 from astra.gcs import Bucket
 from astra.records import TradingState
 from astra.store.journal import AllocationRow
+from monitor_service.runs import Runs
 
 _BY = "monitor"
-Run = Callable[[str], AbstractContextManager[None]]
 
 
-def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
-    """Routes /state, /halt, /lift and /resume; `run` notes a job and how it ended."""
+def actions(desk: Desk, bucket: Bucket, runs: Runs) -> Blueprint:
+    """Routes /state, /halt, /lift and /resume."""
     routes = Blueprint("actions", __name__)
 
     @routes.get("/state")
@@ -39,7 +37,7 @@ def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
         state = _asked_state(_argument("state") or TradingState.HALTED.value)
         ended = halt(desk, state, _argument("reason") or "asked for at the monitor", _BY)
         # Noted afterwards: a broker that does not tell the time must not be in the way.
-        with contextlib.suppress(AstraError), run("halt"):
+        with contextlib.suppress(AstraError), runs.noted("halt"):
             if not ended.is_confirmed:
                 raise TemporaryError(ended.message)
         unconfirmed = 202 if ended.is_written else 503
@@ -48,14 +46,14 @@ def actions(desk: Desk, bucket: Bucket, run: Run) -> Blueprint:
     @routes.post("/lift")
     def _lift() -> Response:
         code = _argument("code")
-        with run("lift"):
+        with runs.noted("lift"):
             return jsonify(
                 _lifted(lift(desk, code, _BY)) if code else _offer(offer_lift(desk, _BY))
             )
 
     @routes.post("/resume")
     def _resume() -> Response:
-        with run("resume"):
+        with runs.watched("resume"):
             found = resume(desk, bucket)
             rows = [_allocation(row) for row in found.allocations]
             return jsonify(tripped=found.stopped or "", allocations=rows)

@@ -9,9 +9,8 @@ import datetime as dt
 import json
 import logging
 import re
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -21,7 +20,7 @@ from flask import Flask, Response, jsonify, request
 from astra import predictions
 from astra import settings as astra_settings
 from astra.alpaca.account import HISTORY_AT_ONCE
-from astra.errors import AstraError, DataError
+from astra.errors import DataError
 from astra.execution.desk import Desk
 from astra.execution.halting.trip import trip
 from astra.execution.holdings import record_account
@@ -32,9 +31,13 @@ from astra.records import Position
 from astra.services import Services
 from astra.settings import Settings
 from astra.web import configure_logging, create_service
-from monitor_service import twin
+from monitor_service import start_page, twin
 from monitor_service.actions import actions
 from monitor_service.market_time import MarketTime
+from monitor_service.metrics import add_metrics
+from monitor_service.notices import channels
+from monitor_service.runs import Runs
+from monitor_service.watch import Look, Watch
 
 log = logging.getLogger("astra.monitor")
 
@@ -47,11 +50,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The service; settings from the environment unless given."""
     configure_logging()
     settings = settings or astra_settings.load()
-    app = create_service("monitor", settings)
+    app = create_service("monitor", settings, pages={"/", *start_page.LINKS})
     desk, bucket = Desk.from_settings(settings), Bucket.from_settings(settings)
+    time = MarketTime(desk.broker, desk.store)
+    watch = Watch(desk.store, settings, time, channels(settings))
+    runs = Runs(desk.store, time, watch.look_quietly)
     monitor = Monitor(desk, bucket)
-    app.register_blueprint(actions(desk, bucket, monitor.run))
-    app.register_blueprint(twin.routes(desk, Services(settings), monitor.run))
+    app.register_blueprint(actions(desk, bucket, runs))
+    app.register_blueprint(twin.routes(desk, Services(settings), runs.watched))
+    app.register_blueprint(start_page.routes(watch))
+    add_metrics(app, watch.status)
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
         "update_account": monitor.update_account,
         "activities": lambda: monitor.activities(_whole("days", 1, _MOST_DAYS)),
@@ -59,9 +67,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         "forecasts": monitor.forecasts,
         "reconcile": lambda: monitor.reconcile(_whole("seconds", 0, 86_400)),
     }
-    for name, job in jobs.items():
-        app.add_url_rule(f"/{name}", name, _logged(monitor, name, job), methods=["GET", "POST"])
-
+    views = {name: _logged(runs.watched, name, job) for name, job in jobs.items()}
+    views["alerts"] = _logged(runs.noted, "alerts", lambda: _looked(watch.look()))
+    for name, view in views.items():
+        app.add_url_rule(f"/{name}", name, view, methods=["GET", "POST"])
     return app
 
 
@@ -73,7 +82,6 @@ class Monitor:
         self._broker = desk.broker
         self._store = desk.store
         self._bucket = bucket
-        self.time = MarketTime(desk.broker, desk.store)
 
     def update_account(self) -> dict[str, Any]:
         """Save cash, equity and positions as of the broker's clock, and let the breakers look."""
@@ -167,19 +175,6 @@ class Monitor:
             books.record_shadow_book(*book)
         books.record_decision(name, document)  # last: what is recorded is not read again
 
-    @contextmanager
-    def run(self, job: str) -> Iterator[None]:
-        """Note the run of a job and how it ended, also while the broker does not answer."""
-        run_id = uuid.uuid4().hex
-        self._store.books.record_run(run_id, job, self.time.ask())
-        try:
-            yield
-        except Exception as error:
-            message = str(error) if isinstance(error, AstraError) else type(error).__name__
-            self._store.books.finish_run(run_id, "failed", message, self.time.now())
-            raise
-        self._store.books.finish_run(run_id, "ok", "", self.time.ask())
-
 
 def _shadow_books(
     name: str, document: Any
@@ -212,13 +207,33 @@ def _shadow_books(
 
 
 def _logged(
-    monitor: Monitor, name: str, job: Callable[[], dict[str, Any]]
+    run: Callable[[str], AbstractContextManager[None]], name: str, job: Callable[[], dict[str, Any]]
 ) -> Callable[[], Response]:
     def view() -> Response:
-        with monitor.run(name):
+        with run(name):
             return jsonify(job())
 
     return view
+
+
+def _looked(look: Look) -> dict[str, Any]:
+    count = len(look.open)
+    return {
+        "account": look.status.account,
+        "at": look.status.at.isoformat(),
+        "alerts": [
+            {
+                "key": alert.key,
+                "severity": alert.severity,
+                "message": alert.message,
+                "since": alert.opened_at.isoformat(),
+            }
+            for alert in look.open
+        ],
+        "changed": look.changed,
+        "told": look.told,
+        "message": f"{count} alerts are open" if count else "nothing needs anybody",
+    }
 
 
 def _whole(name: str, least: int, most: int) -> int | None:
