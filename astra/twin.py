@@ -8,7 +8,7 @@ the close of the session. What is explained is live - twin: above 0 where the ac
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 from astra.fills import CENT, price_at
@@ -106,13 +106,13 @@ class Lived:
     Attributes:
         shares: at the first decision, by symbol.
         executed: one for each step of the replay.
-        fees: USD by symbol, "" for those of no symbol.
+        fees: USD; a broker books most of them without a symbol.
         other: see `Moved`; deposits and the like are not among them.
     """
 
     shares: Mapping[str, Decimal]
     executed: tuple[Executed, ...]
-    fees: Mapping[str, Decimal] = field(default_factory=dict)
+    fees: Decimal = _NOTHING
     other: tuple[Moved, ...] = ()
 
 
@@ -166,9 +166,8 @@ def explain(lived: Lived, then: Replay, now: Replay) -> Explained:
             _add(cells, "corrections", symbol, gains.get(symbol, _NOTHING))
             _add(cells, "corrections", symbol, -known.get(symbol, _NOTHING))
         for fill in (f for step in now.steps for f in step.fills):
-            _add(cells, "fees", fill.symbol, fill.fee)
-        for symbol, usd in lived.fees.items():
-            _add(cells, "fees", symbol, -usd)
+            _add(cells, "fees", "", fill.fee)
+        _add(cells, "fees", "", -lived.fees)
         for moved in lived.other:
             _add(cells, "other", moved.symbol, _worth(moved, now))
         return _rounded(cells, _cents(_live(lived, now)), _cents(sum(known.values(), _NOTHING)))
@@ -260,7 +259,7 @@ def _live(lived: Lived, now: Replay) -> Decimal:
             sign = 1 if line.side is Side.BUY else -1
             close = now.closing.get(line.symbol, _would_fill(line, step, now))
             found += sign * (line.filled * close - line.value)
-    return found - sum(lived.fees.values()) + sum(_worth(m, now) for m in lived.other)
+    return found - lived.fees + sum(_worth(m, now) for m in lived.other)
 
 
 def _worth(moved: Moved, now: Replay) -> Decimal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -96,36 +96,49 @@ def decided_in(
     """What was to be traded in a session, by time: the files that came, and the decisions of which
     none came.
 
-    Files that were overtaken before anything was ordered, that were held back as the settings say,
-    or that told nothing to trade are left out.
+    Of several files of one time those of which anything was traded count, or the last if nothing
+    was. What was held back as the settings say, or told nothing to trade, is left out.
 
     Args:
         allocations: rows of the account, by (as_of, generation).
         decisions: rows, whose documents say what was decided.
         orders: by allocation id.
     """
-    found = []
-    for row in allocations:
-        own, as_of = tuple(orders.get(row["id"], ())), row["as_of"]
-        weights = json.loads(row["weights"])
-        is_none = row["status"] == "held" or (row["status"] == "superseded" and not own)
-        if as_of is None or not session.opens_at <= as_of < session.closes_at:
-            continue
-        if not weights or is_none:
-            continue
-        keep = tuple(json.loads(row["keep"] or "[]"))
-        known_at = max(as_of, row["received_at"])
-        found.append(Decided(as_of, known_at, weights, keep, own, row["status"] == "done"))
-    served = {row["as_of"] for row in allocations}
-    for row in decisions:
-        told = json.loads(row["document"])
-        if row["as_of"] in served or not told.get("object") or not told.get("of_settings", True):
-            continue
-        served.add(row["as_of"])
-        weights = told["weights"] or dict.fromkeys(told.get("held", ()), 0.0)
-        keep = (*told.get("kept", ()), *told.get("hold", ()))
-        found.append(Decided(row["as_of"], row["as_of"], weights, keep, (), is_complete=False))
-    return tuple(sorted(found, key=lambda d: d.as_of))
+    rows = [
+        row
+        for row in allocations
+        if row["as_of"] is not None and session.opens_at <= row["as_of"] < session.closes_at
+    ]
+    wanted = [row for row in rows if row["status"] != "held" and json.loads(row["weights"])]
+    files = [_of_file(row, orders.get(row["id"], ())) for row in wanted]
+    known = {file.as_of for file in files} | {r["as_of"] for r in rows if r["status"] == "held"}
+    lost = [_of_document(row["as_of"], json.loads(row["document"])) for row in decisions]
+    lost = [found for found in lost if found is not None and found.as_of not in known]
+    times: dict[dt.datetime, list[Decided]] = {}
+    for found in (*files, *lost):
+        times.setdefault(found.as_of, []).append(found)
+    return tuple(d for as_of in sorted(times) for d in _traded(times[as_of]))
+
+
+def _of_file(row: Mapping[str, Any], orders: Sequence[OrderRow]) -> Decided:
+    as_of, keep = row["as_of"], tuple(json.loads(row["keep"] or "[]"))
+    known_at, is_complete = max(as_of, row["received_at"]), row["status"] == "done"
+    return Decided(as_of, known_at, json.loads(row["weights"]), keep, tuple(orders), is_complete)
+
+
+def _of_document(as_of: dt.datetime, told: Mapping[str, Any]) -> Decided | None:
+    """What the file of a decision would have told; None if there was nothing to trade."""
+    if not told.get("object") or not told.get("of_settings", True):
+        return None
+    weights = told["weights"] or dict.fromkeys(told.get("held", ()), 0.0)
+    keep = (*told.get("kept", ()), *told.get("hold", ()))
+    return Decided(as_of, as_of, weights, keep, (), is_complete=False)
+
+
+def _traded(found: Sequence[Decided]) -> Sequence[Decided]:
+    """Of the files of one time those that count."""
+    traded = [d for d in found if d.is_complete or any(o.filled_qty for o in d.orders)]
+    return traded or found[-1:]
 
 
 def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived:
@@ -133,9 +146,9 @@ def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived
     first, end = decided[0].as_of, end_of(session)
     lines = [a for a in record.lines if first < a.at < end]
     day = [a for a in record.lines if end - _DAY <= a.at < end]  # fees may be dated by the day
-    symbols = {fill.order_id: fill.symbol for fill in record.fills}
     orders = {o.broker_id for d in decided for o in d.orders if o.broker_id}
-    ours = [a for a in lines if a.type == "FILL" and a.order_id in symbols.keys() | orders]
+    own = orders | {fill.order_id for fill in record.fills}
+    ours = [a for a in lines if a.type == "FILL" and a.order_id in own]
     stray = [a for a in ours if a.order_id not in orders]
     before, after = record.book(first), record.book(end)
     other = [Moved(a.symbol or "", a.qty or _NOTHING, a.net_amount) for a in stray]
@@ -154,7 +167,7 @@ def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived
     return Lived(
         shares=before.shares,
         executed=tuple(_executed(d, ours) for d in decided),
-        fees=_fees(day, by_order, symbols),
+        fees=_fees(day, by_order, own),
         other=tuple(other),
     )
 
@@ -187,15 +200,11 @@ def _executed(decided: Decided, fills: Sequence[Activity]) -> Executed:
 
 
 def _fees(
-    lines: Sequence[Activity], by_order: Mapping[str, Decimal], ours: Mapping[str, str]
-) -> dict[str, Decimal]:
-    """USD by symbol: those of our orders, and under "" those that name none."""
-    fees = {"": -sum((a.net_amount for a in lines if a.type == "FEE"), _NOTHING)}
-    for order_id, usd in by_order.items():
-        fees[""] -= usd
-        if symbol := ours.get(order_id):
-            fees[symbol] = fees.get(symbol, _NOTHING) + usd
-    return {symbol: usd for symbol, usd in fees.items() if usd}
+    lines: Sequence[Activity], by_order: Mapping[str, Decimal], ours: Collection[str]
+) -> Decimal:
+    """USD, without those of other people's orders."""
+    whole = -sum((a.net_amount for a in lines if a.type == "FEE"), _NOTHING)
+    return whole - sum((usd for order, usd in by_order.items() if order not in ours), _NOTHING)
 
 
 def _price(lines: Sequence[Activity], fees: Mapping[str, Decimal]) -> Decimal:

@@ -119,7 +119,7 @@ def test_corrected_bars_fees_and_dividends_have_parts_of_their_own() -> None:
     assert found.lines == {
         "AAPL": {"corrections": D("10.00")}, "JPM": {"corrections": D("3.00")}
     }  # fmt: skip
-    paid = replace(day, fees={"AAPL": D("0.05"), "": D("0.11")})
+    paid = replace(day, fees=D("0.16"))
     assert parts(paid, then) == {"fees": D("-0.16")}
     dear = bought("AAPL", "10", "101", fee="0.30")
     assert parts(a_day(AS_TWIN), a_replay((dear,))) == {"fees": D("0.30")}
@@ -172,10 +172,9 @@ def days(draw: st.DrawFn) -> tuple[Lived, Replay, Replay]:
         st.builds(Traded, names, sides, quantities, prices, quantities, values), max_size=4
     )
     executed = tuple(Executed(by_line(draw(lines)), draw(st.booleans())) for _ in range(size))
-    keys = st.sampled_from((*NAMES, ""))
     moved = st.builds(Moved, names, st.decimals("-5", "5", places=3), dollars)
     shares = draw(st.dictionaries(names, quantities, max_size=3))
-    fees = draw(st.dictionaries(keys, dollars, max_size=2))
+    fees = draw(dollars)
     other = tuple(draw(st.lists(moved, max_size=2)))
     return Lived(shares, executed, fees, other), draw(replays(size)), draw(replays(size))
 
@@ -200,7 +199,7 @@ def test_the_parts_of_any_day_sum_to_what_two_ledgers_differ_by(
     before = sum((qty * now.opening[s] for s, qty in lived.shares.items()), NOTHING)
     lines = [(t.side, t.symbol, t.filled, t.value) for e in lived.executed for t in e.traded]
     cash, held = by_ledger(NOTHING, dict(lived.shares), lines)
-    cash += sum((m.cash for m in lived.other), NOTHING) - sum(lived.fees.values(), NOTHING)
+    cash += sum((m.cash for m in lived.other), NOTHING) - lived.fees
     for moved in lived.other:
         held[moved.symbol] = held.get(moved.symbol, NOTHING) + moved.qty
     live = cash + sum((q * now.closing[s] for s, q in held.items()), NOTHING) - before
@@ -216,7 +215,7 @@ def test_the_parts_of_any_day_sum_to_what_two_ledgers_differ_by(
 @given(st.lists(st.decimals("-3", "3", places=4), min_size=1, max_size=12))
 def test_no_part_is_further_than_a_cent_and_a_half_from_what_it_is(amounts: list[Decimal]) -> None:
     other = tuple(Moved(NAMES[i % 3], NOTHING, usd) for i, usd in enumerate(amounts))
-    fees = {"": amounts[0]}
+    fees = amounts[0]
     found = explain(a_day(AS_TWIN, other=other, fees=fees), a_replay((BUY,)), a_replay((BUY,)))
     assert abs(found.parts["other"] - sum(amounts)) < D("0.015")
-    assert abs(found.parts["fees"] + amounts[0]) < D("0.015")
+    assert abs(found.parts["fees"] + fees) < D("0.015")

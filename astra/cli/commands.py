@@ -38,6 +38,7 @@ _PANELS = {
     "Everything": (loops.run, loops.up, loops.sandbox),
     "One step of the hour": (
         steps.load, steps.allocate, trading.rebalance, steps.monitor, steps.replay,
+        steps.twin,
     ),
     "Stop and go": (control.halt, control.lift),
     "Study": (studies.backtest, studies.train, studies.evaluate),

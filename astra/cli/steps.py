@@ -1,4 +1,4 @@
-"""The commands that take one step: `load`, `allocate`, `monitor`, `replay`."""
+"""The commands that take one step: `load`, `allocate`, `monitor`, `replay`, `twin`."""
 
 from __future__ import annotations
 
@@ -85,6 +85,17 @@ def monitor() -> None:
     for path in ("/update_account", "/activities", "/history", "/forecasts"):
         services.post("monitor", path)
     show(services.get("monitor", "/reconcile"))
+
+
+def twin(
+    day: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="default: the last session"),
+    ] = None,
+) -> None:
+    """Hold a day as it was traded against its replay, and say what lies between."""
+    query = {} if day is None else {"day": day.date().isoformat()}
+    show(_services().post("monitor", "/twin", None, **query))
 
 
 def _services() -> Services:

@@ -15,8 +15,7 @@ the account did better than its twin; they sum to `live` - `twin`:
      "other": "0.00"}
 
 `lines` is JSON {symbol: {part: USD}} of the same kind, only parts that are not 0.00, sorted by
-symbol; each part's lines sum to the part. "" stands for what belongs to no symbol (interest, fees
-of the day).
+symbol; each part's lines sum to the part. "" stands for what belongs to no symbol: fees, interest.
 """
 
 from __future__ import annotations
