@@ -1,52 +1,57 @@
-"""What the account did and holds: books' tables in, curves and holdings out. Pure."""
+"""What the account did and holds: the store's records in, spans, months and holdings out. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from astra.equity_curve import Curve, Figures
 from astra.errors import DataError
-from astra.performance import Performance, summarize
-from astra.records import Activity, Side
-from astra.risk import FLOWS
-from astra.sessions import BAR_SECONDS, NEW_YORK
+from astra.performance import Floats, Trading, by_month, by_year, exposure, trading
+from astra.sessions import NEW_YORK
+from astra.store.equity import Daily
 
-Floats = NDArray[np.float64]
+PRESETS = ("1D", "1W", "1M", "3M", "YTD", "1Y", "All")
+_DAYS = {"1D": 1, "1W": 7}
+_MONTHS = {"1M": 1, "3M": 3, "1Y": 12}
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """The account's value over time and the benchmark's, both starting at the same USD.
+class Books:
+    """What is recorded of an account's past; each sequence oldest first.
 
-    Deposits and withdrawals are taken out: `equity` is what the first value would have become.
-    `benchmark` is None if its prices don't reach back to the start.
+    Attributes:
+        curve: None before a value above 0 was recorded.
+        invested: at each saved summary the share of equity that was not cash.
+        traded, cost: USD by day; costs are fees and what fills were worse than their plan's price.
     """
 
-    times: tuple[dt.datetime, ...]
-    equity: Floats
-    benchmark: Floats | None
-    flows: int
+    curve: Curve | None
+    invested: tuple[tuple[dt.datetime, float], ...]
+    traded: tuple[Daily, ...]
+    cost: tuple[Daily, ...]
 
-    def performance(self, since: int = 0) -> Performance:
-        """Figures from the point `since` on."""
-        benchmark = None if self.benchmark is None else self.benchmark[since:]
-        return summarize(self.times[since:], self.equity[since:], benchmark)
 
-    @property
-    def day_start(self) -> int:
-        """Index of the last value of an earlier day in New York; 0 if there is none."""
-        today = self.times[-1].astimezone(NEW_YORK).date()
-        earlier = [i for i, t in enumerate(self.times) if t.astimezone(NEW_YORK).date() < today]
-        return earlier[-1] if earlier else 0
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The account since a day.
+
+    Attributes:
+        curve: from the last value before that day.
+        figures: of it.
+        trading: what was traded and what that cost since.
+        exposure: mean share of equity that was not cash, NaN where none was recorded.
+    """
+
+    curve: Curve
+    figures: Figures
+    trading: Trading
+    exposure: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,69 +68,72 @@ class Holdings:
     table: pd.DataFrame
 
 
-def account_curve(
-    summary: pd.DataFrame, history: pd.DataFrame, flows: pd.DataFrame, prices: pd.DataFrame
-) -> Curve | None:
-    """The account's curve beside the benchmark's, or None if no value above 0 was recorded.
+def first_day(preset: str, last: dt.date) -> dt.date | None:
+    """The first day of one of `PRESETS`, if it ends with `last`; None = all.
 
-    The broker's own `history` is taken as far as it goes, as its steps are even; what `summary`
-    knows before and after (or, without history, all of it) stands around it.
+    A span of a week begins at the last value of the same day a week ago, so the day after is its
+    first.
+    """
+    if preset == "YTD":
+        return last.replace(month=1, day=1)
+    if preset in _DAYS:
+        before = last - dt.timedelta(days=_DAYS[preset])
+    elif preset in _MONTHS:
+        before = (pd.Timestamp(last) - pd.DateOffset(months=_MONTHS[preset])).date()
+    else:
+        return None
+    return before + dt.timedelta(days=1)
+
+
+def span(books: Books, curve: Curve, first: dt.date | None) -> Span:
+    """The account from `first` on; all of it if that is None or before its first value.
 
     Args:
-        summary: at, equity of one account.
-        history: at, equity of one account; may be empty.
-        flows: type, at, net_amount of one account's activities.
-        prices: ts (bar's start), close of the benchmark; may be empty.
+        curve: that of `books`, beside a benchmark or not.
     """
-    points = [_values(history), _values(summary)]
-    if len(points[0]):
-        first, last = points[0].index[0], points[0].index[-1]
-        points[1] = points[1][(points[1].index < first) | (points[1].index > last)]
-    values = pd.concat(points)
-    values = values[~values.index.duplicated(keep="last")].sort_index()
-    values = values[values > 0]
-    if values.empty:
-        return None
-    moved = flows[flows["type"].isin(FLOWS)]
-    came = _values(moved, "net_amount")
-    came = came[(came.index > values.index[0]) & (came.index <= values.index[-1])]
-    times, equity = pd.DatetimeIndex(values.index), np.asarray(values, np.float64)
-    return Curve(
-        tuple(t.to_pydatetime() for t in times),
-        _without(equity, times, came),
-        _benchmark(prices, times, float(equity[0])),
-        len(came),
+    found = curve.since(first)
+    daily = found.daily()
+    start = max(first or dt.date.min, _day(found.times[0]))
+    sums = [math.fsum(usd for day, usd in lines if day >= start)
+            for lines in (books.traded, books.cost)]  # fmt: skip
+    invested = [(at, share) for at, share in books.invested if _day(at) >= start]
+    return Span(
+        curve=found,
+        figures=found.figures(),
+        trading=trading(sums[0], sums[1], daily.times, daily.values),
+        exposure=exposure(invested),
     )
 
 
-def _values(frame: pd.DataFrame, column: str = "equity") -> pd.Series[float]:
-    found = frame.sort_values("at")
-    return pd.Series(
-        found[column].astype(float).to_numpy(), index=pd.DatetimeIndex(found["at"]), dtype=float
-    )
+def months(curve: Curve) -> pd.DataFrame:
+    """period (`October 2026`), account, benchmark (NaN without one), ahead: fractions, the newest
+    first; a year with several months stands before them as `2026`.
+    """
+    daily = curve.daily()
+    yearly, monthly = _returns(by_year, daily), _returns(by_month, daily)
+    rows = []
+    for year in reversed(yearly):
+        own = [month for month in reversed(monthly) if month.year == year.year]
+        if len(own) > 1:
+            rows.append((f"{year:%Y}", *yearly[year]))
+        rows += [(f"{month:%B %Y}", *monthly[month]) for month in own]
+    table = pd.DataFrame(rows, columns=["period", "account", "benchmark"])
+    table["ahead"] = table["account"] - table["benchmark"]
+    return table
 
 
-def _without(equity: Floats, times: pd.DatetimeIndex, flows: pd.Series[float]) -> Floats:
-    """Time-weighted: a flow counts as made at the end of the step in which it came."""
-    if flows.empty:
-        return equity
-    step = np.searchsorted(times, flows.index, side="left")
-    came = np.bincount(step, weights=flows.to_numpy(), minlength=len(equity))[1:]
-    growth = np.where(equity[1:] > came, (equity[1:] - came) / equity[:-1], 1.0)
-    curve: Floats = equity[0] * np.concatenate([[1.0], np.cumprod(growth)])
-    return curve
+def _returns(
+    rule: Callable[[Sequence[dt.datetime], Floats], dict[dt.date, float]], daily: Curve
+) -> dict[dt.date, tuple[float, float]]:
+    """The account's and the benchmark's by period."""
+    beside = daily.rebased()
+    others = {} if beside is None else rule(daily.times, beside)
+    own = rule(daily.times, daily.equity)
+    return {period: (share, others.get(period, math.nan)) for period, share in own.items()}
 
 
-def _benchmark(prices: pd.DataFrame, times: pd.DatetimeIndex, start: float) -> Floats | None:
-    """The close of the last bar that had ended at each time, scaled to begin at `start`."""
-    found = prices.sort_values("ts")
-    ends = pd.DatetimeIndex(found["ts"]) + pd.Timedelta(seconds=BAR_SECONDS)
-    last = np.searchsorted(ends, times, side="right") - 1
-    if len(found) == 0 or last[0] < 0:
-        return None
-    closes = found["close"].to_numpy(np.float64)[last]
-    rebased: Floats = closes / closes[0] * start
-    return rebased
+def _day(t: dt.datetime) -> dt.date:
+    return t.astimezone(NEW_YORK).date()
 
 
 def holdings(
@@ -176,34 +184,6 @@ def by_sector(table: pd.DataFrame) -> pd.DataFrame:
     return sums.sort_values("weight").reset_index()
 
 
-def fills(activities: pd.DataFrame) -> list[Activity]:
-    """The FILL and SPLIT lines of a table of activities.
-
-    Raises:
-        DataError: an amount that is no number.
-    """
-    lines = activities[activities["type"].isin(["FILL", "SPLIT"])]
-    return [_activity(row) for row in lines.to_dict("records")]
-
-
-def _activity(row: Mapping[Hashable, Any]) -> Activity:
-    def text(name: str) -> str | None:
-        return row[name] if isinstance(row[name], str) else None
-
-    side = text("side")
-    return Activity(
-        id=row["id"],
-        type=row["type"],
-        at=row["at"].to_pydatetime(),
-        net_amount=_amount(row["net_amount"]) or Decimal(0),
-        symbol=text("symbol"),
-        qty=_amount(row["qty"]),
-        price=_amount(row["price"]),
-        side=None if side is None else Side(side),
-        order_id=text("order_id"),
-    )
-
-
 def _positions(text: str) -> list[dict[str, object]]:
     try:
         found = json.loads(text)
@@ -214,12 +194,3 @@ def _positions(text: str) -> list[dict[str, object]]:
 
 def _number(value: object, missing: float) -> float:
     return missing if value is None else float(str(value))
-
-
-def _amount(value: object) -> Decimal | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        return Decimal(value)
-    except InvalidOperation as error:
-        raise DataError(f"an amount must be a decimal number, found {value!r}") from error

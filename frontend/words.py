@@ -66,6 +66,12 @@ def hover(t: dt.datetime, shown: str) -> str:
     return f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}" title="{title}">{html.escape(shown)}</time>'
 
 
+def utc(t: dt.datetime) -> str:
+    """`20 Nov 2026, 19:35 UTC`, for whoever points at a time of New York."""
+    there = t.astimezone(dt.UTC)
+    return f"{there.day} {there:%b %Y, %H:%M} UTC"
+
+
 def age(since: dt.timedelta) -> str:
     """`4 minutes old`; less than a minute, or a time to come, is `just now`."""
     seconds = since.total_seconds()

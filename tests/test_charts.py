@@ -11,7 +11,13 @@ import pytest
 
 from astra.predictions import QUANTILE_COLUMNS
 from astra.sessions import NEW_YORK
-from frontend.charts.account import account_chart, sector_chart
+from frontend.charts.account import (
+    DRAWN,
+    account_chart,
+    sector_chart,
+    thinned,
+    underwater_chart,
+)
 from frontend.charts.axes import trading_clock
 from frontend.charts.forecast import fan_chart
 
@@ -44,31 +50,75 @@ def test_no_times_have_no_places() -> None:
     assert (len(x), sessions) == (0, ())
 
 
-def test_the_account_chart_shows_both_values_and_the_depth_below_the_peak() -> None:
+def test_the_account_chart_shows_both_values() -> None:
     times = [at(18, 10), at(18, 11), at(19, 10), at(20, 10)]
     equity = np.array([100.0, 110.0, 99.0, 104.5])
-    figure = account_chart(times, equity, np.array([100.0, 101.0, 102.0, 103.0]))
+    figure = account_chart(times, equity, np.array([100.0, 101.0, 102.0, 103.0]), "QQQ")
     lines = {trace.name: trace for trace in figure.data}
-    assert set(lines) == {"SPY", "Account", "Drawdown"}
+    assert set(lines) == {"QQQ", "Account"}
     assert lines["Account"].y.tolist() == equity.tolist()
-    assert lines["Drawdown"].y.tolist() == pytest.approx([0, 0, -0.1, -0.05])
-    assert figure.layout.xaxis2.ticktext == ("18 Nov", "19 Nov", "20 Nov")
+    assert lines["QQQ"].y.tolist() == [100.0, 101.0, 102.0, 103.0]
+    assert figure.layout.xaxis.ticktext == ("18 Nov", "19 Nov", "20 Nov")
+    assert lines["Account"].customdata[0] == "Wed 18 Nov 2026, 10:00 New York (15:00 UTC)"
 
 
 def test_without_a_benchmark_the_account_stands_alone() -> None:
-    figure = account_chart([at(18, 10), at(18, 11)], np.array([1.0, 2.0]), None)
-    assert [t.name for t in figure.data] == ["Account", "Drawdown"]
+    for chart in (account_chart, underwater_chart):
+        figure = chart([at(18, 10), at(18, 11)], np.array([1.0, 2.0]), None, "SPY")
+        assert [t.name for t in figure.data] == ["Account"]
+
+
+@pytest.mark.parametrize(
+    ("low", "ticks", "form"),
+    [
+        (99.99, [0, -0.00005, -0.0001], ".3%"),
+        (99.4, [0, -0.002, -0.004, -0.006], ".1%"),
+        (80.0, [0, -0.05, -0.1, -0.15, -0.2], ".0%"),
+        (100.0, [0], ".0%"),
+    ],
+)
+def test_depths_below_the_peak_have_ticks_that_can_be_told_apart(
+    low: float, ticks: list[float], form: str
+) -> None:
+    figure = underwater_chart([at(18, 10), at(18, 11)], np.array([100.0, low]), None, "SPY")
+    assert figure.layout.yaxis.tickvals == pytest.approx(ticks)
+    assert figure.layout.yaxis.tickformat == form
+    assert figure.data[0].y.tolist() == pytest.approx([0, low / 100 - 1])
+    assert figure.layout.yaxis.range[0] < min(ticks) and figure.layout.yaxis.range[1] > 0
+
+
+def test_the_benchmark_is_under_water_by_its_own_peak() -> None:
+    times = [at(18, 10), at(18, 11), at(19, 10)]
+    beside = np.array([100.0, 120.0, 90.0])
+    figure = underwater_chart(times, np.array([100.0, 99.0, 101.0]), beside, "SPY")
+    lines = {trace.name: trace for trace in figure.data}
+    assert lines["SPY"].y.tolist() == pytest.approx([0, 0, -0.25])
+    assert lines["Account"].y.tolist() == pytest.approx([0, -0.01, 0])
+    assert figure.layout.yaxis.range[0] < -0.25
+
+
+def test_a_year_of_values_is_drawn_by_its_highs_and_lows() -> None:
+    walk = np.cumsum(np.random.default_rng(3).normal(size=(2, 19_657)), axis=1)
+    kept = thinned(*walk)
+    assert len(kept) <= DRAWN + 2 and (np.diff(kept) > 0).all()
+    assert (kept[0], kept[-1]) == (0, 19_656)
+    for values in walk:
+        for day in np.split(np.arange(19_656), 252):  # a stretch is shorter than a day
+            seen = np.intersect1d(day, kept)
+            assert len(seen) >= 4
+        assert {values.argmax(), values.argmin()} <= set(kept)
+    assert thinned(walk[0][:DRAWN]).tolist() == list(range(DRAWN))
 
 
 def test_many_sessions_get_few_ticks() -> None:
     times = [at(2, 10) + dt.timedelta(days=i) for i in range(28)]
-    figure = account_chart(times, np.linspace(100, 101, 28), None)
-    assert 4 <= len(figure.layout.xaxis2.tickvals) <= 7
+    figure = account_chart(times, np.linspace(100, 101, 28), None, "SPY")
+    assert 4 <= len(figure.layout.xaxis.tickvals) <= 7
 
 
 def test_a_chart_within_one_day_names_its_hours() -> None:
-    figure = account_chart([at(20, 10), at(20, 15)], np.array([1.0, 2.0]), None)
-    names = figure.layout.xaxis2.ticktext
+    figure = account_chart([at(20, 10), at(20, 15)], np.array([1.0, 2.0]), None, "SPY")
+    names = figure.layout.xaxis.ticktext
     assert names and all(name.endswith("<br>20 Nov") and ":" in name for name in names)
 
 

@@ -73,8 +73,8 @@ def test_a_days_sales_and_purchases_are_traded_together(store: Store) -> None:
     store.books.record_activities("B", [fill("6", CLOSE, "9")])
     days = (CLOSE.date(), (CLOSE + DAY).date())
     assert store.equity.traded("A") == [(days[0], 140.75), (days[1], 1.0)]
-    assert store.equity.booked("A", "FEE") == [(days[0], pytest.approx(-0.15))]
-    assert store.equity.booked("A", "DIV") == []
+    assert store.equity.booked("A") == {"FEE": [(days[0], pytest.approx(-0.15))]}
+    assert store.equity.booked("B") == {}
 
 
 def test_fills_that_were_worse_than_the_plan_cost(store: Store) -> None:

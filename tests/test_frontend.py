@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import math
@@ -10,100 +11,85 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from astra.equity_curve import Figures, curve_of
 from astra.errors import DataError
-from astra.performance import Performance
+from astra.performance import HitRate
+from astra.sessions import sessions_between
 from frontend import account, decision, outlook, words
-from frontend.sections.performance import basis, ratio
+from frontend.sections.risk import basis, hits, ratio
 
 MONDAY = pd.Timestamp("2026-11-16 15:00", tz="UTC")
-NOTHING = pd.DataFrame({"type": [], "at": pd.DatetimeIndex([], tz="UTC"), "net_amount": []})
 
 
-def values(*equity: str, start: pd.Timestamp = MONDAY) -> pd.DataFrame:
-    """Hourly values of an account, decimal strings as they come from the store."""
-    times = [start + pd.Timedelta(hours=i) for i in range(len(equity))]
-    return pd.DataFrame({"at": pd.DatetimeIndex(times, tz="UTC"), "equity": equity})
+def closes_from(first: dt.date, *values: float) -> list[tuple[dt.datetime, float]]:
+    """A value at the close of each session."""
+    start = dt.datetime.combine(first, dt.time(), dt.UTC)
+    sessions = sessions_between(start, start + dt.timedelta(days=2 * len(values) + 9))
+    return [(s.closes_at, v) for s, v in zip(sessions, values, strict=False)]
 
 
-def closes(*prices: float, start: pd.Timestamp) -> pd.DataFrame:
-    """A benchmark's hourly bars."""
-    times = [start + pd.Timedelta(hours=i) for i in range(len(prices))]
-    return pd.DataFrame({"ts": pd.DatetimeIndex(times, tz="UTC"), "close": prices})
+@pytest.mark.parametrize(
+    ("preset", "first"),
+    [
+        ("1D", dt.date(2026, 3, 31)),
+        ("1W", dt.date(2026, 3, 25)),
+        ("1M", dt.date(2026, 3, 1)),  # from the end of February
+        ("3M", dt.date(2026, 1, 1)),
+        ("YTD", dt.date(2026, 1, 1)),
+        ("1Y", dt.date(2025, 4, 1)),
+        ("All", None),
+    ],
+)
+def test_a_span_begins_with_the_day_after_the_same_day_before(
+    preset: str, first: dt.date | None
+) -> None:
+    assert account.first_day(preset, dt.date(2026, 3, 31)) == first
 
 
-NONE = values()
-UNPRICED = closes(start=MONDAY)
-
-
-def test_the_benchmark_starts_at_the_accounts_value_and_uses_only_bars_that_had_ended() -> None:
-    # The bar that starts at 15:00 ends at 15:05: at 15:00 the one of 14:00 is the last.
-    prices = closes(50.0, 60.0, 55.0, start=MONDAY - pd.Timedelta(hours=1))
-    curve = account.account_curve(values("1000", "1010"), NONE, NOTHING, prices)
-    assert curve is not None and curve.benchmark is not None
-    assert curve.benchmark.tolist() == [1000.0, 1200.0]
-    assert curve.performance().benchmark_return == pytest.approx(0.2)
-    assert curve.performance().total_return == pytest.approx(0.01)
-
-
-def test_a_benchmark_that_begins_after_the_account_is_left_out() -> None:
-    curve = account.account_curve(values("1000", "1010"), NONE, NOTHING, closes(5.0, start=MONDAY))
-    assert curve is not None
-    assert curve.benchmark is None
-    assert math.isnan(curve.performance().benchmark_return)
-
-
-def test_a_deposit_is_no_profit() -> None:
-    came = pd.DataFrame(
-        {"type": ["CSD"], "at": [MONDAY + pd.Timedelta(minutes=70)], "net_amount": ["500"]}
+def books(*values: float, first: dt.date) -> account.Books:
+    """On its nth day an account trades n USD at a hundredth of it; half of it is invested."""
+    days = closes_from(first, *values)
+    traded = [(at.date(), float(i)) for i, (at, _) in enumerate(days)]
+    return account.Books(
+        curve=curve_of([], days, []),
+        invested=tuple((at, 0.5 + 0.1 * (i == 0)) for i, (at, _) in enumerate(days)),
+        traded=tuple(traded),
+        cost=tuple((day, usd / 100) for day, usd in traded),
     )
-    curve = account.account_curve(values("1000", "1100", "1655"), NONE, came, UNPRICED)
+
+
+def test_a_span_counts_what_was_traded_after_its_first_value() -> None:
+    whole = books(100, 110, 99, 121, first=dt.date(2026, 11, 16))
+    assert whole.curve is not None
+    found = account.span(whole, whole.curve, dt.date(2026, 11, 18))
+    assert found.curve.values.tolist() == [110, 99, 121]
+    assert found.figures.time_weighted == pytest.approx(121 / 110 - 1)
+    assert (found.trading.traded, found.trading.cost) == (5.0, pytest.approx(0.05))
+    assert found.exposure == 0.5
+    assert found.trading.turnover == pytest.approx(5 / 110 / (2 / 252))  # 110 is their mean
+
+
+def test_all_of_an_account_counts_its_first_day_too() -> None:
+    whole = books(100, 110, first=dt.date(2026, 11, 16))
+    assert whole.curve is not None
+    for first in (None, dt.date(2020, 1, 1)):
+        found = account.span(whole, whole.curve, first)
+        assert (found.trading.traded, found.exposure) == (1.0, pytest.approx(0.55))
+
+
+def test_months_stand_under_their_year_the_newest_first() -> None:
+    days = closes_from(dt.date(2025, 12, 30), 100, 110, 121, 121, 99)
+    days += closes_from(dt.date(2026, 2, 2), 110)
+    curve = curve_of([], days, [])
     assert curve is not None
-    assert curve.flows == 1
-    np.testing.assert_allclose(curve.equity, [1000, 1100, 1100 * 1155 / 1100])
-
-
-def test_the_deposit_that_opened_the_account_and_a_dividend_change_nothing() -> None:
-    came = pd.DataFrame(
-        {
-            "type": ["CSD", "DIV"],
-            "at": [MONDAY - pd.Timedelta(hours=1), MONDAY + pd.Timedelta(minutes=70)],
-            "net_amount": ["1000", "55"],
-        }
-    )
-    curve = account.account_curve(values("1000", "1100", "1155"), NONE, came, UNPRICED)
-    assert curve is not None
-    assert (curve.flows, curve.equity.tolist()) == (0, [1000, 1100, 1155])
-
-
-def test_the_brokers_history_is_followed_by_what_the_summary_knows_after_it() -> None:
-    history = values("0", "1000", "1001")  # before its first deposit an account is worth 0
-    summary = values("990", "1005", start=MONDAY + pd.Timedelta(minutes=90))
-    curve = account.account_curve(summary, history, NOTHING, UNPRICED)
-    assert curve is not None
-    assert curve.equity.tolist() == [1000, 1001, 1005]
-
-
-def test_what_the_summary_knew_before_the_brokers_first_window_ended_begins_the_curve() -> None:
-    history = values("1003", "1004", start=MONDAY + pd.Timedelta(hours=1))
-    summary = values("1000", "1002", start=MONDAY)
-    curve = account.account_curve(summary, history, NOTHING, UNPRICED)
-    assert curve is not None
-    assert curve.equity[0] == 1000
-    assert curve.equity[-1] == 1004
-
-
-def test_an_account_that_was_never_worth_anything_has_no_curve() -> None:
-    assert account.account_curve(values("0", "0"), NONE, NOTHING, UNPRICED) is None
-
-
-def test_a_day_begins_at_the_last_value_of_the_day_before_in_new_york() -> None:
-    evening = pd.Timestamp("2026-11-17 02:30", tz="UTC")  # still Monday in New York
-    points = pd.concat([values("100"), values("101", start=evening),
-                        values("102", "103", start=MONDAY + pd.Timedelta(days=1))])  # fmt: skip
-    curve = account.account_curve(points, NONE, NOTHING, UNPRICED)
-    assert curve is not None
-    assert curve.day_start == 1
-    assert curve.performance(curve.day_start).total_return == pytest.approx(103 / 101 - 1)
+    alone = account.months(curve)
+    assert alone["period"].tolist() == ["2026", "February 2026", "January 2026", "December 2025"]
+    assert alone["account"].tolist() == pytest.approx([0, 1 / 9, -0.1, 0.1])
+    assert alone[["benchmark", "ahead"]].isna().all(axis=None)
+    starts = np.array([int(at.timestamp()) - 300 for at, _ in days], np.int64)
+    beside = account.months(curve.beside(starts, np.array([50.0, 50, 50, 50, 60, 66])))
+    assert beside["benchmark"].tolist() == pytest.approx([0.32, 0.1, 0.2, 0])
+    assert beside["ahead"].tolist() == pytest.approx([-0.32, 1 / 9 - 0.1, -0.3, 0.1])
 
 
 UNIVERSE = pd.DataFrame(
@@ -283,14 +269,35 @@ def test_times_are_new_yorks() -> None:
 @pytest.mark.parametrize(
     ("sharpe", "error", "said"),
     [
-        (1.8, 0.5, ("1.80 ± 0.50", "over 400 steps")),
-        (1.8, 0.95, ("1.80 ± 0.95", "400 steps: too few")),
-        (-2.0, 0.9, ("-2.00 ± 0.90", "over 400 steps")),
-        (math.nan, math.nan, ("n/a", "400 steps: too few")),
+        (1.8, 0.5, ("1.80 ± 0.50", "over 400 days")),
+        (1.8, 0.95, ("1.80 ± 0.95", "400 days: too few")),
+        (-2.0, 0.9, ("-2.00 ± 0.90", "over 400 days")),
+        (math.nan, math.nan, ("n/a", "400 days: too few")),
     ],
 )
 def test_a_sharpe_ratio_never_stands_without_its_error(
     sharpe: float, error: float, said: tuple[str, str]
 ) -> None:
-    figures = Performance(400, 0.1, 0.1, sharpe, error, -0.1, math.nan)
+    figures = figures_of(sharpe=sharpe, sharpe_error=error)
     assert (ratio(figures), basis(figures)) == said
+
+
+def figures_of(**known: object) -> Figures:
+    """Figures of 400 days of which only these are known."""
+    unknown = dict.fromkeys((f.name for f in dataclasses.fields(Figures)), math.nan)
+    return Figures(**{**unknown, "days": 400, "hit": None, **known})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("hit", "said"),
+    [
+        (None, ("n/a", None)),
+        (HitRate(5, 3), ("3 of 5", "too few")),
+        (HitRate(100, 55), ("55% ± 5%", "55 of 100 days: could be chance")),
+        (HitRate(400, 240), ("60% ± 2%", "240 of 400 days")),
+    ],
+)
+def test_days_ahead_say_what_chance_explains(
+    hit: HitRate | None, said: tuple[str, str | None]
+) -> None:
+    assert hits(figures_of(hit=hit)) == said

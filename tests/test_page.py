@@ -113,7 +113,7 @@ def test_without_spy_the_account_stands_alone_and_the_page_says_so(
     seed_store(empty.store, days=2, benchmark=False)
     app = page(empty.url)
     assert "SPY is not in the store for this time" in said(app)
-    assert metrics(app)["SPY over the same time"] == "n/a"
+    assert metrics(app)["SPY, price return"] == "n/a"
 
 
 def test_an_empty_store_is_met_with_the_remedy(page: Runner, empty: House) -> None:
@@ -255,7 +255,7 @@ def test_a_browser_draws_the_page_without_a_complaint(seeded: House, tmp_path: P
         _open(tab, url)
         expect(tab.get_by_role("heading", name="Positions")).to_be_visible(timeout=60_000)
         expect(tab.locator(".js-plotly-plot .main-svg .trace").first).to_be_visible(timeout=60_000)
-        expect(tab.locator(".js-plotly-plot")).to_have_count(2, timeout=60_000)
+        expect(tab.locator(".js-plotly-plot")).to_have_count(3, timeout=60_000)
         expect(tab.get_by_text("SIMULATED market (seed 1)")).to_be_visible()
         expect(tab.get_by_text("3 minutes old")).to_be_visible()
         assert tab.locator(".js-plotly-plot path.js-line").count() >= 4

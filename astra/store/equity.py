@@ -81,11 +81,17 @@ class Equity:
         wanted = (table.c.account == account) & (table.c.type == "FILL")
         return self._by_day(table.c.at, func.abs(_usd(table.c.net_amount)), wanted)
 
-    def booked(self, account: str, kind: str) -> list[Daily]:
-        """The net amounts of the activities of one type on each day."""
+    def booked(self, account: str) -> dict[str, list[Daily]]:
+        """Net amounts on each day by type of activity, fills left out."""
         table = schema.activities
-        wanted = (table.c.account == account) & (table.c.type == kind)
-        return self._by_day(table.c.at, _usd(table.c.net_amount), wanted)
+        wanted = (table.c.account == account) & (table.c.type != "FILL")
+        with self._dialect.reading() as connection:
+            kinds = connection.scalars(select(table.c.type).where(wanted).distinct()).all()
+        net = _usd(table.c.net_amount)
+        return {
+            kind: self._by_day(table.c.at, net, wanted & (table.c.type == kind))
+            for kind in sorted(kinds)
+        }
 
     def slipped(self, account: str) -> list[Daily]:
         """What our orders' fills were worse than their plan's prices on each day; see `execution`

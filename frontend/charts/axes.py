@@ -93,8 +93,9 @@ def _hours(sessions: Sequence[Session], start: float, end: float) -> tuple[list[
 
 
 def said(t: dt.datetime) -> str:
-    local = t.astimezone(NEW_YORK)
-    return f"{local:%a} {local.day} {local:%b %H:%M}"
+    """A time as charts say it where they are pointed at."""
+    local, utc = t.astimezone(NEW_YORK), t.astimezone(dt.UTC)
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M} New York ({utc:%H:%M} UTC)"
 
 
 def faded(color: str, opacity: float) -> str:

@@ -1,79 +1,130 @@
-"""The account's value beside SPY's, its drawdowns, and the figures with what they stand on."""
+"""The account beside a benchmark: values, returns, and how far both were under water."""
 
 from __future__ import annotations
 
-import math
-
 import streamlit as st
 
-from astra.performance import Performance
-from frontend.account import Curve
-from frontend.charts.account import account_chart
-from frontend.words import UNKNOWN, count, money, percent
+from astra.equity_curve import Curve
+from frontend.account import Span
+from frontend.charts.account import DRAWN, account_chart, underwater_chart
+from frontend.words import count, money, new_york, percent, plain, utc
 
-
-def show(curve: Curve | None, benchmark: str) -> None:
-    st.header("Performance", anchor=False)
-    if curve is None or len(curve.times) < 2:
-        st.caption(
-            "One value of the account is recorded so far: the chart begins with the second, "
-            "after the monitor's next run."
-        )
-        return
-    figures = curve.performance()
-    with st.container(key="metrics_performance"):
-        total, sharpe, worst, wobble = st.columns(4)
-    total.metric(
-        "Return",
-        percent(figures.total_return, signed=True),
-        f"{benchmark} {percent(figures.benchmark_return, signed=True)}",
-        delta_color="off",
-        delta_arrow="off",
-    )
-    sharpe.metric(
-        "Sharpe ratio, a year",
-        ratio(figures),
-        basis(figures),
-        delta_color="off",
-        delta_arrow="off",
-        help=SHARPE_HELP,
-    )
-    worst.metric("Maximum drawdown", percent(figures.max_drawdown))
-    wobble.metric("Volatility, a year", percent(figures.annual_volatility))
-    st.plotly_chart(
-        account_chart(curve.times, curve.equity, curve.benchmark),
-        key="account",
-        config={"displayModeBar": False},
-    )
-    notes = [f"Both lines start at {money(float(curve.equity[0]))}."]
-    if curve.benchmark is None:
-        notes = [
-            f"{benchmark} is not in the store for this time, so the account stands alone: "
-            f"load it with `astra load` ({benchmark} belongs into ASTRA_BENCHMARKS)."
-        ]
-    if curve.flows:
-        notes.append(
-            f"{count(curve.flows, 'deposit or withdrawal', 'deposits and withdrawals')} taken out."
-        )
-    st.caption(" ".join(notes).replace("$", r"\$"))
-
-
-SHARPE_HELP = (
-    "From the account's own steps, annualised, in excess of cash at 0%. The figure after ± is one "
-    "standard error (Lo 2002); below two of them the steps are too few to tell the ratio from 0."
+TIME_WEIGHTED_HELP = (
+    "Time-weighted: the returns between two values, chained, with deposits and withdrawals taken "
+    "out of each. What the choices earned, whatever money came when."
+)
+MONEY_WEIGHTED_HELP = (
+    "Money-weighted: the internal rate of return of this time (not of a year). What each dollar "
+    "earned while it was there; without deposits and withdrawals the same as time-weighted. n/a "
+    "where the flows leave more than one answer, or none."
 )
 
 
-def ratio(figures: Performance) -> str:
-    """`1.80 ± 0.90`, or n/a."""
-    if not math.isfinite(figures.sharpe):
-        return UNKNOWN
-    return f"{figures.sharpe:.2f} ± {figures.sharpe_error:.2f}"
+def missing() -> None:
+    st.header("Performance", anchor=False)
+    st.caption(
+        "One value of the account is recorded so far: the chart begins with the second, "
+        "after the monitor's next run."
+    )
 
 
-def basis(figures: Performance) -> str:
-    """How many steps the Sharpe ratio stands on; too few if it cannot be told from 0."""
-    steps = count(figures.steps, "step")
-    if not math.isfinite(figures.sharpe) or abs(figures.sharpe) < 2 * figures.sharpe_error:
-        return f"{steps}: too few"
-    return f"over {steps}"
+def show(span: Span, benchmark: str) -> None:
+    found, curve = span.figures, span.curve
+    with st.container(key="metrics_performance"):
+        own, money_weighted, other, worst = st.columns(4)
+    own.metric(
+        "Return",
+        percent(found.time_weighted, signed=True),
+        _flows(curve),
+        delta_color="off",
+        delta_arrow="off",
+        help=TIME_WEIGHTED_HELP,
+    )
+    money_weighted.metric(
+        "Money-weighted return",
+        percent(found.money_weighted, signed=True),
+        help=MONEY_WEIGHTED_HELP,
+    )
+    rebased = curve.rebased()
+    if benchmark:
+        ahead = found.time_weighted - found.benchmark_return
+        other.metric(
+            f"{benchmark}, price return",
+            percent(found.benchmark_return, signed=True),
+            None if rebased is None else f"account {ahead * 100:+.2f} points",
+            delta_color="off",
+            delta_arrow="off",
+            help="Without dividends, as bars hold prices only.",
+        )
+    worst.metric(
+        "Maximum drawdown",
+        percent(found.max_drawdown),
+        help="The deepest that the account was below its highest value in this time, of all "
+        "values, not of days only.",
+    )
+    st.plotly_chart(
+        account_chart(curve.times, curve.equity, rebased, benchmark),
+        key="account",
+        config={"displayModeBar": False},
+        alt=_told(span, benchmark),
+    )
+    st.caption(plain(" ".join(_notes(curve, benchmark))))
+
+
+def underwater(span: Span, benchmark: str) -> None:
+    st.header("Under water", anchor=False)
+    curve, beside = span.curve, span.curve.rebased()
+    figure = underwater_chart(curve.times, curve.equity, beside, benchmark)
+    told = f"The account was at most {percent(-span.figures.max_drawdown)} below its highest value."
+    st.plotly_chart(figure, key="underwater", config={"displayModeBar": False}, alt=told)
+    st.caption(
+        f"How far the value lay below the highest since {new_york(curve.times[0])}.",
+        help=utc(curve.times[0]),
+    )
+
+
+def _flows(curve: Curve) -> str | None:
+    """What was taken out, on balance; None if nothing came or went."""
+    if not curve.moved.any():
+        return None
+    moved = float(curve.moved.sum())
+    return f"{'deposits' if moved >= 0 else 'withdrawals'} of {money(abs(moved))} taken out"
+
+
+def _told(span: Span, benchmark: str) -> str:
+    """The chart in words, for whoever does not see it."""
+    curve, found = span.curve, span.figures
+    words = (
+        f"Line chart of the account from {money(float(curve.equity[0]))} to "
+        f"{money(float(curve.equity[-1]))}, {percent(found.time_weighted, signed=True)}, since "
+        f"{new_york(curve.times[0])}"
+    )
+    if benchmark and curve.rebased() is not None:
+        words += f", beside {benchmark}, {percent(found.benchmark_return, signed=True)}"
+    return f"{words}."
+
+
+def _notes(curve: Curve, benchmark: str) -> list[str]:
+    start = f"{money(float(curve.equity[0]))} on {new_york(curve.times[0])}"
+    if not benchmark:
+        notes = [f"From {start}."]
+    elif curve.rebased() is None:
+        notes = [
+            f"From {start}. {benchmark} is not in the store for this time, so the account stands "
+            f"alone: load it with `astra load` ({benchmark} belongs into ASTRA_BENCHMARKS)."
+        ]
+    else:
+        notes = [f"Both lines start at {start}."]
+    if curve.moved.any():
+        n = int((curve.moved != 0).sum())
+        notes.append(
+            f"{count(n, 'deposit or withdrawal', 'deposits and withdrawals')} taken out, together "
+            f"{money(float(curve.moved.sum()), signed=True)}: the line is what the first value "
+            "became without them."
+        )
+    if len(curve.times) > DRAWN:
+        notes.append(
+            f"Of {len(curve.times):,} values the chart shows the highest and lowest of each "
+            "stretch; figures are of all."
+        )
+    return notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import streamlit as st
 
 from frontend.account import Holdings, by_sector
@@ -16,7 +18,7 @@ from frontend.tables import (
     height,
     styled,
 )
-from frontend.words import count, money, percent, plain
+from frontend.words import count, money, new_york, percent, plain, utc
 
 _COLUMNS = {
     "symbol": Column("Symbol"),
@@ -28,10 +30,12 @@ _COLUMNS = {
     "gain": Column("Open profit", SIGNED_DOLLARS, tinted=True),
     "qty": Column("Shares", SHARES),
     "price": Column("Price", DOLLARS),
+    "sector": Column("Sector"),
 }
 
 
-def show(held: Holdings, *, decided: bool) -> None:
+def show(held: Holdings, decided_at: dt.datetime | None) -> None:
+    """`decided_at` is the as-of time of the targets; None = nothing was decided."""
     st.header("Positions", anchor=False)
     if held.table.empty:
         st.caption(
@@ -43,14 +47,30 @@ def show(held: Holdings, *, decided: bool) -> None:
     cash = f"{money(held.cash)} in cash"
     if held.equity > 0:
         cash += f" ({percent(held.cash / held.equity)})"
-    st.caption(plain(f"{count(names, 'position')}, {cash}. Drift is weight less target."))
-    left, right = st.columns([7, 4], gap="medium")
+    line, at = f"{count(names, 'position')}, {cash}.", utc(held.at)
     columns = dict(_COLUMNS)
-    if not decided:
+    if decided_at is None:
         columns = {c: v for c, v in columns.items() if c not in ("target", "drift")}
+        line += " There are no targets before the first decision."
+    else:
+        line += f" Targets were decided on {new_york(decided_at)}; drift is weight less target."
+        at += f", targets {utc(decided_at)}"
+    st.caption(plain(line), help=at)
+    left, right = st.columns([7, 4], gap="medium")
     left.dataframe(
-        styled(held.table, columns), hide_index=True, height=height(len(held.table), most=22)
+        styled(held.table, columns),
+        hide_index=True,
+        height=height(len(held.table), most=22),
+        key="positions",
+        alt="Positions with weight, target, drift and open profit, the largest first.",
     )
+    sectors = by_sector(held.table)
     right.plotly_chart(
-        sector_chart(by_sector(held.table)), key="sectors", config={"displayModeBar": False}
+        sector_chart(sectors),
+        key="sectors",
+        config={"displayModeBar": False},
+        alt="Bar chart of weight and target by sector: "
+        + ", ".join(
+            f"{s} {percent(w)}" for s, w in zip(sectors["sector"], sectors["weight"], strict=True)
+        ),
     )

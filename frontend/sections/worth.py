@@ -1,43 +1,40 @@
-"""What the account is worth now and how it moved."""
+"""What the account is worth now, how today went and how all went since the start."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from frontend.account import Curve, Holdings
-from frontend.words import money, new_york, percent
+from astra.equity_curve import Curve
+from frontend.account import Holdings
+from frontend.words import money, new_york, percent, utc
 
 
-def show(held: Holdings, curve: Curve | None, benchmark: str) -> None:
+def show(held: Holdings, curve: Curve | None) -> None:
     with st.container(key="metrics_header"):
-        value, today, start, beside = st.columns(4)
+        value, today, start, cash = st.columns(4)
     value.metric("Account value", money(held.equity))
-    if curve is None:
-        return
-    day = curve.performance(curve.day_start)
-    whole = curve.performance()
-    today.metric("Today", percent(day.total_return, signed=True), _dollars(held, day.total_return))
-    start.metric(
-        "Since the start",
-        percent(whole.total_return, signed=True),
-        _dollars(held, whole.total_return),
-        help=f"Since {new_york(curve.times[0])}; deposits and withdrawals are not counted.",
-    )
-    if curve.benchmark is None:
-        beside.metric(f"{benchmark} over the same time", "n/a")
-        return
-    ahead = (whole.total_return - whole.benchmark_return) * 100
-    beside.metric(
-        f"{benchmark} over the same time",
-        percent(whole.benchmark_return, signed=True),
-        f"account {ahead:+.2f} points",
+    cash.metric(
+        "Cash",
+        money(held.cash),
+        f"{percent(held.cash / held.equity)} of the account" if held.equity > 0 else None,
         delta_color="off",
         delta_arrow="off",
-        help="Price only, without dividends.",
     )
+    if curve is None:
+        return
+    for place, label, part in ((today, "Today", curve.today()), (start, "Since the start", curve)):
+        began = part.times[0]
+        place.metric(
+            label,
+            percent(float(part.equity[-1] / part.equity[0] - 1), signed=True),
+            _dollars(float(part.values[-1] - part.values[0] - part.moved.sum())),
+            help=f"Since {new_york(began)} ({utc(began)}), when it was worth "
+            f"{money(float(part.values[0]))}. Deposits and withdrawals are not "
+            "counted.".replace("$", r"\$"),
+        )
 
 
-def _dollars(held: Holdings, share: float) -> str | None:
-    """What a return came to in today's money; None if nothing moved, which needs no arrow."""
-    change = money(held.equity * share / (1 + share), signed=True)
-    return change if change[0] in "+-" else None
+def _dollars(gain: float) -> str | None:
+    """None if nothing moved, which needs no arrow."""
+    text = money(gain, signed=True)
+    return text if text[0] in "+-" else None
