@@ -104,8 +104,7 @@ def test_a_year_of_values_is_drawn_by_its_highs_and_lows() -> None:
     assert (kept[0], kept[-1]) == (0, 19_656)
     for values in walk:
         for day in np.split(np.arange(19_656), 252):  # a stretch is shorter than a day
-            seen = np.intersect1d(day, kept)
-            assert len(seen) >= 4
+            assert len(np.intersect1d(day, kept)) > 0
         assert {values.argmax(), values.argmin()} <= set(kept)
     assert thinned(walk[0][:DRAWN]).tolist() == list(range(DRAWN))
 
