@@ -8,11 +8,11 @@ import streamlit as st
 
 from astra import settings
 from astra.errors import AstraError
-from frontend import header
+from frontend import access, header
 from frontend.feed import Feed, Pulse
 from frontend.page import Page
-from frontend.views import account, decisions, forecasts, trades
 from frontend.reader import Reader
+from frontend.views import account, decisions, forecasts, trades
 from frontend.words import sentence
 
 REFRESH_SECONDS = 30
@@ -86,14 +86,13 @@ def main() -> None:
     names = iter(PAGES)
     routes = [st.Page(_nothing, title=next(names), url_path="account", default=True)]
     routes += [st.Page(_nothing, title=name, url_path=name.lower()) for name in names]
+    found = admitted()
+    if found is None:
+        st.navigation(routes, position="hidden").run()
+        return
     here = st.navigation(routes)
     here.run()
     st.title(here.title, anchor=False)
-    try:
-        found = settings.load()
-    except AstraError as error:
-        st.error(sentence(error))
-        return
     pulse, page = None, None
     try:
         feed = opened(found, found.database_url)
@@ -105,6 +104,16 @@ def main() -> None:
     if page is not None:
         header.market(page)
         show(PAGES[here.title], page)
+
+
+def admitted() -> settings.Settings | None:
+    """The settings, if whoever asks may see the page; None, and why not or a login, if not."""
+    try:
+        found = settings.load()
+    except AstraError as error:
+        st.error(sentence(error))
+        return None
+    return found if access.admits(found) else None
 
 
 def show(content: Show, page: Page) -> None:

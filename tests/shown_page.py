@@ -18,10 +18,12 @@ Runner = Callable[..., "AppTest"]
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
     """`page(database_url, "Decisions")`: that page, run once; the first one by default."""
+    from streamlit import config
     from streamlit.testing.v1 import AppTest
     from streamlit.util import calc_hash
 
     monkeypatch.chdir(tmp_path)
+    config.set_option("server.address", "127.0.0.1")  # as `astra up` starts it
 
     def run(database_url: str, name: str = "") -> AppTest:
         monkeypatch.setenv("ASTRA_DATABASE_URL", database_url)
