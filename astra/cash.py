@@ -8,7 +8,7 @@ unrealised profit of what is still held, is the account's value, to the cent. Pu
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +17,7 @@ from astra.owned import MOVES, SPLITS, standing
 from astra.records import Activity
 from astra.risk import FLOWS
 from astra.sessions import NEW_YORK
-from astra.trades import Matching
+from astra.trades import Matching, OpenLot
 
 _ZERO = Decimal(0)
 
@@ -66,7 +66,7 @@ class Worth:
         totals: what all movements of a kind come to; kinds without any are absent.
         unrealised: profit of the open lots at the prices given.
         unpriced: value of shares held without a purchase on record.
-        without_price: symbols held of which no price was given; they count for what they cost.
+        without_price: symbols held of which no price was given; they count as if nothing gained.
     """
 
     totals: Mapping[Kind, Decimal]
@@ -125,10 +125,17 @@ def by_month(found: Iterable[Movement]) -> dict[dt.date, dict[Kind, Decimal]]:
     return {month: totals(months[month]) for month in sorted(months)}
 
 
-def worth(found: Iterable[Movement], matching: Matching, prices: Mapping[str, Decimal]) -> Worth:
-    """An account's value at `prices`, USD a share by symbol, and what it came from."""
+def worth(
+    sums: Mapping[Kind, Decimal], lots: Sequence[OpenLot], prices: Mapping[str, Decimal]
+) -> Worth:
+    """An account's value at `prices`, USD a share by symbol, and what it came from.
+
+    Args:
+        sums: `totals` of all its movements.
+        lots: those still open.
+    """
     unrealised = unpriced = _ZERO
-    for lot in matching.lots:
+    for lot in lots:
         if (price := prices.get(lot.symbol)) is None:
             continue
         profit = lot.profit(price)
@@ -136,5 +143,5 @@ def worth(found: Iterable[Movement], matching: Matching, prices: Mapping[str, De
             unpriced += lot.qty * price
         else:
             unrealised += profit
-    missing = {lot.symbol for lot in matching.lots} - prices.keys()
-    return Worth(totals(found), unrealised, unpriced, tuple(sorted(missing)))
+    missing = {lot.symbol for lot in lots} - prices.keys()
+    return Worth(sums, unrealised, unpriced, tuple(sorted(missing)))

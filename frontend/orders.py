@@ -23,7 +23,7 @@ from frontend.words import basis_points, hover, money, percent, shares, stamp
 
 PARTS = ("delay", "execution", "fees", "opportunity")
 _LEAST = 5e-5  # a part of a weight change that would read 0.00 points
-_DONE = "filled"
+_DONE, _DENIED = "filled", "RISK_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def _traded(
     for order in own:
         again = f" (attempt {order.attempt})" if len(own) > 1 else ""
         text = f"{order.side} {shares(float(order.qty))} at about {money(order.reference_price)}"
-        goal = f": {order.reason}" if order.reason.startswith("to ") else ""
+        goal = "" if _code(order) or not order.reason else f": {order.reason}"
         yield Step(order.planned_at, f"Planned{again}", f"{text}{goal}.")
     for order in own:
         if order.sent_at is not None:
@@ -241,11 +241,18 @@ def _ends(order: OrderRow, fills: Sequence[Fill], fees: Mapping[str, Decimal]) -
     if not order.status.is_final:
         yield Step(None, "Open", f"{order.status.value.replace('_', ' ').capitalize()}.")
         return
-    code, _, told = order.reason.partition(": ")
-    denied = code.startswith("RISK_")
-    title = "Denied by the risk gate" if denied else order.status.value.capitalize()
-    text = f"{code}: {told}" if denied else order.reason
-    yield Step(order.updated_at, title, f"{text.rstrip('.')}.", is_bad=True)
+    code, told = _code(order), order.reason.partition(": ")[2].rstrip(".")
+    title = order.status.value.capitalize()
+    if code.startswith(_DENIED):
+        title = "Denied by the risk gate"
+    text = f"{told} ({code})." if code else "No reason is on record."
+    yield Step(order.updated_at, title, text, is_bad=True)
+
+
+def _code(order: OrderRow) -> str:
+    """The code that begins the reason of an order that was not filled; "" before, or without."""
+    code, found, _ = order.reason.partition(": ")
+    return code if found and code.isupper() else ""
 
 
 def _fills(own: Sequence[OrderRow], activities: pd.DataFrame) -> list[tuple[str, Fill]]:

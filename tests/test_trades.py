@@ -282,7 +282,7 @@ def test_profit_income_costs_and_flows_are_the_change_of_what_the_account_is_wor
     found = match(lines)
     assert match(lines[::-1]) == found
     moves = cash.movements(lines, found)
-    worth = cash.worth(moves, found, prices)
+    worth = cash.worth(cash.totals(moves), found.lots, prices)
     book = replay(lines)
     value = book.cash + sum(q * prices[s] for s, q in book.shares.items())
     assert abs(worth.equity - value) < Decimal("0.000001")
@@ -302,7 +302,8 @@ def test_each_kind_of_line_has_its_place() -> None:
         fill(0, "buy", "2", "10"), fill(1, "sell", "1", "12"), fill(2, "sell", "1", "9", "PARA"),
     ]  # fmt: skip
     found = match(lines)
-    worth = cash.worth(cash.movements(lines, found), found, {"OXY": Decimal(11)})
+    sums = cash.totals(cash.movements(lines, found))
+    worth = cash.worth(sums, found.lots, {"OXY": Decimal(11)})
     assert {kind.name: float(usd) for kind, usd in worth.totals.items()} == {
         "FLOWS": 900, "DIVIDENDS": 4, "INTEREST": 2, "FEES": -0.03, "ACTIONS": 0.4, "OTHER": 3,
         "REALISED": 2, "UNMATCHED": 9,
@@ -312,7 +313,7 @@ def test_each_kind_of_line_has_its_place() -> None:
 
 def test_a_share_without_a_price_counts_for_nothing_gained_and_is_named() -> None:
     found = match([fill(0, "buy", "2", "10")])
-    worth = cash.worth(cash.movements([], found), found, {})
+    worth = cash.worth({}, found.lots, {})
     assert (worth.unrealised, worth.without_price) == (0, ("OXY",))
 
 

@@ -96,7 +96,7 @@ def show(page: Page) -> None:
     summary = page.table("account_summary", account=page.account, start=page.recorded_at())
     last = summary.sort_values("at").iloc[-1]
     prices = trades.prices_of(str(last["positions"]))
-    worth = cash.worth(found.movements, found.matching, prices)
+    worth = cash.worth(found.totals, found.lots, prices)
     _results(page, found, worth)
     _closed(page, found)
     _lots(page, found, prices)
@@ -125,7 +125,7 @@ def _results(page: Page, found: Record, worth: Worth) -> None:
         ("Realised profit", _usd(figures.profit, signed=True), "before fees", None),
         (
             "Unrealised profit", _usd(worth.unrealised, signed=True),
-            count(len(found.matching.lots), "open lot"), "At the prices of the last record.",
+            count(len(found.lots), "open lot"), "At the prices of the last record.",
         ),
         ("Dividends and interest", _usd(income, signed=True), "taxes withheld taken off", None),
         ("Fees", _usd(totals.get(Kind.FEES, Decimal(0)), signed=True), "as booked", None),
@@ -161,8 +161,8 @@ def _closed(page: Page, found: Record) -> None:
         st.caption("Nothing has been sold yet: a trade is closed when its shares are sold.")
         return
     line = "Profit before fees; each sale is matched with the oldest purchase still open."
-    if found.matching.unmatched:
-        names = ", ".join(sorted({s.symbol for s in found.matching.unmatched}))
+    if found.unmatched:
+        names = ", ".join(found.unmatched)
         line += f" Shares sold without a purchase on record are not counted: {names}."
     st.caption(plain(line))
     choice = st.segmented_control(
@@ -208,7 +208,7 @@ def _whole(table: pd.DataFrame) -> None:
 
 def _lots(page: Page, found: Record, prices: dict[str, Decimal]) -> None:
     st.header("Open lots", anchor=False)
-    table = trades.lots_table(found.matching.lots, prices, page.now)
+    table = trades.lots_table(found.lots, prices, page.now)
     if table.empty:
         st.caption("No shares are held.")
         return
@@ -225,7 +225,7 @@ def _lots(page: Page, found: Record, prices: dict[str, Decimal]) -> None:
 def _cash(found: Record, worth: Worth, recorded: Decimal) -> None:
     st.header("Where the value came from", anchor=False)
     st.markdown(plain(f"{trades.balance(worth, recorded)}"))
-    months = trades.months_table(cash.by_month(found.movements))
+    months = trades.months_table(found.months)
     if len(months) < 2:
         st.caption("No activity of the account is on record yet: `astra monitor` asks for them.")
         return
@@ -287,7 +287,7 @@ def _filtered(page: Page, index: pd.DataFrame) -> pd.DataFrame:
     known = page.table(
         "allocations", account=page.account, columns=("id", "as_of", "received_at", "status")
     )
-    known = known[known["id"].isin(index["allocation_id"])].sort_values("received_at")
+    known = known[known["id"].isin(index["allocation_id"].unique())].sort_values("received_at")
     newest = list(known["id"])[::-1]
     names = {
         row["id"]: f"{new_york(row['received_at'].to_pydatetime())}, {row['status']}"
