@@ -32,10 +32,11 @@ from model.asked import CHOICES, Asked, read_asked
 from model.books import Shelf, begin, carried, costs_of, write
 from model.decision import Answer, Terms, choose
 from model.decisions import Decisions, tradable
+from model.document import standings
 from model.forecast.keeper import Keeper
 from model.forecast.registry import open_registry
 from model.forecast.serving import Forecaster
-from model.forecast.spec import Training
+from model.forecast.spec import Spec, Training
 from model.gathering import Gathered, Gatherer, Owned, due
 from model.outlook import assess, foresee
 from model.own_policy import find
@@ -86,6 +87,7 @@ class Allocator:
         self._policy = find(settings.policy)
         self._registry = open_registry(settings)
         self._forecaster = Forecaster(self._registry.load())
+        self._specs: dict[str, Spec] = {}
 
     def allocate(self, asked: Asked) -> dict[str, Any]:
         """The decision for a decision time, made now or read back.
@@ -130,6 +132,7 @@ class Allocator:
         document = self._document(answer, gathered, training, as_of, tag, seconds, terms)
         if shelf:
             document |= write(shelf, answer.books, gathered.panel)
+        document["bundles"] = self._standings(sight.spec.frequency)
         decided = self._decisions.drop(as_of, tag, document, sight.forecast)
         self._past.remember(sight, gathered.known_at)
         return decided
@@ -184,6 +187,17 @@ class Allocator:
         if bundle is not self._forecaster.bundle:
             self._forecaster = Forecaster(bundle)
         return self._forecaster
+
+    def _standings(self, frequency: str) -> list[dict[str, Any]]:
+        """Champion and challengers, for whoever reads the decision; empty while the registry cannot
+        say: no decision depends on it."""
+        try:
+            found = self._registry.succession(frequency)
+            self._specs = self._registry.specs(frequency, self._specs)
+        except (BundleError, TemporaryError) as error:
+            log.warning("standings=unknown reason=%s", error)
+            return []
+        return standings(found, self._specs) if found else []
 
     def _shelf(self, as_of: dt.datetime, terms: Terms, owned: Owned, panel: Panel) -> Shelf | None:
         """Each policy's own book: the last decision's, its trades filled. New ones begin with the

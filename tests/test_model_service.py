@@ -642,3 +642,6 @@ def test_an_old_network_is_not_used_and_the_decision_says_what_to_do(
     young = house.client(bundles=folder, model_max_age_days=0).post("/allocate").get_json()
     assert young["health"]["alarms"] == []
     assert young["object"] != old["object"], "another setting is another decision"
+    assert old["model"]["training"]["end"] == training.end.isoformat()
+    told = [(one["id"], one["role"], one["why"]) for one in old["bundles"]]
+    assert told == [(registry.champion_id(), "champion", "a test")]

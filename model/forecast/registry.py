@@ -10,6 +10,7 @@ before it for a way back. A home is a folder or a prefix in a bucket.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,15 @@ class Registry:
             found.champion.id for f in FREQUENCIES if (found := self.succession(f)) is not None
         }
         return tuple(self._listed(name, name in champions) for name in names if is_id(name))
+
+    def specs(self, frequency: str, known: Mapping[str, Spec]) -> dict[str, Spec]:
+        """What the usable bundles of a frequency say about themselves, by id; those in `known`,
+        from an earlier call, are not read again, as a bundle never changes."""
+        ends = f"/{MANIFEST}"
+        names = (name.removesuffix(ends) for name in self._home.names() if name.endswith(ends))
+        ours = [name for name in names if is_id(name) and frequency_of(name) == frequency]
+        found = {name: known.get(name) or self._listed(name, False).spec for name in ours}
+        return {name: spec for name, spec in found.items() if spec is not None}
 
     def spec(self, bundle_id: str) -> Spec:
         """What a bundle says about itself, without its network."""
