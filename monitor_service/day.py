@@ -112,8 +112,8 @@ def decided_in(
     wanted = [row for row in rows if row["status"] != "held" and json.loads(row["weights"])]
     files = [_of_file(row, orders.get(row["id"], ())) for row in wanted]
     known = {file.as_of for file in files} | {r["as_of"] for r in rows if r["status"] == "held"}
-    lost = [_of_document(row["as_of"], json.loads(row["document"])) for row in decisions]
-    lost = [found for found in lost if found is not None and found.as_of not in known]
+    told = [_of_document(row["as_of"], json.loads(row["document"])) for row in decisions]
+    lost = [found for found in told if found is not None and found.as_of not in known]
     times: dict[dt.datetime, list[Decided]] = {}
     for found in (*files, *lost):
         times.setdefault(found.as_of, []).append(found)

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from astra.errors import DataError, InsufficientDataError
+from astra.errors import AstraError, DataError, InsufficientDataError
 from astra.execution.desk import Desk
 from astra.execution.reconciling.look import catch_up
 from astra.records import Side
@@ -65,9 +65,10 @@ def compare(desk: Desk, services: Services, session: Session, now: dt.datetime) 
         return lacking(NO_BARS, str(error))
     then, again = (_replay(answer[name], answer["half_spread_bp"]) for name in ("then", "now"))
     found = explain(lived(session, decided, record), then, again)
+    message = told(found) + _made_again(desk, services, session)
     return desk.store.twins.record(
         Twin(
-            account, session.opens_at, now, COMPARED, told(found),
+            account, session.opens_at, now, COMPARED, message,
             found.live, found.twin, found.parts, found.lines,
         )
     )  # fmt: skip
@@ -105,6 +106,27 @@ def _decided(desk: Desk, account: str, session: Session) -> tuple[Decided, ...]:
     decisions = read("decisions", start=session.opens_at, end=session.closes_at).to_pylist()
     orders = {row["id"]: desk.store.journal.orders(row["id"]) for row in rows}
     return decided_in(session, rows, decisions, orders)
+
+
+def _made_again(desk: Desk, services: Services, session: Session) -> str:
+    """Whether the day's decisions are the same when they are made again from what was known; ""
+    without any."""
+    read = desk.store.books.read("decisions", start=session.opens_at, end=session.closes_at)
+    times = sorted(set(read["as_of"].to_pylist()))
+    same, others = 0, []
+    for as_of in times:
+        try:
+            answer = services.post("model", "/replay", {"as_of": as_of.isoformat()})
+        except AstraError as error:
+            others.append(f"{as_of:%H:%M} UTC cannot be made again ({error})")
+            continue
+        same += answer["same_weights"]
+        if not answer["same_weights"]:
+            others.append(f"{as_of:%H:%M} UTC: {answer['message']}")
+    if not times:
+        return ""
+    first = f", not so {others[0]}" if others else ""
+    return f"; {same} of {len(times)} decisions are the same when made again{first}"
 
 
 def _question(decided: Sequence[Decided], record: Record) -> dict[str, Any]:
