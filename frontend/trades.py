@@ -121,11 +121,12 @@ def lots_table(
 def months_table(months: Mapping[dt.date, Mapping[Kind, Decimal]]) -> pd.DataFrame:
     """USD by month, the newest first, and of all months in the last row.
 
-    Columns: month, then one for each kind of which anything moved, by its name.
+    Columns: month, then one for each kind of which anything moved, by its name; NaN where nothing
+    did.
     """
     kinds = [kind for kind in Kind if any(kind in month for month in months.values())]
     rows = {
-        f"{month:%b %Y}": {kind.value: float(found.get(kind, 0)) for kind in kinds}
+        f"{month:%b %Y}": {kind.value: float(found.get(kind, "nan")) for kind in kinds}
         for month, found in sorted(months.items(), reverse=True)
     }
     whole = {kind.value: float(sum(m.get(kind, 0) for m in months.values())) for kind in kinds}
@@ -163,27 +164,20 @@ def csv(frame: pd.DataFrame) -> bytes:
 
 def judged(found: Statistics) -> str:
     """What the win rate stands on."""
-    of = f"{found.won} of {count(found.count, 'trade')}"
+    of = f"{found.won:,} of {count(found.count, 'trade')}"
     return f"{of}: too few to judge" if found.count < FEW else of
 
 
 def balance(found: Worth, recorded: Decimal) -> str:
     """What the account's value came from, as a sum, and what of `recorded` that leaves open."""
     totals = dict(found.totals)
-    parts = [(Kind.FLOWS.value, totals.pop(Kind.FLOWS, Decimal(0)))]
-    parts += [(kind.value.lower(), usd) for kind, usd in totals.items()]
-    parts += [
+    first = f"{Kind.FLOWS.value} {money(float(totals.pop(Kind.FLOWS, Decimal(0))))}"
+    parts = [
+        *((kind.value.lower(), usd) for kind, usd in totals.items()),
         ("unrealised profit", found.unrealised),
-        ("held without a purchase on record", found.unpriced),
+        ("shares held without a purchase on record", found.unpriced),
     ]
-    signs = {True: "less", False: "plus"}
-    text = " ".join(
-        f"{name} {money(float(usd))}"
-        if i == 0
-        else f"{signs[usd < 0]} {name} {money(abs(float(usd)))}"
-        for i, (name, usd) in enumerate(parts)
-        if usd or i == 0
-    )
+    text = " ".join([first, *(_part(name, usd) for name, usd in parts if usd)])
     off = recorded - found.equity
     whole = f"{text} make {money(float(found.equity))}"
     if abs(off) < _SAME:
@@ -192,6 +186,12 @@ def balance(found: Worth, recorded: Decimal) -> str:
         f"{whole}; the broker's value is {money(float(recorded))}: "
         f"{money(float(off), signed=True)} are not explained by the lines on record."
     )
+
+
+def _part(name: str, usd: Decimal) -> str:
+    if usd > 0:
+        return f"plus {name} {money(float(usd))}"
+    return f"less {name.replace('profit', 'loss')} {money(float(-usd))}"
 
 
 def _moments(times: Iterable[dt.datetime]) -> pd.Series[pd.Timestamp]:

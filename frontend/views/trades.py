@@ -30,7 +30,7 @@ from frontend.tables import (
 from frontend.trades import Record
 from frontend.words import UNKNOWN, count, held, money, new_york, percent, plain
 
-_SHOWN, _ORDERS = 10, 500
+_SHOWN, _ORDERS, _NAMED = 10, 500, 5
 _TIMES = "New York; the file has UTC."
 _CLOSED = {
     "symbol": Column("Symbol"),
@@ -120,7 +120,7 @@ def _results(page: Page, found: Record, worth: Worth) -> None:
     figures, totals = found.statistics, worth.totals
     income = sum((totals.get(k, Decimal(0)) for k in (Kind.DIVIDENDS, Kind.INTEREST)), Decimal(0))
     factor = figures.profit_factor
-    lost = f"{_usd(figures.gains)} won, {_usd(figures.losses)} lost"
+    lost = f"{_usd(figures.gains)} was won, {_usd(figures.losses)} lost."
     shown = (
         ("Realised profit", _usd(figures.profit, signed=True), "before fees", None),
         (
@@ -133,7 +133,7 @@ def _results(page: Page, found: Record, worth: Worth) -> None:
         ("Win rate", percent(figures.win_rate, digits=1), trades.judged(figures), None),
         (
             "Profit factor", f"{factor:.2f}" if factor == factor else UNKNOWN,
-            lost if figures.lost else "nothing lost yet", "What was won over what was lost.",
+            "won over lost" if figures.lost else "nothing lost yet", lost,
         ),
         (
             "Average holding time",
@@ -146,9 +146,10 @@ def _results(page: Page, found: Record, worth: Worth) -> None:
             for column, (label, value, below, said) in zip(st.columns(4), row, strict=True):
                 column.metric(label, value, below, delta_color="off", delta_arrow="off", help=said)
     st.caption(f"Prices of {new_york(page.recorded_at())}.")
-    if worth.without_price:
-        names = ", ".join(worth.without_price)
-        st.caption(plain(f"No price is on record of {names}: not in the unrealised profit."))
+    if names := worth.without_price:
+        few = ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
+        held_of = f"{count(len(names), 'symbol')} held ({few})"
+        st.caption(plain(f"No price is on record of {held_of}: not in the unrealised profit."))
 
 
 _TRADE = "A trade: shares bought by one order and sold by one order."
