@@ -14,6 +14,7 @@ from astra.errors import AstraError, TemporaryError
 from astra.store import Store
 
 LONGEST = 600.0  # seconds for which an answer is carried on before the broker is asked again
+PATIENCE = 60.0  # seconds in which a broker that did not answer is not asked again
 
 
 class MarketTime:
@@ -22,6 +23,7 @@ class MarketTime:
     def __init__(self, broker: Alpaca, store: Store) -> None:
         self._broker, self._store = broker, store
         self._told: tuple[dt.datetime, float] | None = None
+        self._failed_at: float | None = None
 
     def ask(self) -> dt.datetime:
         """The broker's time; where it does not answer, what is known of it.
@@ -32,26 +34,23 @@ class MarketTime:
         try:
             self._told = self._broker.clock().now, time.monotonic()
         except AstraError as error:
-            return self._known(error)
+            self._failed_at = time.monotonic()
+            return self._known(f": {error}")
         return self._told[0]
 
     def now(self) -> dt.datetime:
-        """The time without asking, unless the last answer is ten minutes old. Raises as `ask`."""
-        if self._told is None or time.monotonic() - self._told[1] > LONGEST:
-            return self.ask()
-        return self._carried(*self._told)
+        """The time without asking, unless the last answer is ten minutes old; who did not answer
+        is asked once a minute. Raises as `ask`."""
+        is_old = self._told is None or time.monotonic() - self._told[1] > LONGEST
+        is_away = self._failed_at is not None and time.monotonic() - self._failed_at < PATIENCE
+        return self.ask() if is_old and not is_away else self._known("")
 
-    def _known(self, error: AstraError) -> dt.datetime:
+    def _known(self, why: str) -> dt.datetime:
         if self._told is not None:
-            return self._carried(*self._told)
+            told, at = self._told
+            return told + dt.timedelta(seconds=time.monotonic() - at)
         times = [*self._store.books.accounts().values(), self._store.now()]
         known = [at for at in times if at is not None]
         if not known:
-            raise TemporaryError(
-                f"the market's time is required, and nobody has told it yet: {error}"
-            ) from error
+            raise TemporaryError(f"the market's time is required, and nobody has told it yet{why}")
         return max(known)
-
-    @staticmethod
-    def _carried(told: dt.datetime, at: float) -> dt.datetime:
-        return told + dt.timedelta(seconds=time.monotonic() - at)
