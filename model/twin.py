@@ -108,15 +108,14 @@ def replay(
     Raises:
         InsufficientDataError: something held has no price.
     """
-    first = day.decisions[0].as_of
-    book, steps = _managed(day.book, sights[0].marks(first), first, capital), []
+    book, steps = day.book, []
     for decision, sight in zip(day.decisions, sights, strict=True):
         t, marks = decision.as_of, sight.marks(decision.as_of)
         _require(marks, book, t)
         opens = tape.opens(t) if next_bar_start(t) < day.session.closes_at else {}
-        after = partial(tape.opens, t)
-        moved = move(book, decision.weights, opens, marks, costs, after, decision.keep)
-        book = moved.book
+        managed, after = _managed(book, marks, capital), partial(tape.opens, t)
+        moved = move(managed, decision.weights, opens, marks, costs, after, decision.keep)
+        book = Book(book.cash + moved.book.cash - managed.cash, moved.book.shares)
         steps.append({"marks": marks, "opens": opens, "fills": list(map(_shown, moved.fills))})
     closing = tape.marks(day.session.closes_at)
     _require(closing, book, day.session.closes_at)
@@ -201,9 +200,8 @@ def _bars(
     return panel
 
 
-def _managed(book: Book, marks: Mapping[str, float], at: dt.datetime, capital: float) -> Book:
-    """The book with so much of the cash as is managed."""
-    _require(marks, book, at)
+def _managed(book: Book, marks: Mapping[str, float], capital: float) -> Book:
+    """The book with so much of the cash as is managed, as a plan counts it."""
     if not capital:
         return book
     invested = sum((q * Decimal(repr(marks[s])) for s, q in book.shares.items()), Decimal(0))

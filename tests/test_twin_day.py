@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +17,10 @@ from execution_desk import LIMITS, dropped
 from flask import Flask
 from flask.testing import FlaskClient
 from stores import price_rows, set_price_rows
+from typer.testing import CliRunner
 
 from astra.alpaca.orders import Orders
+from astra.cli.commands import app
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
 from astra.execution.executor import Delivered, Executor
@@ -199,6 +202,27 @@ def test_a_day_without_faults_is_its_twin_to_the_cent(calm: dict[str, Any]) -> N
     assert Decimal(calm["live"]) == Decimal(calm["twin"]) == calm["change"] != 0
     gained = f"{calm['change']:+,.2f} USD from the first decision on"
     assert calm["message"] == f"as its twin, to the cent: {gained}"
+
+
+def test_a_day_on_which_a_part_of_the_account_is_managed_is_its_twin_but_for_cents(
+    tmp_path: Path,
+) -> None:
+    """Purchases are counted of the capital, the twin's of what the sales have left of it."""
+    with opened(tmp_path, capital=40_000.0) as house:
+        house.trade_all()
+        found = house.twin()
+        assert abs(parts(found)["price"]) <= Decimal("0.05")
+        assert parts(found).keys() == {"price"}
+        assert Decimal(found["live"]) == house.change() != 0
+
+
+def test_the_command_says_the_same(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.trade(0)
+    found = house.twin()
+    with Servers({"monitor": house.monitor.application}) as urls:
+        monkeypatch.setenv("ASTRA_MONITOR_URL", urls["monitor"])
+        done = CliRunner().invoke(app, ["twin", "--day", "2026-01-12"])
+    assert (done.exit_code, json.loads(done.stdout)) == (0, found)
 
 
 def test_the_rest_of_an_order_that_was_filled_in_part_is_missed(house: House) -> None:
