@@ -22,7 +22,7 @@ SEEDS = 10_000
 KILLED, FUZZED = 0.05, 2.0  # of the seeds: real processes killed, and fuzz inputs besides
 PROCESSES = 2
 BATCH = 20
-MUTANT_SEEDS = range(60)  # each mutant must be caught within
+MUTANT_SEEDS = range(200)  # each mutant must be caught within
 RESULTS = HOUSE / "benchmarks" / "results" / "chaos.json"
 
 

@@ -5,6 +5,7 @@ the statements of the store compiled: seconds of each worker's life. No thread a
 left open, so a fork is safe.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -14,5 +15,6 @@ from benchmarks.chaos.house import House
 
 __all__ = ["forks"]
 
+logging.disable(logging.CRITICAL)
 with tempfile.TemporaryDirectory() as folder, House(Path(folder)) as house:
     Cases(house).calm({"AAPL": 0.2, "JPM": 0.2}, {"BRK.B": 0.2, "JPM": 0.1})

@@ -58,7 +58,7 @@ def catch(mutant: str, seeds: Sequence[int]) -> int | None:
     cases = _cases("aborted")
     for seed in seeds:
         case = draw(seed, ("killed", "killed twice", "newer file"))
-        cases.calm(case.held, case.weights)  # by the real code
+        cases.calm(case.held, case.weights, case.style)  # by the real code
         with planted(mutant):
             if shows(cases.run(case)):
                 return seed
