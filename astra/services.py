@@ -147,8 +147,8 @@ class Services:
 def _error(service: str, path: str, answer: requests.Response) -> AstraError:
     try:
         body = answer.json()
-        message, kind = str(body["message"]), str(body["error"])
-    except (ValueError, KeyError, TypeError):
+        message, kind = str(body["message"]), str(body.get("error", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
         message, kind = answer.text[:200] or answer.reason, ""
     text = f"{service}{path}: {message}"
     if kind in _BY_NAME:

@@ -141,7 +141,7 @@ def gather(store: Store, account: str, now: dt.datetime, settings: Settings) -> 
         data=_data(store, now, settings.min_coverage),
         decision=newest.decision(),
         rebalance=newest.rebalance(account),
-        trading=_trading(store, account),
+        trading=trading(store, account),
         drift=_drift(worth, newest.traded(account), settings.capital),
         books=_books(store, account),
         jobs=job_statuses(store, deployed(), now),
@@ -167,7 +167,8 @@ def _data(store: Store, now: dt.datetime, needed: float) -> Data:
     )
 
 
-def _trading(store: Store, account: str) -> Trading:
+def trading(store: Store, account: str) -> Trading:
+    """What the account may do."""
     row = store.states.get(account)
     is_confirmed = row.state is TradingState.ACTIVE or store.states.is_confirmed(account)
     return Trading(row.state, row.reason, row.changed_by, row.since, is_confirmed)

@@ -12,17 +12,19 @@ from frontend import access, header
 from frontend.feed import Feed, Pulse
 from frontend.page import Page
 from frontend.reader import Reader
-from frontend.views import account, decisions, forecasts, trades
+from frontend.views import account, decisions, forecasts, system, trades
 from frontend.words import sentence
 
 REFRESH_SECONDS = 30
 Show = Callable[[Page], None]
+SYSTEM = "System"
 # The first is at the root; the others at the path of their name in small letters.
 PAGES: dict[str, Show] = {
     "Account": account.show,
     "Decisions": decisions.show,
     "Forecasts": forecasts.show,
     "Trades": trades.show,
+    SYSTEM: system.show,
 }
 STYLE = """<style>
 .stMainBlockContainer { max-width: 1280px; padding-top: 2.5rem; }
@@ -37,6 +39,13 @@ STYLE = """<style>
   border-left: 4px solid #d99a2b; background: rgba(217, 154, 43, 0.13);
   padding: 0.55rem 0.9rem; border-radius: 3px; font-size: 0.95rem;
 }
+.astra-standing { display: flex; flex-wrap: wrap; gap: 0.3rem 0.7rem; align-items: baseline; }
+.astra-alerts { list-style: none; padding: 0; margin: 0; }
+.astra-alerts li { margin: 0 0 0.5rem; }
+.astra-chip { border-radius: 999px; padding: 0.1rem 0.7rem; font-weight: 600; font-size: 0.9rem; }
+.astra-go { background: rgba(47, 158, 116, 0.16); box-shadow: inset 0 0 0 1px #2f9e74; }
+.astra-less { background: rgba(217, 154, 43, 0.16); box-shadow: inset 0 0 0 1px #d99a2b; }
+.astra-stop { background: rgba(207, 90, 96, 0.18); box-shadow: inset 0 0 0 1px #cf5a60; }
 </style>"""
 
 
@@ -103,6 +112,7 @@ def main() -> None:
     watch(found, pulse, page)
     if page is not None:
         header.market(page)
+        header.needs(page, None if here.title == SYSTEM else routes[list(PAGES).index(SYSTEM)])
         show(PAGES[here.title], page)
 
 

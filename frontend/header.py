@@ -1,4 +1,5 @@
-"""What stands at the top of every page: in which market, whose account, as of when."""
+"""What stands at the top of every page: in which market, whose account, as of when, may it trade,
+does anything need somebody."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ import datetime as dt
 import html
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
+from frontend import standing
 from frontend.decision import market_line
 from frontend.page import Page
-from frontend.words import age, new_york
+from frontend.words import age, new_york, plain
 
 
 def market(page: Page) -> None:
@@ -17,6 +20,18 @@ def market(page: Page) -> None:
     line = market_line(page.market)
     if line is not None:
         st.html(f'<div class="astra-market" role="note">{html.escape(line)}</div>')
+
+
+def needs(page: Page, more: StreamlitPage | None) -> None:
+    """Whether the account may trade and which alerts are open; `more` is where they are listed,
+    None there."""
+    found = page.reader.read(standing.read, page.account)
+    st.html(standing.chip(found.trading))
+    if line := standing.alert_line(found.alerts):
+        show = st.error if any(map(standing.is_critical, found.alerts)) else st.warning
+        show(plain(line))
+        if more is not None:
+            st.page_link(more, label="What to do is on the page System")
 
 
 def as_of(page: Page, market_now: dt.datetime) -> None:

@@ -99,6 +99,11 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def capital(text: str) -> str:
+    """A sentence from elsewhere: its beginning in capitals, without its full stop."""
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".")
+
+
 def plain(text: str) -> str:
     """Text from elsewhere, so that markdown shows it as it is; only `code` stays code."""
     return _MARKDOWN.sub(r"\\\1", text)

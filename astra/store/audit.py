@@ -109,8 +109,14 @@ class Audit:
             statement = statement.where(table.c.account == account)
         with self._dialect.reading() as connection:
             for row in _streamed(connection, statement):
-                content = json.loads(row["content"])
-                yield Entry(**{**row, "at": rows.moment(row["at"]), "content": content})
+                yield _entry(row)
+
+    def last(self, account: str, most: int) -> tuple[Entry, ...]:
+        """The newest lines of an account, at most so many, the newest first."""
+        table = schema.audit_log
+        newest = select(table).where(table.c.account == account).order_by(table.c.seq.desc())
+        with self._dialect.reading() as connection:
+            return tuple(_entry(row) for row in _streamed(connection, newest.limit(most)))
 
     def verify(self, noted: str = "") -> Verified:
         """Follow the chain from the first line to the last, or to the first that breaks it.
@@ -132,6 +138,10 @@ class Audit:
                 if head == noted:
                     found = count
         return Verified(count, head, at, None, found)
+
+
+def _entry(row: RowMapping) -> Entry:
+    return Entry(**{**row, "at": rows.moment(row["at"]), "content": json.loads(row["content"])})
 
 
 def _streamed(connection: Connection, statement: Select[Any]) -> Iterable[RowMapping]:

@@ -1,0 +1,140 @@
+"""The switch: whether the account may trade, and how to stop that or let it go on, in two steps."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from astra.errors import AstraError
+from astra.records import TradingState
+from astra.status import Trading
+from frontend import access
+from frontend.actions import Monitor
+from frontend.page import Page
+from frontend.standing import CHIPS
+from frontend.words import count, new_york, plain, sentence
+
+_STEP, _SAID = "switch_step", "switch_said"  # of this session: stop, lift; what came of it
+_STOPS = {
+    "Everything: cancel open orders, send nothing": TradingState.HALTED,
+    "Purchases only: go on selling": TradingState.REDUCING,
+}
+
+
+def show(page: Page, found: Trading) -> None:
+    st.header("Trading", anchor=False)
+    if found.since is not None:
+        why = f": {found.reason}" if found.reason else ""
+        since = f"since {new_york(found.since)}, by {found.changed_by}{why}"
+        st.markdown(plain(f"{CHIPS[found.state][1]} {since}."))
+    else:
+        st.markdown("Trading is on. It was never stopped.")
+    if not found.is_confirmed:
+        st.error(
+            "The broker has NOT confirmed that nothing is open any more which this forbids: "
+            "ask again, or look at the open orders there."
+        )
+    _said()
+    if not access.has_login(page.settings):
+        st.caption(
+            "To stop trading and to lift that from here, the page needs a login: set "
+            r"ASTRA\_PAGE\_PASSWORD. Until then: `astra halt`, and `astra lift` to go on."
+        )
+        return
+    match st.session_state.get(_STEP):
+        case "stop":
+            _stop(page)
+        case "lift" if found.state is not TradingState.ACTIVE:
+            _lift(page)
+        case _:
+            _choose(page, found)
+
+
+def _choose(page: Page, found: Trading) -> None:
+    """The first click, which changes nothing yet."""
+    with st.container(horizontal=True):
+        if found.state is not TradingState.HALTED:
+            st.button("Stop trading …", key="switch_stop", on_click=_go, args=("stop",))
+        if not found.is_confirmed and st.button("Ask the broker again", key="switch_again"):
+            _ask(page, lambda monitor: monitor.halt(found.state, found.reason))
+        if found.state is not TradingState.ACTIVE:
+            st.button("Let it go on …", key="switch_lift", on_click=_go, args=("lift",))
+
+
+def _stop(page: Page) -> None:
+    with st.container(border=True):
+        st.markdown("**Stop what?** It stays stopped until somebody lifts it.")
+        what = st.radio("Stop what", list(_STOPS), key="switch_what", label_visibility="collapsed")
+        reason = st.text_input(
+            "Why", max_chars=200, key="switch_reason", placeholder="kept in the audit log"
+        )
+        with st.container(horizontal=True):
+            if st.button("Stop now", key="switch_stop_now", type="primary"):
+                state = _STOPS[what]
+                _ask(page, lambda m: m.halt(state, reason or "asked for on the page"))
+            st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
+
+
+def _lift(page: Page) -> None:
+    """The code is asked for once, and shown until it is used or left."""
+    with st.container(border=True):
+        try:
+            offer = st.session_state.get("switch_offer") or Monitor(page.settings).offer_lift()
+        except AstraError as error:
+            _failed(error)
+            st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
+            return
+        st.session_state["switch_offer"] = offer
+        if not offer.code:
+            _done(offer.message, is_done=True)
+        left = (
+            f" Half done and left as it is: {count(len(offer.unfinished), 'allocation')}."
+            if offer.unfinished
+            else ""
+        )
+        st.markdown(
+            plain(
+                f"It was stopped because: {offer.reason}. Lifted, it may buy and sell again, and "
+                f"the losses so far no longer stop it.{left}"
+            )
+        )
+        st.markdown(f"To let it go on, type `{offer.code}` within ten minutes.")
+        given = st.text_input("Code", key="switch_code", autocomplete="off", max_chars=20)
+        with st.container(horizontal=True):
+            if st.button("Let it go on", key="switch_lift_now", type="primary"):
+                _ask(page, lambda monitor: monitor.lift(given.strip()))
+            st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
+
+
+def _ask(page: Page, what: object) -> None:
+    try:
+        with st.spinner("Asking the monitor, which asks the broker …"):
+            answer = what(Monitor(page.settings))  # type: ignore[operator]
+    except AstraError as error:
+        _failed(error)
+    else:
+        _done(answer.message, is_done=answer.is_done)
+
+
+def _done(message: str, *, is_done: bool) -> None:
+    _go("")
+    st.session_state[_SAID] = (message, is_done)
+    st.rerun()
+
+
+def _failed(error: AstraError) -> None:
+    st.error(
+        f"{sentence(error)} Nothing was heard of what became of it. Without the monitor: "
+        "`astra halt`, which works on the broker directly."
+    )
+
+
+def _said() -> None:
+    message, is_done = st.session_state.get(_SAID, ("", True))
+    if message:
+        (st.success if is_done else st.error)(plain(f"{message[:1].upper()}{message[1:]}."))
+
+
+def _go(step: str) -> None:
+    st.session_state[_STEP] = step
+    for name in ("switch_offer", _SAID):
+        st.session_state.pop(name, None)
