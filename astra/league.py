@@ -176,7 +176,8 @@ def league(
     size, sessions = len(times) - 1, sessions_spanned(times)
     is_short = 0 < sessions < FEWEST_SESSIONS
     scale = size if is_short else steps_a_year(times)
-    over = f"these {sessions} sessions" if is_short else A_YEAR
+    few = "this session" if sessions == 1 else f"these {sessions} sessions"
+    over = few if is_short else A_YEAR
     dates = np.unique([t.date().toordinal() for t in times[1:]], return_counts=True)[1]
     block = block_length(size, session=int(np.median(dates)) if size else 1)
     others = [name for name in curves if name != against]

@@ -5,12 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
+from astra import attribution
+from astra.attribution import DECIDED, Attribution
 from astra.errors import DataError
-from frontend.words import percent
+from astra.owned import managed_equity
+from astra.records import PlanLine
+from frontend.words import basis_points, percent
+
+_DUST = 1e-9  # a weight below it is none
+_LEAST = 5e-5  # a part of a change that would read 0.00%
+_FACE_VALUE = ("trust", "original", "equal")  # policies that follow the forecast whatever its skill
+_VIEWLESS = ("min_variance", "risk_parity")  # that use none
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,16 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One answer of /allocate. Fractions and basis points; NaN where the answer has null."""
+    """One answer of /allocate. Fractions and basis points; NaN where the answer has null.
+
+    Attributes:
+        weights: what was decided, on the way to `target`.
+        target: what the policy wants; None where an earlier release did not say, as for `held`,
+            what was held when it was decided.
+        reads: how the parts of "why this weight" are to be read.
+        file: the name of the allocation it made, "" if not known.
+        document: the whole answer.
+    """
 
     as_of: dt.datetime
     policy: str
@@ -47,6 +67,13 @@ class Decision:
     cost_bp: float
     weights: Mapping[str, float]
     left_out: Mapping[str, str]
+    target: Mapping[str, float] | None
+    held: Mapping[str, float] | None
+    target_reason: str
+    reads: str
+    coverage: float
+    file: str
+    document: Mapping[str, Any]
 
     @property
     def traded(self) -> bool:
@@ -89,7 +116,19 @@ def parse(document: str) -> Decision:
         cost_bp=_number(found, "cost_bp"),
         weights=weights,
         left_out={str(t): str(why) for t, why in (found.get("left_out") or {}).items()},
+        target=_weights(found, "target"),
+        held=_weights(found, "held_weights"),
+        target_reason=_text(found, "target_reason"),
+        reads=_text(found, "why_reads"),
+        coverage=_number(found, "coverage"),
+        file=_text(found, "object"),
+        document=found,
     )
+
+
+def _weights(fields: Mapping[str, Any], name: str) -> dict[str, float] | None:
+    found = fields.get(name)
+    return {str(t): float(w) for t, w in found.items()} if isinstance(found, dict) else None
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -127,14 +166,140 @@ def skill_sentence(skill: Skill) -> str:
     return f"The forecast has not proven itself ({record}) and does not move the weights."
 
 
+def forecast_sentence(decision: Decision) -> str:
+    """What the forecast and its measured skill mean for the weights of this decision's policy."""
+    policy, skill = decision.policy, decision.skill
+    if policy in _VIEWLESS:
+        return f"Policy {policy} uses no forecast."
+    if policy == "measured" or not policy:
+        return skill_sentence(skill)
+    follows = "at face value, whatever its skill" if policy in _FACE_VALUE else "as it chooses"
+    said = f"Policy {policy} follows the forecast {follows}"
+    if skill.days == 0 or not math.isfinite(skill.t):
+        return f"{said}; there is no record of it yet."
+    record = f"t = {skill.t:.1f} over {skill.days} days"
+    if skill.suspect:
+        return f"{said}, which looks too good to be true ({record}): look for a leak."
+    return f"{said}, which has {'shown skill' if skill.on else 'not proven itself'} ({record})."
+
+
 def why(decision: Decision) -> str:
     """The trade-off behind trading or holding, in a sentence; "" if it was not weighed."""
     if not (math.isfinite(decision.gain_bp) and math.isfinite(decision.cost_bp)):
         return ""
-    gain, cost = f"{decision.gain_bp:.1f} bp", f"{decision.cost_bp:.1f} bp"
-    if decision.traded:
-        return f"The trades are expected to gain {gain} of equity and to cost {cost}."
-    return f"Moving to the target was expected to gain {gain} of equity and to cost {cost}."
+    gain, cost = basis_points(decision.gain_bp), basis_points(decision.cost_bp)
+    if not decision.traded:
+        return f"Moving to the target was expected to gain {gain} of equity and to cost {cost}."
+    told = f"The trades are expected to gain {gain} of equity and to cost {cost}"
+    if decision.gain_bp > decision.cost_bp:
+        return f"{told}."
+    return f"{told}: not worth it by that, but this policy trades whatever it costs."
+
+
+def certificate(decision: Decision) -> str:
+    """What is proven of the target, in a sentence; "" if the answer says nothing of it."""
+    reason = decision.target_reason.rstrip(".")
+    said = f"Target: {reason}." if reason else ""
+    if math.isfinite(decision.bound_gap):
+        return said
+    rule = "It follows a rule, so nothing is proven about how near it is to the best of all."
+    return f"{said} {rule}".strip()
+
+
+def weights_table(
+    decision: Decision, universe: pd.DataFrame, after: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Each name that was held, wanted, decided or is held after it, by what was decided.
+
+    symbol, name, sector (str); held, target, decided, after, drift (fractions of equity; drift is
+    after less decided; NaN where it is not known, or neither held nor decided).
+
+    Args:
+        universe: ticker, name, sector.
+        after: weights held later, None if not known.
+    """
+    columns = {
+        "held": decision.held, "target": decision.target, "decided": decision.weights,
+        "after": after,
+    }  # fmt: skip
+    known = [weights for weights in columns.values() if weights is not None]
+    symbols = sorted({s for weights in known for s, w in weights.items() if abs(w) > _DUST})
+    table = pd.DataFrame({"symbol": pd.Series(symbols, dtype="str")})
+    for column, missing in (("name", ""), ("sector", "Unknown")):
+        of = dict(zip(universe["ticker"], universe[column], strict=True))
+        table[column] = pd.Series([of.get(s, missing) for s in symbols], dtype="str")
+    for column, weights in columns.items():
+        table[column] = [math.nan if weights is None else weights.get(s, 0.0) for s in symbols]
+    drift = table["after"] - table["decided"]
+    table["drift"] = drift.where(table[["after", "decided"]].max(axis=1) > _DUST)
+    return table.sort_values(["decided", "after", "held"], ascending=False, ignore_index=True)
+
+
+def changes(decision: Decision, lines: Sequence[PlanLine]) -> tuple[Attribution, ...]:
+    """Why each weight changed, the largest change first; empty where nobody wrote it down.
+
+    Args:
+        lines: of the plan that was made of it; without one it is what was decided.
+    """
+    if lines:
+        found = [attribution.of_plan(line, decision.document) for line in lines]
+    else:
+        found = list(_decided(decision))
+    return tuple(sorted(found, key=lambda c: (-abs(c.change), c.symbol)))
+
+
+def _decided(decision: Decision) -> Iterable[Attribution]:
+    told = decision.document.get("why")
+    if decision.held is None or not isinstance(told, Mapping):
+        return
+    for symbol, parts in told.items():
+        before, after = decision.held.get(symbol, 0.0), decision.weights.get(symbol, 0.0)
+        yield Attribution(symbol, before, after, {n: _number(parts, n) for n in DECIDED})
+
+
+def changes_table(found: Sequence[Attribution]) -> pd.DataFrame:
+    """symbol, before, planned, change and each part, fractions of equity; parts that would read 0
+    are NaN."""
+    rows = [
+        {
+            "symbol": c.symbol,
+            "before": c.before,
+            "planned": c.planned,
+            "change": c.change,
+            **_told(c.parts),
+        }
+        for c in found
+    ]
+    return pd.DataFrame(rows)
+
+
+def _told(parts: Mapping[str, float]) -> dict[str, float]:
+    return {name: part if abs(part) >= _LEAST else math.nan for name, part in parts.items()}
+
+
+def held_after(
+    cash: float, equity: float, own: Mapping[str, float], capital: float
+) -> dict[str, float]:
+    """Weights of what is held and ours, of the equity that is managed; empty of none.
+
+    Args:
+        own: value of our positions by symbol, USD.
+        capital: USD managed at most, 0 = all.
+    """
+    managed = managed_equity(cash, math.fsum(own.values()), capital, equity)
+    return {symbol: value / managed for symbol, value in own.items()} if managed > 0 else {}
+
+
+def by_sector(table: pd.DataFrame) -> pd.DataFrame:
+    """sector, decided, after of `weights_table`, the smallest first; NaN where not known."""
+    sums = table.groupby("sector")[["decided", "after"]].sum(min_count=1)
+    return sums.sort_values(["decided", "after"]).reset_index()
+
+
+def left_out_table(decision: Decision) -> pd.DataFrame:
+    """ticker, reason; by ticker."""
+    rows = sorted(decision.left_out.items())
+    return pd.DataFrame(rows, columns=["ticker", "reason"])
 
 
 def market_line(market: str) -> str | None:

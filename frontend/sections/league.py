@@ -59,11 +59,11 @@ def show(page: Page) -> None:
 _CURVES = "Return of each policy's book since they began"
 _LESS = "Return of each policy less that of the traded one, with 95% intervals"
 _HOW = (
-    "Every book trades at the same prices and assumed costs, each from what it holds itself. The "
-    "account is what was really traded, as recorded at or before each decision: it differs from the "
-    "book of its policy by what execution cost or missed, and in a sandbox of stepped time by the "
-    "bar in which its orders were filled. Intervals: paired block bootstrap, 95%, each for itself. "
-    "Simulated trades of the books, which no broker filled; past returns promise nothing."
+    "Every book trades at the same prices and assumed costs, each from what it holds itself; no "
+    "broker filled it. The account is what was really traded, as recorded at or before each "
+    "decision: it differs from the book of its policy by what execution cost or missed (and, in a "
+    "sandbox of stepped time, by the bar in which its orders were filled). Intervals: paired block "
+    "bootstrap, each for itself. Past and simulated returns promise nothing."
 )
 
 
