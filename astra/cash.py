@@ -92,7 +92,7 @@ def movements(activities: Iterable[Activity], matching: Matching) -> tuple[Movem
     Shares that left without a sale take what they cost with them, under their line's kind.
 
     Args:
-        matching: `astra.trades.match` of the same lines.
+        matching: `astra.matching.match` of the same lines.
     """
     found = [
         Movement(kind_of(a.type), a.at, a.net_amount, a.type, a.symbol or "")

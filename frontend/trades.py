@@ -15,9 +15,10 @@ import pandas as pd
 from astra import cash, shortfall
 from astra.cash import Kind, Worth
 from astra.errors import DataError
+from astra.matching import match
 from astra.records import Activity
 from astra.sessions import NEW_YORK
-from astra.trades import ClosedTrade, OpenLot, Statistics, match, statistics
+from astra.trades import ClosedTrade, OpenLot, Statistics, statistics
 from frontend.words import count, money
 
 FEW = 20  # trades, below which a rate says next to nothing

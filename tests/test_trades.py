@@ -15,8 +15,9 @@ from astra import cash
 from astra.cash import Kind
 from astra.errors import DataError
 from astra.ledger import replay
+from astra.matching import match
 from astra.records import OWN, REVERSED, Activity, Side
-from astra.trades import ClosedTrade, Matching, match, statistics
+from astra.trades import ClosedTrade, Matching, statistics
 from astra.untold import OPENED, TOLD
 
 MONDAY = dt.datetime(2026, 11, 16, 15, 0, tzinfo=dt.UTC)
