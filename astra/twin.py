@@ -15,9 +15,9 @@ from astra.fills import CENT, price_at
 from astra.records import Side
 
 PARTS = {
-    "price": "the price at the plan against the last close at the decision, and what was planned "
-    "otherwise for it",
-    "slippage": "from the plan's price to the fills, against the twin's half spread and next open",
+    "price": "the market between the bars in which the account and its twin traded, and what was "
+    "planned otherwise for another price",
+    "slippage": "the fills against the twin's rule in the bars in which they happened",
     "missed": "not or only partly filled, refused, halted, and what was planned otherwise after it",
     "corrections": "bars that were corrected, or came, after they were used",
     "fees": "fees of the broker against those the twin expects",
@@ -41,14 +41,9 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One decision of the replay.
+    """One decision of the replay; `opens` are the first that can be traded after it, USD by symbol,
+    one that has none is absent."""
 
-    Attributes:
-        marks: the last close of each symbol at the decision, USD: the twin's plan price.
-        opens: the first open that can be traded after it; a symbol that has none is absent.
-    """
-
-    marks: Mapping[str, Decimal]
     opens: Mapping[str, Decimal]
     fills: tuple[Fill, ...]
 
@@ -70,16 +65,17 @@ class Traded:
 
     Attributes:
         ordered, filled: shares.
-        price: USD that the plan counted with.
         value: USD of what was filled, without fees.
+        expected: USD of the same by the twin's rule: at the opens of the bars of its fills, half a
+            spread against us.
     """
 
     symbol: str
     side: Side
     ordered: Decimal
-    price: Decimal
     filled: Decimal
     value: Decimal
+    expected: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +127,11 @@ def explain(lived: Lived, then: Replay, now: Replay) -> Explained:
     """What lies between the day and its twin.
 
     With s = 1 for a purchase and -1 for a sale, of one name at one decision: Q shares ordered, q of
-    them filled at F on average, planned at A; the twin fills q' at F' and plans at the close D; the
-    session's close is C:
+    them filled at F on average, where the twin's rule says R in the same bars; the twin fills q' at
+    F'; the session's close is C:
 
-        price       = -s q (A - D)
-        slippage    = -s q [(F - A) - (F' - D)]
+        price       = -s q (R - F')
+        slippage    = -s q (F - R)
         missed      = -s (Q - q) (C - F')
         the rest    =  s (Q - q') (C - F')      ordered otherwise than by the twin
 
@@ -143,7 +139,7 @@ def explain(lived: Lived, then: Replay, now: Replay) -> Explained:
     The rest is part of `price`, as another price makes other quantities, until something was
     missed: from then on it is part of `missed`, since other shares and other cash are there to plan
     from. What was not ordered at all, as the decision was not traded to its end, counts as ordered
-    as by the twin. A name that the twin does not trade has F' of its rule; one without an open, F.
+    as by the twin. A name that the twin does not trade has the F' of its rule; without an open, R.
 
         corrections = the twin's gain on bars as known now less that on bars as known then
         fees        = the twin's fees less the broker's
@@ -211,7 +207,7 @@ def _compare(cells: Cells, executed: Executed, step: Step, now: Replay, *, upset
 def _nothing_of(fill: Fill, executed: Executed) -> Traded:
     """What the broker was to do of something that the twin trades and nobody ordered there."""
     ordered = _NOTHING if executed.is_complete else fill.qty
-    return Traded(fill.symbol, fill.side, ordered, fill.price, _NOTHING, _NOTHING)
+    return Traded(fill.symbol, fill.side, ordered, _NOTHING, _NOTHING, _NOTHING)
 
 
 def _of_line(
@@ -220,12 +216,10 @@ def _of_line(
     """Parts of one name at one decision, see `explain` for the formulas."""
     sign = 1 if line.side is Side.BUY else -1
     price = fill.price if fill else _would_fill(line, step, now)
-    mark = step.marks.get(line.symbol, line.price)
     close = now.closing.get(line.symbol, price)
     left, otherwise = line.ordered - line.filled, line.ordered - (fill.qty if fill else _NOTHING)
-    expected = line.filled * (price - mark)
-    yield "price", -sign * line.filled * (line.price - mark)
-    yield "slippage", -sign * (line.value - line.filled * line.price - expected)
+    yield "price", -sign * (line.expected - line.filled * price)
+    yield "slippage", -sign * (line.value - line.expected)
     yield "missed", -sign * left * (close - price)
     yield "missed" if upset else "price", sign * otherwise * (close - price)
 
@@ -235,7 +229,7 @@ def _would_fill(line: Traded, step: Step, now: Replay) -> Decimal:
     opens = step.opens.get(line.symbol)
     if opens is not None:
         return price_at(float(opens), line.side, now.half_spread_bp)
-    return line.value / line.filled if line.filled else line.price
+    return line.expected / line.filled if line.filled else _NOTHING
 
 
 def _gains(shares: Mapping[str, Decimal], replay: Replay) -> dict[str, Decimal]:

@@ -2,16 +2,19 @@
 
 `POST /twin` asks for it: the shares and the cash at the first decision and what each decision
 wanted, in weights. The answer has the day twice, on bars as they were known then and on bars as
-they are known now. Nothing is decided, nothing is dropped.
+they are known now; and the opens of the bars in which something was filled, null where there is
+none. Nothing is decided, nothing is dropped.
 
     {"book": {"cash": "100000", "shares": {"AAPL": "3"}},
-     "decisions": [{"as_of": ISO, "known_at": ISO, "weights": {"AAPL": 0.1}, "keep": []}]}
+     "decisions": [{"as_of": ISO, "known_at": ISO, "weights": {"AAPL": 0.1}, "keep": []}],
+     "fills": [["AAPL", ISO]]}
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -48,11 +51,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What is to be traded again; at least one decision, ascending, all of one session."""
+    """What is to be traded again; at least one decision, ascending, all of one session; `fills` are
+    symbols with the times at which they were filled."""
 
     book: Book
     decisions: tuple[Wanted, ...]
     session: Session
+    fills: tuple[tuple[str, dt.datetime], ...] = ()
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -93,6 +98,7 @@ def answer(day: Day, services: Services, costs: Costs, capital: float) -> dict[s
         "half_spread_bp": costs.half_spread_bp,
         "then": replay(day, sights, Tape(known), costs, capital),
         "now": replay(day, [tape] * len(sights), tape, costs, capital),
+        "opens": [open_at(late, symbol, at) for symbol, at in day.fills],
     }
 
 
@@ -116,10 +122,19 @@ def replay(
         managed, after = _managed(book, marks, capital), partial(tape.opens, t)
         moved = move(managed, decision.weights, opens, marks, costs, after, decision.keep)
         book = Book(book.cash + moved.book.cash - managed.cash, moved.book.shares)
-        steps.append({"marks": marks, "opens": opens, "fills": list(map(_shown, moved.fills))})
-    closing = tape.marks(day.session.closes_at)
+        steps.append({"opens": opens, "fills": list(map(_shown, moved.fills))})
+    opening, closing = sights[0].marks(day.decisions[0].as_of), tape.marks(day.session.closes_at)
     _require(closing, book, day.session.closes_at)
-    return {"opening": steps[0]["marks"], "closing": closing, "steps": steps}
+    return {"opening": opening, "closing": closing, "steps": steps}
+
+
+def open_at(panel: Panel, symbol: str, at: dt.datetime) -> float | None:
+    """The open of the bar that holds a time, USD; None if there is no such bar."""
+    row = int(np.searchsorted(panel.ts, int(at.timestamp()), "right")) - 1
+    if symbol not in panel.tickers or row < 0 or at.timestamp() >= panel.end(row):
+        return None
+    found = float(panel.open[row, panel.tickers.index(symbol)])
+    return found if math.isfinite(found) else None
 
 
 def on_its_scale(panel: Panel, known: Panel) -> Panel:
@@ -151,10 +166,11 @@ def read_day(raw: bytes) -> Day:
         shares = {str(s): Decimal(q) for s, q in body["book"]["shares"].items()}
         book = Book(Decimal(body["book"]["cash"]), shares)
         decisions = tuple(map(_wanted, body["decisions"]))
+        fills = tuple((str(s), _time(at)) for s, at in body["fills"])
     except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
         raise DataError(
-            'a twin needs a "book" of cash and shares and "decisions", each with as_of, known_at, '
-            f"weights and keep; found something else: {error!r}"
+            'a twin needs a "book" of cash and shares, "decisions", each with as_of, known_at, '
+            f'weights and keep, and "fills"; found something else: {error!r}'
         ) from error
     sessions = {session_at(decision.as_of) for decision in decisions}
     session = sessions.pop() if len(sessions) == 1 else None
@@ -163,15 +179,20 @@ def read_day(raw: bytes) -> Day:
         raise DataError(
             f"a twin needs ascending decisions of one session, found {len(times)}: ask for one day"
         )
-    return Day(book, decisions, session)
+    return Day(book, decisions, session, fills)
 
 
 def _wanted(told: Mapping[str, Any]) -> Wanted:
-    as_of, known_at = (dt.datetime.fromisoformat(told[n]) for n in ("as_of", "known_at"))
-    if as_of.tzinfo is None or known_at.tzinfo is None:
-        raise ValueError("a time needs a zone")
+    as_of, known_at = _time(told["as_of"]), _time(told["known_at"])
     weights = {str(s): float(w) for s, w in told["weights"].items()}
     return Wanted(as_of, known_at, weights, frozenset(told["keep"]))
+
+
+def _time(told: str) -> dt.datetime:
+    found = dt.datetime.fromisoformat(told)
+    if found.tzinfo is None:
+        raise ValueError(f"{told} needs a zone")
+    return found
 
 
 def _bars(

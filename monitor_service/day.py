@@ -141,12 +141,28 @@ def _traded(found: Sequence[Decided]) -> Sequence[Decided]:
     return traded or found[-1:]
 
 
-def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived:
-    """The day from the first decision on, to the end of the date in New York."""
+def fills_of(decided: Sequence[Decided], record: Record) -> tuple[Activity, ...]:
+    """What was filled of the day's orders."""
+    orders = _orders(decided)
+    return tuple(a for a in record.lines if a.type == "FILL" and a.order_id in orders)
+
+
+def lived(
+    session: Session,
+    decided: Sequence[Decided],
+    record: Record,
+    expected: Mapping[str, Decimal],
+) -> Lived:
+    """The day from the first decision on, to the end of the date in New York.
+
+    Args:
+        expected: USD a share that the twin's rule says of a fill, by its id; one that is not known
+            is expected at its own price.
+    """
     first, end = decided[0].as_of, end_of(session)
     lines = [a for a in record.lines if first < a.at < end]
     day = [a for a in record.lines if end - _DAY <= a.at < end]  # fees may be dated by the day
-    orders = {o.broker_id for d in decided for o in d.orders if o.broker_id}
+    orders = _orders(decided)
     own = orders | {fill.order_id for fill in record.fills}
     ours = [a for a in lines if a.type == "FILL" and a.order_id in own]
     stray = [a for a in ours if a.order_id not in orders]
@@ -166,7 +182,7 @@ def lived(session: Session, decided: Sequence[Decided], record: Record) -> Lived
             other.append(Moved(symbol, more, -more * price))
     return Lived(
         shares=before.shares,
-        executed=tuple(_executed(d, ours) for d in decided),
+        executed=tuple(_executed(d, ours, expected) for d in decided),
         fees=_fees(day, by_order, own),
         other=tuple(other),
     )
@@ -178,7 +194,14 @@ def end_of(session: Session) -> dt.datetime:
     return next_day.astimezone(dt.UTC)
 
 
-def _executed(decided: Decided, fills: Sequence[Activity]) -> Executed:
+def _orders(decided: Iterable[Decided]) -> set[str]:
+    """The broker's ids."""
+    return {o.broker_id for d in decided for o in d.orders if o.broker_id}
+
+
+def _executed(
+    decided: Decided, fills: Sequence[Activity], expected: Mapping[str, Decimal]
+) -> Executed:
     orders: dict[tuple[str, Side], list[OrderRow]] = {}
     for order in sorted(decided.orders, key=lambda o: o.attempt):
         orders.setdefault((order.symbol, order.side), []).append(order)
@@ -186,16 +209,14 @@ def _executed(decided: Decided, fills: Sequence[Activity]) -> Executed:
     for (symbol, side), own in sorted(orders.items()):
         ids = {order.broker_id for order in own if order.broker_id}
         filled = [a for a in fills if a.order_id in ids]
-        found.append(
-            Traded(
-                symbol,
-                side,
-                planned_qty(own),
-                Decimal(repr(own[0].reference_price)),
-                sum((abs(a.qty or _NOTHING) for a in filled), _NOTHING),
-                sum((abs(a.net_amount) for a in filled), _NOTHING),
-            )
-        )
+        shares = [abs(a.qty or _NOTHING) for a in filled]
+        paid = [abs(a.net_amount) for a in filled]
+        by_rule = [
+            qty * expected[a.id] if a.id in expected else usd
+            for a, qty, usd in zip(filled, shares, paid, strict=True)
+        ]
+        sums = (sum(found_of, _NOTHING) for found_of in (shares, paid, by_rule))
+        found.append(Traded(symbol, side, planned_qty(own), *sums))
     return Executed(tuple(found), decided.is_complete)
 
 

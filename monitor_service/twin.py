@@ -14,12 +14,13 @@ from flask import Blueprint, Response, jsonify, request
 from astra.errors import AstraError, DataError, InsufficientDataError
 from astra.execution.desk import Desk
 from astra.execution.reconciling.look import catch_up
-from astra.records import Side
+from astra.fills import price_at
+from astra.records import Activity, Side
 from astra.services import Services
 from astra.sessions import Session, last_sessions
 from astra.store.twins import COMPARED, NEW_ACCOUNT, NO_BARS, NO_DECISION, Twin
 from astra.twin import Fill, Replay, Step, explain, told
-from monitor_service.day import Decided, Record, decided_in, lived
+from monitor_service.day import Decided, Record, decided_in, fills_of, lived
 
 Run = Callable[[str], AbstractContextManager[None]]
 
@@ -49,8 +50,8 @@ def compare(desk: Desk, services: Services, session: Session, now: dt.datetime) 
         return standing
     catch_up(desk, account)
     decided = _decided(desk, account, session)
-    lines, fills = desk.store.books.activities(account), desk.store.journal.fills(account)
-    record = Record.of(lines, fills, desk.adopt)
+    lines = desk.store.books.activities(account)
+    record = Record.of(lines, desk.store.journal.fills(account), desk.adopt)
 
     def lacking(status: str, message: str) -> Twin:
         return desk.store.twins.record(Twin(account, session.opens_at, now, status, message))
@@ -59,12 +60,14 @@ def compare(desk: Desk, services: Services, session: Session, now: dt.datetime) 
         return lacking(NO_DECISION, f"nothing was decided for this account on {session.date}")
     if not record.is_known_at(decided[0].as_of, session):
         return lacking(NEW_ACCOUNT, f"the books of this account began on {session.date}")
+    fills = fills_of(decided, record)
     try:
-        answer = services.post("model", "/twin", _question(decided, record))
+        answer = services.post("model", "/twin", _question(decided, record, fills))
     except InsufficientDataError as error:
         return lacking(NO_BARS, str(error))
     then, again = (_replay(answer[name], answer["half_spread_bp"]) for name in ("then", "now"))
-    found = explain(lived(session, decided, record), then, again)
+    expected = _expected(fills, answer["opens"], again.half_spread_bp)
+    found = explain(lived(session, decided, record, expected), then, again)
     message = told(found) + _made_again(desk, services, session)
     return desk.store.twins.record(
         Twin(
@@ -129,7 +132,9 @@ def _made_again(desk: Desk, services: Services, session: Session) -> str:
     return f"; {same} of {len(times)} decisions are the same when made again{first}"
 
 
-def _question(decided: Sequence[Decided], record: Record) -> dict[str, Any]:
+def _question(
+    decided: Sequence[Decided], record: Record, fills: Sequence[Activity]
+) -> dict[str, Any]:
     book = record.book(decided[0].as_of)
     return {
         "book": {
@@ -145,13 +150,24 @@ def _question(decided: Sequence[Decided], record: Record) -> dict[str, Any]:
             }
             for d in decided
         ],
+        "fills": [[fill.symbol, fill.at.isoformat()] for fill in fills],
+    }
+
+
+def _expected(
+    fills: Sequence[Activity], opens: Sequence[float | None], half_spread_bp: Decimal
+) -> dict[str, Decimal]:
+    """USD a share by the twin's rule in the bars of the fills, by their ids, where they printed."""
+    return {
+        fill.id: price_at(price, fill.side or Side.BUY, half_spread_bp)
+        for fill, price in zip(fills, opens, strict=True)
+        if price is not None
     }
 
 
 def _replay(told: Mapping[str, Any], half_spread_bp: float) -> Replay:
     steps = tuple(
-        Step(_exact(step["marks"]), _exact(step["opens"]), tuple(map(_fill, step["fills"])))
-        for step in told["steps"]
+        Step(_exact(step["opens"]), tuple(map(_fill, step["fills"]))) for step in told["steps"]
     )
     spread = Decimal(repr(half_spread_bp))
     return Replay(_exact(told["opening"]), _exact(told["closing"]), steps, spread)

@@ -15,7 +15,7 @@ from astra.errors import DataError, InsufficientDataError
 from astra.sessions import sessions_between
 from model.backtest.fills import Costs, Tape
 from model.panel import Panel, build
-from model.twin import on_its_scale, read_day, replay
+from model.twin import on_its_scale, open_at, read_day, replay
 
 (SESSION,) = sessions_between(
     dt.datetime(2026, 1, 12, tzinfo=dt.UTC), dt.datetime(2026, 1, 13, tzinfo=dt.UTC)
@@ -39,7 +39,7 @@ def question(**changes: Any) -> dict[str, Any]:
     at = TEN.isoformat()
     wanted = {"as_of": at, "known_at": at, "weights": {"AAPL": 0.5}, "keep": []}
     book = {"cash": "1000.00", "shares": {"JPM": "2"}}
-    return {"book": book, "decisions": [wanted | changes]}
+    return {"book": book, "decisions": [wanted | changes], "fills": [["AAPL", at]]}
 
 
 def asked(**changes: Any) -> bytes:
@@ -102,6 +102,7 @@ def test_prices_that_a_split_has_restated_since_are_counted_as_they_were() -> No
         asked(as_of="2026-01-12T15:00:00"),
         asked(as_of="2026-01-11T15:00:00+00:00"),
         asked(weights=[1]),
+        json.dumps(question() | {"fills": [["AAPL", "noon"]]}).encode(),
     ],
 )
 def test_a_question_that_is_none_is_refused(raw: bytes) -> None:
@@ -116,6 +117,17 @@ def test_decisions_of_two_days_or_out_of_order_are_refused() -> None:
         body = question() | {"decisions": [first, other]}
         with pytest.raises(DataError, match="found 2: ask for one day"):
             read_day(json.dumps(body).encode())
+
+
+def test_the_open_of_the_bar_of_a_fill_is_told_where_there_is_one() -> None:
+    panel = a_panel(AAPL=100.0, JPM=50.0)
+    panel.open[6] = [102.0, np.nan]
+    for minutes, expected in ((0, 102.0), (4.9, 102.0), (5, 100.0)):
+        assert open_at(panel, "AAPL", TEN + dt.timedelta(minutes=minutes)) == expected
+    assert open_at(panel, "JPM", TEN) is None
+    assert open_at(panel, "XOM", TEN) is None
+    assert open_at(panel, "AAPL", SESSION.closes_at) is None
+    assert open_at(panel, "AAPL", SESSION.opens_at - dt.timedelta(seconds=1)) is None
 
 
 def test_shares_are_exact() -> None:

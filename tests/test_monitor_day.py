@@ -15,7 +15,7 @@ from astra.records import Activity, OrderStatus, Side
 from astra.sessions import sessions_between
 from astra.store.journal import OrderRow
 from astra.twin import Moved, Traded
-from monitor_service.day import Decided, Record, decided_in, end_of, lived
+from monitor_service.day import Decided, Record, decided_in, end_of, fills_of, lived
 
 (SESSION,) = sessions_between(
     dt.datetime(2026, 1, 12, tzinfo=dt.UTC), dt.datetime(2026, 1, 13, tzinfo=dt.UTC)
@@ -106,13 +106,15 @@ def test_of_two_files_of_one_time_the_one_that_was_traded_counts() -> None:
     assert len(decided_in(SESSION, [taken_over, done], [], half)) == 2
 
 
-def test_a_day_has_its_orders_with_what_was_filled_of_them() -> None:
+def test_a_day_has_its_orders_with_what_was_filled_and_expected_of_them() -> None:
     again = an_order("AAPL", "4", "b2", attempt=2, id="a-AAPL-buy-2")
     decided = replace(DECIDED, orders=(*DECIDED.orders, again))
-    record = a_record(a_fill("AAPL", "6", "-600.30", "b1"), a_fill("AAPL", "4", "-401", "b2", 9))
-    found = lived(SESSION, [decided], record)
+    one, two = a_fill("AAPL", "6", "-600.30", "b1"), a_fill("AAPL", "4", "-401", "b2", 9)
+    record = a_record(one, two, a_fill("AAPL", "1", "-99", "hand"), ours=("b1", "b2"))
+    assert fills_of([decided], record) == (one, two)
+    found = lived(SESSION, [decided], record, {two.id: D("100.20")})
     assert found.executed[0].traded == (
-        Traded("AAPL", Side.BUY, D(10), D(100), D(10), D("1001.30")),
+        Traded("AAPL", Side.BUY, D(10), D(10), D("1001.30"), D("1001.10")),
     )
     assert (found.shares, found.fees, found.other) == ({}, 0, ())
 
@@ -133,7 +135,7 @@ def test_deposits_and_other_peoples_own_shares_are_no_gain() -> None:
         a_fill("TSLA", "3", "-900", "hand", 40),
         a_line("DIV", "7", 50, symbol="TSLA"),
     )
-    assert lived(SESSION, [DECIDED], record).other == ()
+    assert lived(SESSION, [DECIDED], record, {}).other == ()
 
 
 def test_dividends_interest_fees_and_orders_of_another_day_are_told() -> None:
@@ -146,7 +148,7 @@ def test_dividends_interest_fees_and_orders_of_another_day_are_told() -> None:
         a_line("FEE", "-0.02", -600),  # by its day alone
         ours=("b1", "b9"),
     )
-    found = lived(SESSION, [DECIDED], record)
+    found = lived(SESSION, [DECIDED], record, {})
     assert found.fees == D("0.06")
     assert set(found.other) == {
         Moved("JPM", D(-2), D(300)), Moved("AAPL", D(0), D("2.40")), Moved("", D(0), D("0.10"))
@@ -156,7 +158,7 @@ def test_dividends_interest_fees_and_orders_of_another_day_are_told() -> None:
 def test_shares_of_ours_that_a_person_sold_left_at_their_price_after_its_fee() -> None:
     sale = a_fill("AAPL", "-4", "410", "hand", 30)
     record = a_record(BOUGHT, sale, a_line("FEE", "-0.02", 30, order_id="hand"))
-    found = lived(SESSION, [DECIDED], record)
+    found = lived(SESSION, [DECIDED], record, {})
     assert found.other == (Moved("AAPL", D(-4), D("409.98")),)
     assert found.fees == 0
 

@@ -25,17 +25,21 @@ def sold(symbol: str, qty: str, price: str, fee: str = "0") -> Fill:
     return Fill(symbol, Side.SELL, D(qty), D(price), D(fee))
 
 
-def traded(fill: Fill, plan: str, **other: Any) -> Traded:
-    """As the twin does it, planned at the same price, but for what is said."""
-    as_it = Traded(fill.symbol, fill.side, fill.qty, D(plan), fill.qty, fill.qty * fill.price)
-    return replace(as_it, **other)
+def traded(fill: Fill, **other: Any) -> Traded:
+    """As the twin does it, in the same bar, but for what is said."""
+    usd = fill.qty * fill.price
+    return replace(Traded(fill.symbol, fill.side, fill.qty, fill.qty, usd, usd), **other)
+
+
+def unfilled(fill: Fill) -> Traded:
+    return traded(fill, filled=NOTHING, value=NOTHING, expected=NOTHING)
 
 
 def a_replay(*steps: tuple[Fill, ...], marks: str = "100", close: str = "110") -> Replay:
     """Every name costs the same."""
     of_all = dict.fromkeys(NAMES, D(marks))
     closing = dict.fromkeys(NAMES, D(close))
-    found = tuple(Step(of_all, of_all, fills) for fills in steps)
+    found = tuple(Step(of_all, fills) for fills in steps)
     return Replay(of_all, closing, found, D(2))
 
 
@@ -54,7 +58,7 @@ def parts(lived: Lived, then: Replay, now: Replay | None = None) -> dict[str, De
 
 
 BUY = bought("AAPL", "10", "101")
-AS_TWIN = Executed((traded(BUY, "100"),), is_complete=True)
+AS_TWIN = Executed((traded(BUY),), is_complete=True)
 
 
 def test_what_was_traded_as_by_the_twin_differs_in_nothing() -> None:
@@ -64,30 +68,38 @@ def test_what_was_traded_as_by_the_twin_differs_in_nothing() -> None:
     assert found.lines == {}
 
 
-def test_a_worse_fill_is_slippage_and_a_dearer_plan_is_price() -> None:
-    worse = Executed((traded(BUY, "100", value=D(1015)),), is_complete=True)
+def test_a_worse_fill_in_the_same_bar_is_slippage_and_another_bar_is_price() -> None:
+    worse = Executed((traded(BUY, value=D(1015)),), is_complete=True)
     assert parts(a_day(worse), a_replay((BUY,))) == {"slippage": D("-5.00")}
-    later = Executed((traded(BUY, "100.40", value=D(1014)),), is_complete=True)
+    later = Executed((traded(BUY, value=D(1014), expected=D(1014)),), is_complete=True)
     assert parts(a_day(later), a_replay((BUY,))) == {"price": D("-4.00")}
     sale = sold("AAPL", "10", "99")
-    cheaper = Executed((traded(sale, "99.70", value=D(988)),), is_complete=True)
-    assert parts(a_day(cheaper, shares={"AAPL": D(10)}), a_replay((sale,))) == {
+    both = Executed((traded(sale, value=D(988), expected=D(987)),), is_complete=True)
+    assert parts(a_day(both, shares={"AAPL": D(10)}), a_replay((sale,))) == {
         "price": D("-3.00"),
         "slippage": D("1.00"),
     }
 
 
 def test_fewer_shares_for_a_dearer_price_are_price_too() -> None:
-    fewer = replace(traded(BUY, "100"), ordered=D(9), filled=D(9), value=D(909))
+    fewer = traded(BUY, ordered=D(9), filled=D(9), value=D(909), expected=D(909))
     done = Executed((fewer,), is_complete=True)
     assert parts(a_day(done), a_replay((BUY,))) == {"price": D("-9.00")}  # 1 x (110 - 101)
 
 
+def test_what_only_the_account_traded_is_held_against_the_twins_rule() -> None:
+    """10 shares at 100.50, which the twin would have bought at 100.02 and did not."""
+    alone = traded(BUY, value=D(1005), expected=D("1000.20"))
+    done = Executed((alone,), is_complete=True)
+    found = parts(a_day(done), a_replay(()))
+    assert found == {"slippage": D("-4.80"), "price": D("99.80")}
+
+
 def test_what_was_not_filled_is_missed_whether_ordered_or_not() -> None:
-    half = Executed((traded(BUY, "100", filled=D(5), value=D(505)),), is_complete=True)
+    half = Executed((traded(BUY, filled=D(5), value=D(505), expected=D(505)),), is_complete=True)
     assert parts(a_day(half), a_replay((BUY,))) == {"missed": D("-45.00")}
     for executed in (
-        Executed((traded(BUY, "100", filled=NOTHING, value=NOTHING),), is_complete=True),
+        Executed((unfilled(BUY),), is_complete=True),
         Executed((), is_complete=False),
     ):
         assert parts(a_day(executed), a_replay((BUY,))) == {"missed": D("-90.00")}
@@ -96,15 +108,15 @@ def test_what_was_not_filled_is_missed_whether_ordered_or_not() -> None:
 
 def test_what_makes_up_for_a_missed_fill_is_missed_too() -> None:
     """Bought an hour later, at 100.02 in the place of 101."""
-    missed = Executed((traded(BUY, "100", filled=NOTHING, value=NOTHING),), is_complete=True)
-    late = Executed((traded(bought("AAPL", "10", "100.02"), "100"),), is_complete=True)
+    missed = Executed((unfilled(BUY),), is_complete=True)
+    late = Executed((traded(bought("AAPL", "10", "100.02")),), is_complete=True)
     found = parts(a_day(missed, late), a_replay((BUY,), ()))
     assert found == {"missed": D("9.80")}  # 10 x (101 - 100.02)
 
 
 def test_purchases_that_wait_for_a_missed_sale_are_missed() -> None:
     sale = sold("JPM", "10", "99")
-    kept = traded(sale, "100", filled=NOTHING, value=NOTHING)
+    kept = unfilled(sale)
     executed = Executed((kept,), is_complete=True)
     found = parts(a_day(executed, shares={"JPM": D(10)}), a_replay((sale, BUY)))
     assert found == {"missed": D("20.00")}  # 10 x (110 - 99) - 10 x (110 - 101)
@@ -132,7 +144,7 @@ def test_corrected_bars_fees_and_dividends_have_parts_of_their_own() -> None:
 
 
 def test_a_sentence_says_how_much_and_the_largest_part() -> None:
-    worse = Executed((traded(BUY, "100", value=D(1015)),), is_complete=True)
+    worse = Executed((traded(BUY, value=D(1015)),), is_complete=True)
     found = explain(a_day(worse), a_replay((BUY,)), a_replay((BUY,)))
     assert told(found) == (
         "5.00 USD less than its twin: +85.00 USD against +90.00; the largest part is slippage "
@@ -160,7 +172,7 @@ def replays(draw: st.DrawFn, size: int) -> Replay:
 
     fees = st.decimals("0", "2", places=2)
     fills = st.lists(st.builds(Fill, names, sides, quantities, prices, fees), max_size=4)
-    steps = tuple(Step(some(), some(), by_line(draw(fills))) for _ in range(size))
+    steps = tuple(Step(some(), by_line(draw(fills))) for _ in range(size))
     return Replay(some(), some(), steps, D(2))
 
 
@@ -169,7 +181,7 @@ def days(draw: st.DrawFn) -> tuple[Lived, Replay, Replay]:
     size = draw(st.integers(1, 3))
     values = st.decimals("0", "9000", places=9)
     lines = st.lists(
-        st.builds(Traded, names, sides, quantities, prices, quantities, values), max_size=4
+        st.builds(Traded, names, sides, quantities, quantities, values, values), max_size=4
     )
     executed = tuple(Executed(by_line(draw(lines)), draw(st.booleans())) for _ in range(size))
     moved = st.builds(Moved, names, st.decimals("-5", "5", places=3), dollars)
