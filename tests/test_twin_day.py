@@ -225,6 +225,28 @@ def test_the_command_says_the_same(house: House, monkeypatch: pytest.MonkeyPatch
     assert (done.exit_code, json.loads(done.stdout)) == (0, found)
 
 
+def test_a_dearer_broker_than_the_settings_expect_is_slippage(tmp_path: Path) -> None:
+    """The sandbox takes half a spread of 2 bp, the twin expects 0.5 bp."""
+    with opened(tmp_path, half_spread_bp=0.5) as house:
+        row = house.trade(0)
+        found = house.twin()
+        orders = house.desk.store.journal.orders(row.id)
+    value = sum(float(o.filled_qty) * float(o.filled_average_price or 0) for o in orders)
+    assert parts(found).keys() == {"slippage"}
+    assert float(found["parts"]["slippage"]) == pytest.approx(-1.5e-4 * value / 1.0002, abs=0.011)
+
+
+def test_orders_that_leave_minutes_late_are_price(house: House) -> None:
+    """Traded at 10:07: filled at the open of 10:10 in the place of 10:05."""
+    house.step(TEN + HOUR * 7 / 60)
+    row = Executor(house.desk).execute(dropped(DAY[0], TEN))
+    assert row.status == "done"
+    found = house.twin()
+    assert parts(found).keys() == {"price"}
+    assert abs(Decimal(found["parts"]["price"])) > 1
+    assert Decimal(found["live"]) == house.change()
+
+
 def test_the_rest_of_an_order_that_was_filled_in_part_is_missed(house: House) -> None:
     """By hand: of each name that rest, times what it gained from the twin's fill to the close."""
     house.fail("POST", "/v2/orders", partial_fill=0.25, rest="cancel", times=None)
