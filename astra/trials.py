@@ -13,13 +13,14 @@ from astra.store.backtests import Trial
 def alike(trial: Trial, trials: Iterable[Trial]) -> dict[str, Trial]:
     """Those of `trials`, and this one, that it can be compared with: over the same hours of the
     same kind of market. One of each course of equity, by its outcome."""
-    kind = _kind(trial.market, trial.parameters)
-    found = {
-        one.outcome: one
-        for one in trials
-        if one.hours == trial.hours and _kind(one.market, one.parameters) == kind
-    }
+    found = {one.outcome: one for one in trials if is_alike(trial, one)}
     return found | {trial.outcome: trial}
+
+
+def is_alike(trial: Trial, other: Trial) -> bool:
+    """Whether two are over the same hours of the same kind of market."""
+    kind, its = (_kind(one.market, one.parameters) for one in (trial, other))
+    return trial.hours == other.hours and kind == its
 
 
 @lru_cache(maxsize=4096)

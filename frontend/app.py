@@ -12,7 +12,7 @@ from frontend import access, header
 from frontend.feed import Feed, Pulse
 from frontend.page import Page
 from frontend.reader import Reader
-from frontend.views import account, decisions, forecasts, system, trades
+from frontend.views import account, backtests, decisions, forecasts, system, trades
 from frontend.words import sentence
 
 REFRESH_SECONDS = 30
@@ -24,6 +24,7 @@ PAGES: dict[str, Show] = {
     "Decisions": decisions.show,
     "Forecasts": forecasts.show,
     "Trades": trades.show,
+    "Backtests": backtests.show,
     SYSTEM: system.show,
 }
 STYLE = """<style>
