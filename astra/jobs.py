@@ -6,12 +6,13 @@ Told by what the jobs leave in the store: the monitor's own runs, loaded bars, d
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from astra.schedule import Job
 from astra.sessions import decision_times_between, last_sessions
 from astra.store import Store
+from astra.store.newest import Run
 
 GRACE = dt.timedelta(minutes=15)  # after which bars, a decision or a run are missed
 WATCH = "alerts"  # the job whose first run says that somebody keeps the schedule
@@ -51,11 +52,12 @@ def job_statuses(store: Store, jobs: Iterable[Job], now: dt.datetime) -> tuple[J
     entries: dict[str, Job] = {}
     for job in jobs:
         entries.setdefault(job.entry, job)
+    runs = store.newest.runs(_route(job) for job in entries.values() if job.service == "monitor")
     found = []
     for job in entries.values():
         due = _due(job, now)
         is_due = due is not None and since is not None and due >= since
-        found.append(_status(store, job, due if is_due else None))
+        found.append(_status(store, job, due if is_due else None, runs))
     return tuple(found)
 
 
@@ -65,15 +67,21 @@ def last_decision_time(now: dt.datetime) -> dt.datetime:
     return decision_times_between(first, now + dt.timedelta(microseconds=1))[-1]
 
 
-def _status(store: Store, job: Job, due: dt.datetime | None) -> JobStatus:
+def _route(job: Job) -> str:
+    return job.path.partition("?")[0].strip("/")
+
+
+def _status(
+    store: Store, job: Job, due: dt.datetime | None, runs: Mapping[str, tuple[Run, Run | None]]
+) -> JobStatus:
+    last = done = None
     outcome = message = ""
-    match job.service, job.path.partition("?")[0].strip("/"), "period=" in job.path:
+    match job.service, _route(job), "period=" in job.path:
         case "monitor", name, _:
-            run, ended = (store.newest.run(name, status) for status in (None, "ok"))
-            last = None if run is None else run.started_at
-            done = None if ended is None else ended.started_at
-            if run is not None:
-                outcome, message = run.status, run.message
+            if name in runs:
+                run, ended = runs[name]
+                last, outcome, message = run.started_at, run.status, run.message
+                done = None if ended is None else ended.started_at
         case "etl", "load_price_history", False:
             last = done = store.newest.loaded_at()
         case "model", "allocate", _:

@@ -115,13 +115,13 @@ def test_every_metric_is_ours_and_has_a_word_of_help(client: FlaskClient, seeded
     assert all(f.name.startswith("astra_") and f.documentation for f in families)
 
 
-def test_metrics_take_fifty_milliseconds_at_most(client: FlaskClient, seeded: Store) -> None:
+def test_metrics_take_fifty_milliseconds_of_cpu_at_most(client: FlaskClient, seeded: Store) -> None:
     client.get("/metrics")
     took = []
     for _ in range(9):
-        began = time.perf_counter()
+        began = time.process_time()
         client.get("/metrics")
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert statistics.median(took) < 0.05
 
 

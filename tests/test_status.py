@@ -304,7 +304,9 @@ def test_open_alerts_are_told_with_the_rest(seeded: Store) -> None:
     assert stood(seeded).as_json()["alerts"][0]["opened_at"] == NOW.isoformat()
 
 
-def test_a_year_of_five_minute_snapshots_is_gathered_in_fifty_milliseconds(seeded: Store) -> None:
+def test_a_year_of_five_minute_snapshots_is_gathered_in_fifty_milliseconds_of_cpu(
+    seeded: Store,
+) -> None:
     rng = range(19_656)
     positions = [Position(s, Decimal(10), 100.0, 90.0) for s in MEMBERS]
     account = Account(NUMBER, Decimal(1000), Decimal(17_000), Decimal(1000))
@@ -326,7 +328,7 @@ def test_a_year_of_five_minute_snapshots_is_gathered_in_fifty_milliseconds(seede
     stood(seeded)
     took = []
     for _ in range(9):
-        began = time.perf_counter()
+        began = time.process_time()
         stood(seeded)
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert statistics.median(took) < 0.05

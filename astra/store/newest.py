@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from astra.store import rows, schema
 from astra.store.dialect import Dialect
@@ -59,6 +59,16 @@ class Run:
     finished_at: dt.datetime | None
     status: str
     message: str
+
+
+_WELL = "ok"
+_LAST_RUN = (
+    select(*(_runs.c[name] for name in Run.__dataclass_fields__))
+    .where(_runs.c.job == bindparam("job"))
+    .order_by(_runs.c.started_at.desc())
+    .limit(1)
+)
+_LAST_GOOD_RUN = _LAST_RUN.where(_runs.c.status == _WELL)
 
 
 class Newest:
@@ -115,20 +125,18 @@ class Newest:
             {symbol: value for symbol, value in own.items() if value},
         )
 
-    def run(self, job: str, status: str | None = None) -> Run | None:
-        """The run of a job that was begun last, or the last of this status."""
-        wanted = _runs.c.job == job
-        if status is not None:
-            wanted &= _runs.c.status == status
-        columns = [_runs.c[name] for name in Run.__dataclass_fields__]
-        row = self._first(select(*columns).where(wanted).order_by(_runs.c.started_at.desc()))
-        if row is None:
-            return None
-        times = {
-            "started_at": rows.moment(row["started_at"]),
-            "finished_at": rows.moment_or_none(row["finished_at"]),
-        }
-        return Run(**{**row, **times})
+    def runs(self, jobs: Iterable[str]) -> dict[str, tuple[Run, Run | None]]:
+        """By job: the run that was begun last, and the last one that ended well; jobs that never
+        ran are left out."""
+        found: dict[str, tuple[Run, Run | None]] = {}
+        with self._dialect.reading() as connection:
+            for job in jobs:
+                row = connection.execute(_LAST_RUN, {"job": job}).mappings().first()
+                if row is None:
+                    continue
+                good = connection.execute(_LAST_GOOD_RUN, {"job": job}).mappings().first()
+                found[job] = _run(row), None if good is None else _run(good)
+        return found
 
     def first_run(self, job: str) -> dt.datetime | None:
         """When a job was begun for the first time."""
@@ -172,3 +180,11 @@ class Newest:
     def _moment(self, statement: Any) -> dt.datetime | None:
         with self._dialect.reading() as connection:
             return rows.moment_or_none(connection.scalar(statement))
+
+
+def _run(row: Any) -> Run:
+    times = {
+        "started_at": rows.moment(row["started_at"]),
+        "finished_at": rows.moment_or_none(row["finished_at"]),
+    }
+    return Run(**{**row, **times})
