@@ -1,19 +1,26 @@
-"""Forecasts as the page shows them: the latest fan of one ticker, the ranking of all. Pure."""
+"""Forecasts as the page shows them: one decision's ranking, one name's fan and what came. Pure."""
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pandas as pd
 
-QUANTILES = ("q05", "q25", "q50", "q75", "q95")
+from astra.sessions import NEW_YORK
+from frontend.words import UNKNOWN, money, percent
+
+LATEST = ""  # chosen as long as nobody chooses: the next decision takes its place
 
 
-def latest(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the newest as_of; of several models at it, those of one."""
-    if forecasts.empty:
-        return forecasts
-    newest = forecasts[forecasts["as_of"] == forecasts["as_of"].max()]
-    chosen: pd.DataFrame = newest[newest["model_id"] == newest["model_id"].iloc[-1]]
-    return chosen
+def by_session(times: Sequence[dt.datetime]) -> dict[str, list[dt.datetime]]:
+    """Decision times by session (ISO date of New York), the newest first in both."""
+    found: dict[str, list[dt.datetime]] = {}
+    for t in sorted(set(times), reverse=True):
+        found.setdefault(t.astimezone(NEW_YORK).date().isoformat(), []).append(t)
+    return found
 
 
 def ranking(fans: pd.DataFrame, prices: pd.DataFrame) -> pd.DataFrame:
@@ -34,3 +41,57 @@ def ranking(fans: pd.DataFrame, prices: pd.DataFrame) -> pd.DataFrame:
     for name, column in (("move", "close"), ("low", "q05"), ("high", "q95")):
         table[name] = joined[column] / joined["price"] - 1.0
     return table.sort_values("move", ascending=False).reset_index()
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of one name's forecast.
+
+    Attributes:
+        closes: of the forecast bars there are.
+        inside: of them in the 90 % band.
+        at: start of the last of these bars. close, forecast: USD at it.
+        last: the last close before the decision, NaN if none is known.
+    """
+
+    closes: int
+    inside: int
+    at: dt.datetime
+    close: float
+    forecast: float
+    last: float
+
+
+def came(fan: pd.DataFrame, bars: pd.DataFrame, as_of: dt.datetime) -> Came | None:
+    """What the bars say of a fan (step, ts, close, q05, q95); None before the first of them."""
+    both = fan.merge(bars[["ts", "close"]], on="ts", suffixes=("", "_came")).sort_values("ts")
+    if both.empty:
+        return None
+    inside = (both["close_came"] >= both["q05"]) & (both["close_came"] <= both["q95"])
+    before = bars[bars["ts"] < pd.Timestamp(as_of)].sort_values("ts")["close"]
+    end = both.iloc[-1]
+    return Came(
+        closes=len(both),
+        inside=int(inside.sum()),
+        at=end["ts"].to_pydatetime(),
+        close=float(end["close_came"]),
+        forecast=float(end["close"]),
+        last=float(before.iloc[-1]) if len(before) else math.nan,
+    )
+
+
+def came_sentence(found: Came | None, steps: int) -> str:
+    """What came, in a sentence or two; of a forecast over `steps` bars."""
+    if found is None:
+        return "None of the bars forecast has come yet."
+    came_all = found.closes >= steps
+    so_far = f"All {steps} closes" if came_all else f"{found.closes} of the {steps} closes"
+    moved, expected = (_moved(price, found.last) for price in (found.close, found.forecast))
+    return (
+        f"{so_far} forecast came, {found.inside} inside the 90% band. The last was "
+        f"{money(found.close)} ({moved}); the forecast was {money(found.forecast)} ({expected})."
+    )
+
+
+def _moved(price: float, last: float) -> str:
+    return percent(price / last - 1.0, signed=True) if math.isfinite(last) else UNKNOWN

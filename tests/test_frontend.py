@@ -15,7 +15,7 @@ from astra.equity_curve import Figures, curve_of
 from astra.errors import DataError
 from astra.performance import HitRate
 from astra.sessions import sessions_between
-from frontend import account, decision, outlook, words
+from frontend import account, decision, words
 from frontend.sections.risk import basis, hits, ratio
 
 MONDAY = pd.Timestamp("2026-11-16 15:00", tz="UTC")
@@ -199,26 +199,6 @@ def test_only_the_real_market_goes_without_a_warning() -> None:
     assert decision.market_line("real") is None
     assert "SIMULATED market (seed 12)" in str(decision.market_line("simulated:12"))
     assert "REPLAYED" in str(decision.market_line("replay:9f3c"))
-
-
-def test_the_ranking_compares_the_last_step_with_the_last_close_before() -> None:
-    fans = pd.DataFrame(
-        {"ticker": ["KO", "KO", "OXY", "OXY", "NEW"], "step": [2, 1, 1, 2, 2],
-         "close": [99.0, 150.0, 50.0, 51.0, 7.0], "q05": 48.0, "q95": 105.0}
-    )  # fmt: skip
-    prices = pd.DataFrame(
-        {"ticker": ["KO", "OXY", "OXY"], "ts": [1, 2, 1], "close": [100.0, 50.0, 1.0]}
-    )
-    ranked = outlook.ranking(fans, prices)
-    assert ranked["ticker"].tolist() == ["OXY", "KO"]
-    assert ranked["move"].tolist() == pytest.approx([0.02, -0.01])
-    assert ranked["low"].tolist() == pytest.approx([-0.04, -0.52])
-
-
-def test_only_the_newest_forecast_is_shown() -> None:
-    frame = pd.DataFrame({"model_id": "m", "as_of": [1, 2, 2], "ticker": ["A", "B", "C"]})
-    assert outlook.latest(frame)["ticker"].tolist() == ["B", "C"]
-    assert outlook.latest(frame.head(0)).empty
 
 
 @pytest.mark.parametrize(

@@ -1,90 +1,94 @@
-"""The latest forecast: one ticker's fan, and the highest and lowest of all."""
+"""The forecasts: whether they deserve trust, one name's fan, the record behind it, the network."""
 
 from __future__ import annotations
 
-import datetime as dt
+import math
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from frontend.charts.forecast import fan_chart
-from frontend.outlook import latest, ranking
+from astra.scoring import against_last_value, calibration
+from frontend.decision import Decision, forecast_sentence
+from frontend.outlook import by_session
 from frontend.page import Page
-from frontend.tables import SIGNED_SHARE, Column, height, styled
-from frontend.words import new_york
+from frontend.sections import fan, network, record
+from frontend.words import UNKNOWN, count, hover, new_york, percent, plain
 
-_SHOWN = 10
-_BEFORE = dt.timedelta(minutes=30)  # six bars, in which every usable ticker has printed
-_PAST = dt.timedelta(days=5)
-_BARS = 60
-_COLUMNS = {
-    "ticker": Column("Ticker"),
-    "name": Column("Name"),
-    "move": Column("Forecast", SIGNED_SHARE, tinted=True),
-    "low": Column("5% low", SIGNED_SHARE),
-    "high": Column("95% high", SIGNED_SHARE),
-}
+SKILL_HELP = (
+    "Mean rank correlation of forecasts and what came, from the first price that could be traded; "
+    "measured on sessions after the training. On at t ≥ 2 from the 30th day, off below t = 1."
+)
+USED_HELP = (
+    "What the policy `measured` reckons with: the measured IC less what chance may have added, "
+    "0 while off. Other policies take forecasts at face value or not at all."
+)
+BAND_HELP = "Share of closes inside the 90% band, of the sessions told of below."
+ERROR_HELP = (
+    "Mean absolute error over that of the last price before the decision; below 1 is closer. Even "
+    "a useful forecast hardly moves it: what it offers is the order of names and the bands."
+)
 
 
 def show(page: Page) -> None:
-    st.header("Latest forecast", anchor=False)
-    known = page.table("forecasts", **_newest(page))
-    fans = latest(known)
-    if fans.empty:
+    made = page.latest_decision()
+    if made is None:
+        st.header("Do they deserve trust?", anchor=False)
         st.caption("No forecast yet: the first decision (`astra allocate`) records one.")
         return
-    as_of = fans["as_of"].iloc[0].to_pydatetime()
-    before = page.table(
-        "price_history",
-        columns=("ticker", "ts", "close"),
-        start=(as_of - _BEFORE),
-        end=as_of,
-    )
-    ranked = ranking(fans, before)
-    ranked["name"] = ranked["ticker"].map(page.names()).fillna("")
-    horizon = int(fans["step"].max())
-    st.caption(f"Made {new_york(as_of)}, over the next {horizon} bars of 5 minutes.")
-    chart, tables = st.columns([6, 5], gap="medium")
-    with chart:
-        _fan(page, fans, ranked, as_of)
-    with tables:
-        high, low = st.tabs(["Highest", "Lowest"])
-        count = min(_SHOWN, len(ranked))
-        high.dataframe(styled(ranked.head(count), _COLUMNS), hide_index=True, height=height(count))
-        lowest = ranked.tail(count).iloc[::-1]
-        low.dataframe(styled(lowest, _COLUMNS), hide_index=True, height=height(count))
+    decided = page.table("decisions", columns=("object", "as_of", "model_id"))
+    own = decided[decided["model_id"] == made.model_id]
+    times = by_session([t.to_pydatetime() for t in own["as_of"]])
+    outcomes = record.outcomes(page, made.model_id, times, made.as_of)
+    _trust(made, outcomes)
+    fan.show(page, decided)
+    record.show(page, decided, outcomes)
+    network.show(made)
 
 
-def _newest(page: Page) -> dict[str, dt.datetime]:
-    """A filter that spares the record of all forecasts: they come with the decisions."""
-    made = page.latest_decision()
-    return {} if made is None else {"start": made.as_of}
+def _trust(made: Decision, outcomes: record.Outcomes) -> None:
+    st.header("Do they deserve trust?", anchor=False)
+    st.caption(
+        f"As of the decision of {hover(made.as_of, new_york(made.as_of))} · model "
+        f"{plain(made.model_id)}",
+        unsafe_allow_html=True,
+    )
+    skill, bands = made.skill, calibration(outcomes.tallies)
+    ratios = against_last_value(outcomes.tallies)
+    measured = skill.days > 0 and math.isfinite(skill.t)
+    used = (made.document.get("skill") or {}).get("used")
+    state = "on" if skill.on else "off"
+    figures: tuple[tuple[str, str, str | None, str], ...] = (
+        (
+            "Skill (IC)", f"{skill.ic:.3f}" if measured else UNKNOWN,
+            f"t = {skill.t:.1f}, {state}" if measured else "no record yet", SKILL_HELP,
+        ),
+        (
+            "IC in use", UNKNOWN if used is None else f"{used:.3f}",
+            f"over {count(skill.days, 'day')}", USED_HELP,
+        ),
+        (
+            "Inside the 90% band",
+            percent(bands.bands[-1].share, digits=1) if bands else UNKNOWN,
+            f"of {count(bands.cases, 'close')}" if bands else "no outcomes yet", BAND_HELP,
+        ),
+        (
+            "Error / last price's", f"{ratios[0].ratio:.3f}" if ratios else UNKNOWN,
+            "1 is no better" if ratios else "no outcomes yet", ERROR_HELP,
+        ),
+        ("Health", *_health(made.document, skill.alarms)),
+    )  # fmt: skip
+    with st.container(key="metrics_forecasts"):
+        for column, (label, value, below, told) in zip(
+            st.columns(len(figures)), figures, strict=True
+        ):
+            column.metric(label, value, below, delta_color="off", delta_arrow="off", help=told)
+    st.markdown(plain(forecast_sentence(made)))
 
 
-def _fan(page: Page, fans: pd.DataFrame, ranked: pd.DataFrame, as_of: dt.datetime) -> None:
-    tickers = sorted(fans["ticker"].unique())
-    first = ranked["ticker"].iloc[0] if len(ranked) else tickers[0]
-    names = page.names()
-    ticker = st.selectbox(
-        "Ticker",
-        tickers,
-        index=tickers.index(first),
-        format_func=lambda t: f"{t}, {names[t]}" if names.get(t) else str(t),
-        key="forecast_ticker",
-    )
-    fan = fans[fans["ticker"] == ticker]
-    end = fan["ts"].max().to_pydatetime() + dt.timedelta(seconds=1)
-    bars = page.table(
-        "price_history",
-        tickers=(ticker,),
-        columns=("ticker", "ts", "close"),
-        start=(as_of - _PAST),
-        end=end,
-    )
-    past = bars[bars["ts"] < pd.Timestamp(as_of)].tail(_BARS)
-    later = bars[bars["ts"] >= pd.Timestamp(as_of)]
-    st.plotly_chart(
-        fan_chart(pd.concat([past, later]), fan, as_of),
-        key="fan",
-        config={"displayModeBar": False},
-    )
+def _health(document: dict[str, Any] | Any, alarms: tuple[str, ...]) -> tuple[str, str, str]:
+    told = "Inputs and errors like those of the training, and the network's age; see below."
+    if not document.get("health"):
+        return UNKNOWN, "not recorded by that release", told
+    age = document["health"].get("age_days")
+    old = "" if age is None else f"{count(int(age), 'day')} old"
+    return (count(len(alarms), "alarm") if alarms else "no alarm"), old, told
