@@ -61,16 +61,21 @@ class Curve:
     Attributes:
         times: aware UTC instants, ascending, no two alike.
         values: USD > 0, as recorded.
-        moved: USD that came in (or went, < 0) between the value before and this one.
+        flows: USD that came in (or went, < 0) and when, after the first value and up to the last.
         equity: USD, what the first value became without the flows.
         benchmark: its price at each time, NaN before the first that is known; None = none at all.
     """
 
     times: tuple[dt.datetime, ...]
     values: Floats
-    moved: Floats
+    flows: tuple[Amount, ...]
     equity: Floats
     benchmark: Floats | None = None
+
+    @property
+    def paid_in(self) -> float:
+        """USD that came in, less what went."""
+        return math.fsum(amount for _, amount in self.flows)
 
     def beside(self, starts: NDArray[np.int64], closes: Floats) -> Curve:
         """With a benchmark: at each time the close of the last bar that had ended.
@@ -94,11 +99,10 @@ class Curve:
         if first is not None:
             midnight = dt.datetime.combine(first, dt.time(), NEW_YORK).timestamp()
             i = max(0, int(np.searchsorted(self._seconds(), midnight)) - 1)
-        moved = self.moved[i:].copy()
-        moved[0] = 0.0
+        flows = tuple(flow for flow in self.flows if flow[0] > self.times[i])
         equity = self.equity[i:] * (self.values[i] / self.equity[i])
         benchmark = None if self.benchmark is None else self.benchmark[i:]
-        return Curve(self.times[i:], self.values[i:], moved, equity, benchmark)
+        return Curve(self.times[i:], self.values[i:], flows, equity, benchmark)
 
     def today(self) -> Curve:
         """From the last value of an earlier day in New York than the last one's."""
@@ -113,10 +117,9 @@ class Curve:
         days = [dt.datetime.combine(s.date, dt.time(), NEW_YORK).timestamp() for s in sessions]
         of = np.searchsorted(days, self._seconds(), side="right") - 1
         kept = np.union1d(0, np.flatnonzero(np.diff(of, append=-1)))
-        moved = np.diff(np.cumsum(self.moved)[kept], prepend=0.0)
         times = tuple(sessions[of[i]].closes_at for i in kept)
         benchmark = None if self.benchmark is None else self.benchmark[kept]
-        return Curve(times, self.values[kept], moved, self.equity[kept], benchmark)
+        return Curve(times, self.values[kept], self.flows, self.equity[kept], benchmark)
 
     def rebased(self) -> Floats | None:
         """The benchmark's value at each time had it been bought for the first value; None if its
@@ -130,18 +133,17 @@ class Curve:
         """The internal rate of return of the whole time, not of a year: what each dollar earned
         for as long as it was there.
 
-        R solves V0 (1 + R) + sum F_k (1 + R)^((T - t_k) / T) = V1: first and last value and each
-        flow at the first value that has it. It is told only where the balance stays above 0 at R,
-        as there is no other solution then (Teichroew, Robichek and Montalbano 1965, "An analysis
-        of criteria for investment and financing decisions under certainty", Management Science
-        12(3)); else NaN, as for fewer than two values.
+        R solves V0 (1 + R) + sum F_k (1 + R)^((T - t_k) / T) = V1: first and last value, T apart,
+        and each flow. It is told only where the balance stays above 0 at R, as there is no other
+        solution then (Teichroew, Robichek and Montalbano 1965, "An analysis of criteria for
+        investment and financing decisions under certainty", Management Science 12(3)); else NaN,
+        as for fewer than two values.
         """
         if len(self.times) < 2:
             return math.nan
-        seconds = self._seconds()
-        left = (seconds[-1] - seconds) / (seconds[-1] - seconds[0])
-        paid = self.moved.copy()
-        paid[0] = self.values[0]
+        start, end = self.times[0], self.times[-1]
+        left = np.array([1.0, *((end - at) / (end - start) for at, _ in self.flows)])
+        paid = np.array([self.values[0], *(amount for _, amount in self.flows)])
 
         def missing(growth: float) -> float:
             return float(paid @ growth**left - self.values[-1])
@@ -152,8 +154,8 @@ class Curve:
         if missing(0.0) >= 0 or missing(high) < 0:
             return math.nan
         root = float(brentq(missing, 0.0, high, xtol=1e-14))
-        balance = np.cumsum(paid * root**left)  # of each time, grown to the last one
-        return root - 1.0 if (balance[:-1] > 0).all() else math.nan
+        balance = np.cumsum(paid * root**left)  # after each flow, grown to the end
+        return root - 1.0 if (balance > 0).all() else math.nan
 
     def figures(self) -> Figures:
         """What the account did over this curve; cash counts as earning nothing."""
@@ -165,7 +167,7 @@ class Curve:
         annual = performance.annual_return(daily.times, daily.equity)
         return Figures(
             days=found.steps,
-            gain=float(self.values[-1] - self.values[0] - self.moved[1:].sum()),
+            gain=float(self.values[-1] - self.values[0]) - self.paid_in,
             time_weighted=found.total_return,
             money_weighted=self.money_weighted(),
             max_drawdown=worst,
@@ -203,10 +205,12 @@ def curve_of(
         return None
     times = tuple(sorted(points))
     values = np.array([points[t] for t in times])
-    moved = _placed(times, values, sorted(flows))
-    growth = _growth(values, moved)
-    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(growth)])
-    return Curve(times, values, moved, equity)
+    placed = _placed(times, values, sorted(flows))
+    moved = np.zeros(len(values))
+    for i, _, amount in placed:
+        moved[i] += amount
+    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(_growth(values, moved))])
+    return Curve(times, values, tuple((at, amount) for _, at, amount in placed), equity)
 
 
 def _growth(values: Floats, moved: Floats) -> Floats:
@@ -217,30 +221,36 @@ def _growth(values: Floats, moved: Floats) -> Floats:
     return found
 
 
-def _placed(times: Sequence[dt.datetime], values: Floats, flows: Sequence[Amount]) -> Floats:
-    """USD that came in or went between each value and the one before; what came before the first
-    value is part of it and not counted.
+def _placed(
+    times: Sequence[dt.datetime], values: Floats, flows: Sequence[Amount]
+) -> list[tuple[int, dt.datetime, float]]:
+    """Each flow with the value that is the first to have it, at a time since the one before it.
 
-    A flow that is dated by its day alone (midnight in New York) came at any time of that day, or
-    after its last value: it is counted where it leaves the smallest moves unexplained.
+    What came before the first value is part of it, what came after the last in none: both are left
+    out. A flow that is dated by its day alone (midnight in New York) came at any time of that day,
+    or after its last value: it is counted where it leaves the smallest moves unexplained.
     """
     seconds = np.array([t.timestamp() for t in times])
-    moved = np.zeros(len(times) + 1)  # the last: not in any value yet
-    doubtful = []
-    for at, amount in flows:
+    first = np.searchsorted(seconds, [at.timestamp() for at, _ in flows]).tolist()
+    inside = [k for k, i in enumerate(first) if i < len(times)]
+    moved = np.zeros(len(times))
+    for k in inside:
+        moved[first[k]] += flows[k][1]
+    for k in inside:
+        (at, amount), i = flows[k], first[k]
         local = at.astimezone(NEW_YORK)
-        i = int(np.searchsorted(seconds, at.timestamp()))
-        moved[i] += amount
-        if local.time() == dt.time() and i < len(times):
-            next_day = (local.replace(tzinfo=None) + dt.timedelta(days=1)).replace(tzinfo=NEW_YORK)
-            doubtful.append((i, int(np.searchsorted(seconds, next_day.timestamp())), amount))
-    for i, end, amount in doubtful:
+        if local.time() != dt.time():
+            continue
+        next_day = dt.datetime.combine(local.date() + dt.timedelta(days=1), dt.time(), NEW_YORK)
+        end = min(int(np.searchsorted(seconds, next_day.timestamp())), len(times) - 1)
         moved[i] -= amount
-        steps = np.arange(i, min(end, len(times) - 1) + 1)
-        moved[i + int(np.argmin(_unexplained(values, moved, steps, amount)))] += amount
-    moved = moved[:-1]
-    moved[0] = 0.0
-    return moved
+        first[k] = i + int(np.argmin(_unexplained(values, moved, np.arange(i, end + 1), amount)))
+        moved[first[k]] += amount
+    return [
+        (i, min(max(flows[k][0], times[i - 1] + dt.timedelta(seconds=1)), times[i]), flows[k][1])
+        for k, i in ((k, first[k]) for k in inside)
+        if i > 0
+    ]
 
 
 def _unexplained(values: Floats, moved: Floats, steps: NDArray[np.int64], amount: float) -> Floats:

@@ -107,7 +107,7 @@ def span(books: Books, curve: Curve, first: dt.date | None) -> Span:
 
 def months(curve: Curve) -> pd.DataFrame:
     """period (`October 2026`), account, benchmark (NaN without one), ahead: fractions, the newest
-    first; a year with several months stands before them as `2026`.
+    first; a year with several months stands before them as `Year 2026`.
     """
     daily = curve.daily()
     yearly, monthly = _returns(by_year, daily), _returns(by_month, daily)
@@ -115,7 +115,7 @@ def months(curve: Curve) -> pd.DataFrame:
     for year in reversed(yearly):
         own = [month for month in reversed(monthly) if month.year == year.year]
         if len(own) > 1:
-            rows.append((f"{year:%Y}", *yearly[year]))
+            rows.append((f"Year {year:%Y}", *yearly[year]))
         rows += [(f"{month:%B %Y}", *monthly[month]) for month in own]
     table = pd.DataFrame(rows, columns=["period", "account", "benchmark"])
     table["ahead"] = table["account"] - table["benchmark"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astra.equity_curve import Curve, curve_of
-from astra.risk import Amount, placed
+from astra.risk import Amount, growth, placed
 from astra.sessions import NEW_YORK, sessions_between
 
 MONDAY = dt.datetime(2026, 11, 16, 15, tzinfo=dt.UTC)  # ten in New York
@@ -43,7 +43,7 @@ def day(d: int) -> dt.datetime:
 
 def test_a_deposit_is_no_profit() -> None:
     curve = known([], hourly(1000, 1100, 1655), [(MONDAY + 70 * HOUR / 60, 500.0)])
-    assert curve.moved.tolist() == [0, 0, 500]
+    assert curve.flows == ((MONDAY + 70 * HOUR / 60, 500.0),)
     # What came in had the chance to earn: 55 on 1600.
     np.testing.assert_allclose(curve.equity, [1000, 1100, 1100 * 1655 / 1600])
     assert curve.figures().gain == pytest.approx(155)
@@ -58,23 +58,26 @@ def test_a_withdrawal_is_no_loss() -> None:
 def test_what_came_before_the_first_value_or_after_the_last_changes_nothing() -> None:
     flows = [(MONDAY - HOUR, 1000.0), (MONDAY, 5.0), (MONDAY + 9 * HOUR, 700.0)]
     curve = known([], hourly(1000, 1100), flows)
-    assert curve.moved.tolist() == [0, 0] and curve.equity.tolist() == [1000, 1100]
+    assert curve.flows == () and curve.equity.tolist() == [1000, 1100]
 
 
 def test_a_deposit_dated_by_its_day_is_taken_out_where_the_value_jumps() -> None:
     curve = known([], hourly(1000, 1001, 1502, 1503), [(day(16), 500.0)])
-    assert curve.moved.tolist() == [0, 0, 500, 0]
-    assert curve.figures().max_drawdown == 0
+    expected = [1000, 1001, 1001 * 1502 / 1501, 1001 * 1503 / 1501]
+    assert curve.equity.tolist() == pytest.approx(expected)
+    assert MONDAY + HOUR < curve.flows[0][0] <= MONDAY + 2 * HOUR
 
 
 def test_a_deposit_dated_by_the_first_day_may_be_part_of_the_first_value() -> None:
     curve = known([], hourly(1000, 1001, 1002), [(day(16), 500.0)])
-    assert curve.moved.tolist() == [0, 0, 0]
+    assert curve.flows == () and curve.equity.tolist() == pytest.approx([1000, 1001, 1002])
 
 
 def test_a_deposit_seen_only_the_next_morning_is_taken_out_then() -> None:
     values = [*hourly(1000, 1001), *hourly(1501, start=MONDAY + 24 * HOUR)]
-    assert known([], values, [(day(16), 500.0)]).moved.tolist() == [0, 0, 500]
+    assert known([], values, [(day(16), 500.0)]).equity.tolist() == pytest.approx(
+        [1000, 1001, 1001]
+    )
 
 
 @given(
@@ -86,9 +89,11 @@ def test_days_have_the_flows_that_the_breakers_count(
 ) -> None:
     days = closes(*values, first=dt.date(2026, 11, 2))
     flows = [(day(d + 1) if whole else day(d + 1) + 14 * HOUR, x) for d, x, whole in asked]
-    found = known([], days, flows).moved
+    found = known([], days, flows).equity
     counted = placed(days, [f for f in flows if f[0] > days[0][0] or f[0] == day(2)])
-    np.testing.assert_allclose(found[1:], counted, atol=1e-6)
+    for i, moved in enumerate(counted):
+        step = growth(values[i], values[i + 1], moved)
+        assert step is not None and found[i + 1] == pytest.approx(found[i] * (1 + step), rel=1e-6)
 
 
 def test_the_brokers_history_is_followed_by_what_the_summary_knows_after_it() -> None:
@@ -117,7 +122,7 @@ def test_a_window_begins_at_what_the_account_was_worth_then() -> None:
     whole = known([], values, [(values[1][0], 100.0)])
     window = whole.since(values[2][0].date())
     assert window.equity.tolist() == pytest.approx([210, 231])
-    assert window.moved.tolist() == [0, 0]
+    assert window.flows == () and len(whole.flows) == 1
     assert window.figures().time_weighted == pytest.approx(0.1)
     assert whole.figures().time_weighted == pytest.approx(210 / 200 * 1.1 - 1)
 
@@ -135,7 +140,7 @@ def test_ratios_are_of_days_and_no_weekend_is_one() -> None:
     daily = known([], values, [(saturday - HOUR, 1.0)]).daily()
     assert daily.values.tolist() == [100, 104, 102, 99]
     assert [t.astimezone(NEW_YORK).day for t in daily.times] == [16, 16, 20, 23]
-    assert daily.moved.tolist() == [0, 0, 1, 0]
+    assert daily.paid_in == 1
 
 
 def test_a_single_value_is_a_day_without_return() -> None:
@@ -207,9 +212,11 @@ def test_buying_in_before_a_loss_shows_in_the_money_weighted_return_alone() -> N
 
 
 def test_a_rate_that_has_no_single_answer_is_not_told() -> None:
-    # More went out than was there at any rate that explains the end: 100 x - 600 x^(1/2) + 1100.
-    times = tuple(MONDAY + i * HOUR for i in range(3))
-    curve = Curve(times, np.array([100.0, 1.0, 1.0]), np.array([0.0, -600.0, 1101.0]), np.ones(3))
-    assert math.isnan(curve.money_weighted())
-    late = Curve(times[:2], np.array([100.0, 50.0]), np.array([0.0, 60.0]), np.ones(2))
+    # 100 y^3 - 600 y^2 + 1100 y = 600 for the growth y of one hour of three: 1, 2 and 3 solve it.
+    times = tuple(MONDAY + i * HOUR for i in range(4))
+    flows = ((times[1], -600.0), (times[2], 1100.0))
+    values = np.array([100.0, 1.0, 1.0, 600.0])
+    assert math.isnan(Curve(times, values, flows, np.ones(4)).money_weighted())
+    # More came at the end than there is.
+    late = Curve(times[:2], np.array([100.0, 50.0]), ((times[1], 60.0),), np.ones(2))
     assert math.isnan(late.money_weighted())

@@ -83,7 +83,12 @@ def test_months_stand_under_their_year_the_newest_first() -> None:
     curve = curve_of([], days, [])
     assert curve is not None
     alone = account.months(curve)
-    assert alone["period"].tolist() == ["2026", "February 2026", "January 2026", "December 2025"]
+    assert alone["period"].tolist() == [
+        "Year 2026",
+        "February 2026",
+        "January 2026",
+        "December 2025",
+    ]
     assert alone["account"].tolist() == pytest.approx([0, 1 / 9, -0.1, 0.1])
     assert alone[["benchmark", "ahead"]].isna().all(axis=None)
     starts = np.array([int(at.timestamp()) - 300 for at, _ in days], np.int64)
@@ -273,7 +278,7 @@ def figures_of(**known: object) -> Figures:
     [
         (None, ("n/a", None)),
         (HitRate(5, 3), ("3 of 5", "too few")),
-        (HitRate(100, 55), ("55% ± 5%", "55 of 100 days: could be chance")),
+        (HitRate(100, 55), ("55% ± 5%", "55 of 100: too few")),
         (HitRate(400, 240), ("60% ± 2%", "240 of 400 days")),
     ],
 )

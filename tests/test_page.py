@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Error, Page, expect, sync_playwright
-from seeded_books import NOW, NUMBER, decision_of, seed_store
+from seeded_books import NOW, NUMBER, bars_of, decision_of, seed_store
 from shown_page import APP, Runner, metrics, said
+from streamlit.util import calc_hash
 
-from astra.records import Account
+from astra.records import Account, Activity
+from astra.sessions import last_sessions
 from astra.settings import Settings
 from astra.store import Store, open_store
 from frontend.feed import Feed
@@ -80,6 +83,82 @@ def test_the_return_agrees_with_the_books(page: Runner, seeded: House) -> None:
     assert float(shown.rstrip("%")) / 100 == pytest.approx(
         equity.iloc[-1] / equity.iloc[0] - 1, abs=5e-5
     )
+
+
+def daily(frame: pd.DataFrame) -> pd.Series[float]:
+    """The first value and the last of each day in New York."""
+    day = frame["at"].dt.tz_convert("America/New_York").dt.date
+    values = frame["equity"].astype(float)
+    return pd.concat([values.head(1), values[~day.duplicated(keep="last")]])
+
+
+def test_ratios_of_few_days_are_not_told_and_those_of_many_are_the_textbooks(
+    page: Runner, seeded: House, empty: House
+) -> None:
+    few = metrics(page(seeded.url))
+    assert [few[f"{name} ratio, a year"] for name in ("Sharpe", "Sortino")] == ["n/a", "n/a"]
+    assert few["Days ahead of SPY"].endswith(" of 8")
+    seed_store(empty.store, days=24)
+    shown = metrics(page(empty.url))
+    steps = daily(empty.store.books.read("account_summary").to_pandas()).pct_change().dropna()
+    assert len(steps) == 24
+    sharpe = steps.mean() / steps.std() * 252**0.5
+    error = ((1 + sharpe**2 / 252 / 2) / 24) ** 0.5 * 252**0.5
+    assert shown["Sharpe ratio, a year"] == f"{sharpe:.2f} ± {error:.2f}"
+    downside = (steps.clip(upper=0) ** 2).mean() ** 0.5
+    assert shown["Sortino ratio, a year"] == f"{steps.mean() / downside * 252**0.5:.2f}"
+    assert shown["Volatility, a year"] == f"{steps.std() * 252**0.5:.2%}"
+
+
+def test_a_week_and_another_benchmark_are_kept_while_other_pages_are_looked_at(
+    page: Runner, empty: House
+) -> None:
+    seed_store(empty.store)
+    bars = bars_of(last_sessions(10, NOW), seed=8)
+    bars = bars[bars["ticker"] == "SPY"].assign(ticker="QQQ")
+    empty.store.prices.upsert(bars, NOW)
+    app = page(empty.url)
+    app.button_group(key="account_since").set_value("1W").run()
+    app.selectbox(key="account_benchmark").select("QQQ").run()
+    frame = empty.store.books.read("account_summary").to_pandas()
+    before = frame[frame["at"] < pd.Timestamp("2026-11-14 05:00", tz="UTC")]
+    equity = frame["equity"].astype(float)
+    week = equity.iloc[-1] / float(before["equity"].iloc[-1]) - 1
+    for name in ("", "trades", ""):
+        app._page_hash = calc_hash(name or "account")
+        app.run()
+    shown = metrics(app)
+    assert shown["Return"] == shown["Money-weighted return"] == f"{week:+.2%}"
+    closes = bars.set_index("ts")["close"]
+    start = closes[closes.index + 300 <= before["at"].iloc[-1].timestamp()].iloc[-1]
+    end = closes[closes.index + 300 <= frame["at"].iloc[-1].timestamp()].iloc[-1]
+    assert float(shown["QQQ, price return"].rstrip("%")) / 100 == pytest.approx(
+        end / start - 1, abs=6e-5
+    )
+
+
+def test_a_deposit_is_said_and_no_profit(page: Runner, empty: House) -> None:
+    opened = NOW - dt.timedelta(days=2)
+    for at, usd in ((opened, 1000), (NOW, 1650)):
+        account = Account(NUMBER, Decimal(usd), Decimal(usd), Decimal(usd))
+        empty.store.books.record_account_summary(account, [], at)
+    lines = [Activity(f"c{i}", "CSD", at, Decimal(usd)) for i, (at, usd) in
+             enumerate(((opened, 1000), (NOW - dt.timedelta(days=1), 500)))]  # fmt: skip
+    empty.store.books.record_activities(NUMBER, lines)
+    app = page(empty.url)
+    assert metrics(app)["Since the start"] == "+10.00%"  # 150 on 1500 that were there
+    growth = ((-500 + (500**2 + 4 * 1000 * 1650) ** 0.5) / 2000) ** 2  # 1000 x + 500 x^.5 = 1650
+    assert metrics(app)["Money-weighted return"] == f"{growth - 1:+.2%}"
+    assert "1 deposit or withdrawal taken out, together +$500.00" in said(app)
+
+
+def test_a_day_after_the_last_value_is_answered_with_what_to_do(
+    page: Runner, seeded: House
+) -> None:
+    app = page(seeded.url)
+    app.button_group(key="account_since").set_value("Date").run()
+    app.date_input(key="account_first_day").set_value(dt.date(2027, 3, 1)).run()
+    assert "No value of the account was recorded since that day" in said(app)
 
 
 def test_positions_stand_beside_their_targets(page: Runner, seeded: House) -> None:

@@ -46,9 +46,11 @@ def underwater_chart(
     below = None if benchmark is None else drawdowns(benchmark)
     depth = drawdowns(equity)
     figure = _lines(times, depth, below, name, "%{y:.2%}", 240)
-    figure.data[-1].update(line_color=LOSS, fill="tozeroy", fillcolor=faded(LOSS, 0.16))
+    figure.data[-1].update(
+        line={"color": LOSS, "width": 1.3}, fill="tozeroy", fillcolor=faded(LOSS, 0.16)
+    )
     deepest = -float(min(depth.min(), 0.0 if below is None else below.min()))
-    step, digits = _step(deepest / 4)
+    step, digits = _step(deepest / 5)
     ticks = [-step * i for i in range(int(deepest / step + 1e-9) + 1)]
     return figure.update_yaxes(
         tickvals=ticks, tickformat=f".{digits}%", range=[-1.08 * max(deepest, step), 0.04 * step]

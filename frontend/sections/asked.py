@@ -27,7 +27,7 @@ def show(curve: Curve, benchmarks: str) -> tuple[dt.date | None, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", key="asked"):
         preset = st.segmented_control(
             "Since", [*PRESETS, _DATE], default="All", required=True, key="account_since",
-            persist_state="session",
+            persist_state="session", wrap=True,
         )  # fmt: skip
         first = first_day(str(preset), last)
         if preset == _DATE:

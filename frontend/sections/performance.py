@@ -28,6 +28,10 @@ def missing() -> None:
     )
 
 
+def nothing_since() -> None:
+    st.caption("No value of the account was recorded since that day: choose an earlier one.")
+
+
 def show(span: Span, benchmark: str) -> None:
     found, curve = span.figures, span.curve
     with st.container(key="metrics_performance"):
@@ -85,10 +89,9 @@ def underwater(span: Span, benchmark: str) -> None:
 
 def _flows(curve: Curve) -> str | None:
     """What was taken out, on balance; None if nothing came or went."""
-    if not curve.moved.any():
+    if not curve.flows:
         return None
-    moved = float(curve.moved.sum())
-    return f"{'deposits' if moved >= 0 else 'withdrawals'} of {money(abs(moved))} taken out"
+    return f"{money(curve.paid_in, signed=True)} taken out"
 
 
 def _told(span: Span, benchmark: str) -> str:
@@ -115,12 +118,11 @@ def _notes(curve: Curve, benchmark: str) -> list[str]:
         ]
     else:
         notes = [f"Both lines start at {start}."]
-    if curve.moved.any():
-        n = int((curve.moved != 0).sum())
+    if curve.flows:
+        noun = count(len(curve.flows), "deposit or withdrawal", "deposits and withdrawals")
         notes.append(
-            f"{count(n, 'deposit or withdrawal', 'deposits and withdrawals')} taken out, together "
-            f"{money(float(curve.moved.sum()), signed=True)}: the line is what the first value "
-            "became without them."
+            f"{noun} taken out, together {money(curve.paid_in, signed=True)}: the line is what the "
+            "first value became without them."
         )
     if len(curve.times) > DRAWN:
         notes.append(

@@ -21,7 +21,7 @@ SORTINO_HELP = f"As the Sharpe ratio, with losing days alone as the deviation. {
 CALMAR_HELP = "The return compounded to a year over the maximum drawdown."
 HIT_HELP = (
     "Days on which the account earned more than the benchmark's price, with the standard error of "
-    "that share; half of them is what chance gives."
+    "that share: less than two of them from a half, where chance is, the days are too few to tell."
 )
 EXPOSURE_HELP = "Mean share of the account that was not cash, of the days on which it was recorded."
 TURNOVER_HELP = "What is bought and sold together in a year, over the account's mean value."
@@ -76,8 +76,9 @@ def hits(found: Figures) -> tuple[str, str | None]:
     hit = found.hit
     if hit.steps < FEWEST_STEPS:
         return f"{hit.ahead} of {hit.steps}", "too few"
-    chance = ": could be chance" if abs(hit.rate - 0.5) < 2 * hit.error else ""
-    return f"{hit.rate:.0%} ± {hit.error:.0%}", f"{hit.ahead} of {count(hit.steps, 'day')}{chance}"
+    told = abs(hit.rate - 0.5) >= 2 * hit.error
+    under = f"{hit.ahead} of {hit.steps:,}" + (" days" if told else ": too few")
+    return f"{hit.rate:.0%} ± {hit.error:.0%}", under
 
 
 def _cost(traded: Trading) -> str | None:

@@ -27,7 +27,7 @@ def show(held: Holdings, curve: Curve | None) -> None:
         place.metric(
             label,
             percent(float(part.equity[-1] / part.equity[0] - 1), signed=True),
-            _dollars(float(part.values[-1] - part.values[0] - part.moved.sum())),
+            _dollars(float(part.values[-1] - part.values[0]) - part.paid_in),
             help=f"Since {new_york(began)} ({utc(began)}), when it was worth "
             f"{money(float(part.values[0]))}. Deposits and withdrawals are not "
             "counted.".replace("$", r"\$"),

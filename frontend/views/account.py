@@ -32,11 +32,15 @@ def show(page: Page) -> None:
     first, benchmark = asked.show(books.curve, page.settings.benchmarks)
     curve = beside(page, books.curve, benchmark)
     span = account.span(books, curve, first)
-    performance.show(span, benchmark)
-    risk.show(span, benchmark)
+    if is_shown := len(span.curve.times) > 1:
+        performance.show(span, benchmark)
+        risk.show(span, benchmark)
+    else:
+        performance.nothing_since()
     positions.show(held, decided_at)
     months.show(curve, benchmark)
-    performance.underwater(span, benchmark)
+    if is_shown:
+        performance.underwater(span, benchmark)
 
 
 def books_of(store: Store, number: str) -> Books:
