@@ -172,7 +172,8 @@ def judged(found: Statistics) -> str:
 def balance(found: Worth, recorded: Decimal) -> str:
     """What the account's value came from, as a sum, and what of `recorded` that leaves open."""
     totals = dict(found.totals)
-    first = f"{Kind.FLOWS.value} {money(float(totals.pop(Kind.FLOWS, Decimal(0))))}"
+    flows = totals.pop(Kind.FLOWS, Decimal(0))
+    first = f"{Kind.FLOWS.value} {money(float(flows))}" if flows else "No deposit on record"
     parts = [
         *((kind.value.lower(), usd) for kind, usd in totals.items()),
         ("unrealised profit", found.unrealised),

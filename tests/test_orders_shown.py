@@ -13,7 +13,8 @@ import pytest
 from astra.records import OrderStatus, PlanLine, Side
 from astra.store.dossiers import Dossier
 from astra.store.journal_rows import AllocationRow, OrderRow
-from frontend.orders import Story, label, listed, order_table, priced, story
+from frontend.order_story import Story, listed, priced, story
+from frontend.orders import label, order_table
 
 D = Decimal
 AS_OF = dt.datetime(2026, 11, 20, 19, 0, tzinfo=dt.UTC)

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from astra.records import Side
 from astra.sessions import BAR
 from frontend.charts.axes import ACCENT, NEUTRAL, finish, line, said, trading_clock
-from frontend.orders import Fill
+from frontend.order_story import Fill
 from frontend.words import shares
 
 
