@@ -31,7 +31,8 @@ _LONGEST = 160  # characters of a line's details
 
 def local(times: Iterable[dt.datetime | None]) -> pd.DatetimeIndex:
     """Times as tables show them, in New York; NaT of none."""
-    return pd.DatetimeIndex(pd.to_datetime(list(times), utc=True)).tz_convert(NEW_YORK)
+    found = pd.Series(list(times), dtype="datetime64[s, UTC]")
+    return pd.DatetimeIndex(found).tz_convert(NEW_YORK)
 
 
 def jobs(found: Iterable[JobStatus], now: dt.datetime) -> pd.DataFrame:

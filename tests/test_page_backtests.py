@@ -1,4 +1,4 @@
-"""The page Backtests on a seeded register: figures worked out apart; only equal hours side by side."""
+"""The page Backtests on a seeded register: figures worked out apart, only equal hours together."""
 
 from __future__ import annotations
 

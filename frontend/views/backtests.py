@@ -5,7 +5,7 @@ The page starts none: a backtest takes minutes and a process of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -67,7 +67,7 @@ def show(page: Page) -> None:
 
 def _filtered(found: Sequence[Judged]) -> list[Judged]:
     """What the three choices leave; each offers what there is."""
-    choices = {
+    choices: dict[str, tuple[str, Callable[[Judged], str]]] = {
         "Market": ("backtests_market", lambda one: one.market),
         "Hours": ("backtests_hours", lambda one: one.hours),
         "Policy": ("backtests_policy", lambda one: one.trial.policy),
