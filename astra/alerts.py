@@ -147,8 +147,11 @@ def _model(status: Status) -> Iterator[Alert]:
 
 def _missed(job: JobStatus) -> Alert:
     due = new_york(job.due) if job.due else "its time"
-    last = f", the last time at {new_york(job.last)}" if job.last else ""
-    message = f"the job {job.name} was to run at {due} and has not{last}: is the scheduler up?"
+    last = f", the last is of {new_york(job.last)}" if job.last else ""
+    message = (
+        f"the job {job.name}, due at {due}, has left no trace{last}: look at the scheduler and at "
+        "the service's log"
+    )
     if job.outcome == "failed":
         message = f"the job {job.name}, due at {due}, fails: {job.message}"
     if job.outcome == "running" and job.last:

@@ -113,9 +113,8 @@ class Monitor:
         left out: it counts it from the first point of each answer.
         """
         account, now = self._broker.account().number, self._broker.clock().now
-        newest, saved = self._store.newest, set[dt.datetime]()
-        start = newest.valued_at(account) or newest.opened_at(account) or now - HISTORY_AT_ONCE
-        start -= _HISTORY_OVERLAP
+        saved: set[dt.datetime] = set()
+        start = self._valued_until(account, now) - _HISTORY_OVERLAP
         while start < now:
             points = self._broker.portfolio_history(start=start)
             equity = [replace(point, profit_loss=None) for point in points]
@@ -123,6 +122,14 @@ class Monitor:
             saved |= {point.at for point in points}
             start += HISTORY_AT_ONCE
         return {"account": account, "points": len(saved)}
+
+    def _valued_until(self, account: str, now: dt.datetime) -> dt.datetime:
+        """The last point of the value's record; before the first one, the account's opening."""
+        newest = self._store.newest
+        if (until := newest.valued_at(account)) is not None:
+            return until
+        catch_up(self._desk, account)
+        return newest.opened_at(account) or now
 
     def forecasts(self) -> dict[str, Any]:
         """Save the forecasts, decisions and shadow books in the bucket that are not known yet."""

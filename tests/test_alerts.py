@@ -74,7 +74,7 @@ def test_nothing_needs_anybody_while_all_is_well() -> None:
          "refused-plan", "warning", "abandoned"),
         (replace(WELL, decision=replace(WELL.decision, alarms=("inputs have drifted",))),
          "model-drift", "warning", "nbeats-1 are out of use: inputs have drifted"),
-        (with_job(), "missed-run:history", "warning", "at Thu 2026-11-19 12:20 New York"),
+        (with_job(), "missed-run:history", "warning", "Thu 2026-11-19 12:20 New York, has left no"),
         (with_job(outcome="failed", message="503"), "missed-run:history", "warning", "fails: 503"),
         (with_job(outcome="running", last=NOW), "missed-run:history", "warning", "has not ended"),
     ],

@@ -256,7 +256,7 @@ def test_several_alerts_are_one_message(
     client.post("/alerts")
     (text,) = hook.texts
     assert "trading is HALTED" in text
-    assert "the job update-account was to run at Mon 2026-01-12 10:41 New York" in text
+    assert "the job update-account, due at Mon 2026-01-12 10:41 New York, has left no trace" in text
     assert "1 critical" in text.splitlines()[0]
     client.post("/update_account")
     assert "over since Mon 2026-01-12 11:00 New York: the job update-account" in hook.texts[-1]
