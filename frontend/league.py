@@ -141,6 +141,8 @@ def began(found: League) -> str:
         )
     if found.late:
         said += f" Left out, as their books began later: {', '.join(found.late)}."
+    if ACCOUNT not in found.curves:
+        said += " The account itself is on record since a later time and not among them."
     if len(found.traded) > 1:
         said += f" The account was traded by {', then by '.join(found.traded)}."
     return said
@@ -161,7 +163,8 @@ def evidence(found: League) -> str:
             f"{basis}. No policy differs from {found.against} by more than chance explains: the "
             "order of the lines is no ranking."
         )
-    names, several = ", ".join(apart), len(apart) > 1
+    several = len(apart) > 1
+    names = f"{'Policies' if several else 'Policy'} {', '.join(apart)}"
     return (
         f"{basis}. {names} differ{'' if several else 's'} from {found.against} by more than chance "
         f"explains; of {len(found.compared)} such intervals one in twenty does by chance alone."

@@ -27,14 +27,14 @@ _DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 _EDGE = {"color": NEUTRAL, "width": 1}
 
 
-def parts_chart(change: Attribution) -> go.Figure:
-    """From the weight that was held, part by part, to the one that was planned."""
+def parts_chart(change: Attribution, end: str) -> go.Figure:
+    """From the weight that was held, part by part, to the one that was `end`: planned, decided."""
     parts = {name: part for name, part in change.parts.items() if abs(part) >= _LEAST}
     # The figures stand beside the names: on the bars they would run into each other.
     names = [
         f"Held  {change.before:.2%}",
         *(f"{name.capitalize()}  {part:+.2%}" for name, part in parts.items()),
-        f"Planned  {change.planned:.2%}",
+        f"{end.capitalize()}  {change.planned:.2%}",
     ]
     figure = go.Figure(
         go.Waterfall(
