@@ -67,13 +67,14 @@ def _content(status: Status) -> dict[str, Any]:
     }
 
 
-def when(at: dt.datetime | None) -> Markup | str:
-    """New York's time, UTC where one hovers."""
+def when(at: dt.datetime | None, form: str = "%a %-d %b %H:%M") -> Markup | str:
+    """New York's time; the year, and UTC, where one hovers."""
     if at is None:
         return "never"
-    utc = f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-    here = f"{at.astimezone(NEW_YORK):%a %-d %b %Y %H:%M}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), utc, here)
+    utc, here = at.astimezone(dt.UTC), at.astimezone(NEW_YORK)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{here:{form}}"
+    )
 
 
 def _usd(value: object) -> str:

@@ -135,7 +135,8 @@ def test_the_start_page_says_how_things_stand_to_a_person(
     for said in (
         f"Paper trading · account {NUMBER}", "SIMULATED market", "Nothing needs you.",
         f"{equity:,.2f} USD", "ACTIVE", "trade: gain 6.8 bp &gt; cost 2.9 bp",
-        seeded.books.read("allocations")["reason"][-1].as_py(), "Fri 20 Nov 2026 14:00",
+        seeded.books.read("allocations")["reason"][-1].as_py(),
+        "as of Fri 20 Nov 2026 14:05 New York",
     ):  # fmt: skip
         assert said in page, said
     assert 'title="2026-11-20 19:00:00 UTC"' in answer.text
