@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from astra import performance
 from astra.performance import FEWEST_STEPS, HitRate, drawdowns, summarize
@@ -141,6 +140,10 @@ class Curve:
         """
         if len(self.times) < 2:
             return math.nan
+        if not self.flows:
+            return float(self.values[-1] / self.values[0] - 1.0)
+        from scipy.optimize import brentq  # half a second that most accounts don't need
+
         start, end = self.times[0], self.times[-1]
         left = np.array([1.0, *((end - at) / (end - start) for at, _ in self.flows)])
         paid = np.array([self.values[0], *(amount for _, amount in self.flows)])
@@ -210,7 +213,7 @@ def curve_of(
     for i, _, amount in placed:
         moved[i] += amount
     equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(_growth(values, moved))])
-    return Curve(times, values, tuple((at, amount) for _, at, amount in placed), equity)
+    return Curve(times, values, tuple(sorted((at, amount) for _, at, amount in placed)), equity)
 
 
 def _growth(values: Floats, moved: Floats) -> Floats:

@@ -62,6 +62,7 @@ def show(held: Holdings, decided_at: dt.datetime | None) -> None:
         hide_index=True,
         height=height(len(held.table), most=22),
         key="positions",
+        column_config={"Symbol": st.column_config.Column(pinned=True)},
         alt="Positions with weight, target, drift and open profit, the largest first.",
     )
     sectors = by_sector(held.table)

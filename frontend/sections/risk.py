@@ -49,8 +49,9 @@ def show(span: Span, benchmark: str) -> None:
     _tile(second[3], "Costs, a year", cost, _cost(traded), COSTS_HELP)
     if not enough:
         st.caption(
-            f"Ratios and yearly figures need {FEWEST_STEPS} days of one value each; there are "
-            f"{found.days}. Before that they would say more about chance than about the account."
+            f"Ratios and yearly figures need {FEWEST_STEPS} days, and stand on "
+            f"{count(found.days, 'day')} so far: they would say more about chance than about the "
+            "account."
         )
 
 
