@@ -276,6 +276,14 @@ def test_a_chosen_order_tells_its_story_and_stays_chosen(page: Runner, seeded: H
     assert costs["Together"] == "+7.5 bp"
 
 
+def test_with_another_allocation_one_of_its_orders_is_told_of(page: Runner, seeded: House) -> None:
+    app = page(seeded.url, "Trades")
+    app.selectbox(key="order_chosen").set_value(f"{KEY}-OXY-buy-1").run()
+    app.selectbox(key="orders_allocation").set_value("00112233aabbccdd").run()
+    assert app.selectbox(key="order_chosen").value.startswith("00112233aabbccdd-")
+    assert "target_1.csv arrived; dropped by hand" in story_of(app)
+
+
 def test_a_denied_order_says_why_it_never_left(page: Runner, seeded: House) -> None:
     app = page(seeded.url, "Trades")
     app.selectbox(key="order_chosen").set_value(f"{KEY}-XOM-buy-1").run()

@@ -120,8 +120,8 @@ def _filtered(page: Page, index: pd.DataFrame) -> pd.DataFrame:
     with st.container(key="filters_orders"):
         first, second, third = st.columns([2, 1, 1])
     allocation = first.selectbox(
-        "Allocation", ["", *newest], index=1, format_func=lambda i: names.get(i, "All"),
-        key="orders_allocation", persist_state="session",
+        "Allocation", ["", *newest], index=min(1, len(newest)), key="orders_allocation",
+        format_func=lambda i: names.get(i, "All"), persist_state="session",
     )  # fmt: skip
     symbol = second.selectbox(
         "Symbol", ["All", *sorted(index["symbol"].unique())], key="orders_symbol",
