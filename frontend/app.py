@@ -41,8 +41,8 @@ STYLE = """<style>
   padding: 0.55rem 0.9rem; border-radius: 3px; font-size: 0.95rem;
 }
 .astra-standing { display: flex; flex-wrap: wrap; gap: 0.3rem 0.7rem; align-items: baseline; }
-.astra-alerts { list-style: none; padding: 0; margin: 0; }
-.astra-alerts li { margin: 0 0 0.5rem; }
+ul.astra-alerts { list-style: none; padding: 0 !important; margin: 0 !important; }
+.astra-alerts li { margin: 0 0 0.5rem !important; }
 .astra-chip { border-radius: 999px; padding: 0.1rem 0.7rem; font-weight: 600; font-size: 0.9rem; }
 .astra-go { background: rgba(47, 158, 116, 0.16); box-shadow: inset 0 0 0 1px #2f9e74; }
 .astra-less { background: rgba(217, 154, 43, 0.16); box-shadow: inset 0 0 0 1px #d99a2b; }

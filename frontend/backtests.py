@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -38,9 +39,19 @@ class Judged:
         kind, _, rest = self.trial.market.partition(":")
         if kind != "simulated":
             return "recorded bars" if kind == "replay" else f"{kind} market"
-        edge = json.loads(self.trial.parameters).get("source", {}).get("edge")
+        edge = self._asked.get("source", {}).get("edge")
         planted = f", edge {edge:g}" if isinstance(edge, int | float) else ""
         return f"SIMULATED, seed {rest}{planted}"
+
+    @property
+    def half_spread(self) -> float:
+        """What each fill was assumed to pay, bp; NaN where it is not on record."""
+        return float(self._asked.get("half_spread_bp", math.nan))
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.trial.parameters)
+        return found
 
     @property
     def name(self) -> str:
@@ -61,7 +72,8 @@ def judged(trials: Sequence[Trial]) -> tuple[Judged, ...]:
 
 def rows(found: Iterable[Judged]) -> pd.DataFrame:
     """A row for each trial: id, made, policy, market, hours, total_return, return_0x, return_2x,
-    sharpe (text), deflated, trials, max_drawdown, turnover, cost_bp, won; NaN where unknown."""
+    half_spread, sharpe (text), deflated, trials, max_drawdown, turnover, cost_bp, won; NaN where
+    unknown."""
     listed = list(found)
     made = pd.to_datetime([one.trial.made_at for one in listed], utc=True)
     figures = ("total_return", "return_0x", "return_2x", "max_drawdown", "turnover", "cost_bp")
@@ -73,6 +85,7 @@ def rows(found: Iterable[Judged]) -> pd.DataFrame:
             "market": [one.market for one in listed],
             "hours": [one.hours for one in listed],
             **{name: [getattr(one.trial, name) for one in listed] for name in figures},
+            "half_spread": [one.half_spread for one in listed],
             "sharpe": [sharpe(one.trial) for one in listed],
             "deflated": [chance(one) for one in listed],
             "trials": [one.deflated.trials for one in listed],

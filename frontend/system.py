@@ -19,12 +19,14 @@ from astra.sessions import NEW_YORK
 from astra.store.audit import Entry, Verified
 from astra.store.twins import COMPARED
 from astra.twin import PARTS
+from frontend.tables import LOSS
 from frontend.words import age, capital, count, hover, new_york, percent
 
 _GRAVEST_FIRST: tuple[Verdict, ...] = ("missing", "stale", "gaps", "ok")
 _WORDS: dict[Verdict, str] = {
     "ok": "complete", "gaps": "gaps", "stale": "stale", "missing": "missing",
 }  # fmt: skip
+_TROUBLE = {"missed", "failed", "missing", "stale", "gaps"}
 _CHIPS = {"critical": "stop", "warning": "less"}
 _LONGEST = 160  # characters of a line's details
 
@@ -48,6 +50,11 @@ def jobs(found: Iterable[JobStatus], now: dt.datetime) -> pd.DataFrame:
             "said": [capital(job.message) for job in found],
         }
     )
+
+
+def tint(state: str) -> str:
+    """The style of a state that somebody should look at."""
+    return f"color: {LOSS}; font-weight: 600" if state in _TROUBLE else ""
 
 
 def _state(job: JobStatus) -> str:

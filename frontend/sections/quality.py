@@ -58,8 +58,9 @@ def show(page: Page) -> None:
     st.caption(plain(f"{system.verdicts(found)} {_as_of(page, chosen, found)}"))
     table = system.bars(found, status)
     st.dataframe(
-        styled(table, _COLUMNS), hide_index=True, height=height(len(table), 10), placeholder=""
-    )
+        styled(table, _COLUMNS).map(system.tint, subset=["Bars"]), hide_index=True,
+        height=height(len(table), 10), placeholder="", alt="Bars of the session by ticker",
+    )  # fmt: skip
     _refusals(page, chosen)
     for line in system.sources(page.table("sources"), time.time()):
         st.caption(plain(line))

@@ -49,7 +49,11 @@ def show(page: Page) -> None:
         with st.expander("All days"):
             table = system.past(found)
             st.dataframe(
-                styled(table, _DAYS), hide_index=True, height=height(len(table), 10), placeholder=""
+                styled(table, _DAYS),
+                hide_index=True,
+                height=height(len(table), 10),
+                placeholder="",
+                alt="Days beside their twins",
             )
 
 
@@ -71,7 +75,11 @@ def _compared(day: Day) -> None:
         else:
             shown = {c: v for c, v in _SYMBOLS.items() if c == "symbol" or table[c].any()}
             st.dataframe(
-                styled(table, shown), hide_index=True, height=height(len(table), 8), placeholder=""
+                styled(table, shown),
+                hide_index=True,
+                height=height(len(table), 8),
+                placeholder="",
+                alt="The difference by symbol and part",
             )
         with st.expander("What the parts are"):
             st.markdown(plain_list())

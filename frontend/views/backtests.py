@@ -23,12 +23,14 @@ _ALL, _CHOSEN = "all", "backtests_chosen"
 _MOST_DRAWN, _AT_FIRST = 12, 6  # one run has six policies
 _COLUMNS = {
     "policy": Column("Policy"),
+    "id": Column("Id"),
     "total_return": Column("Return", SIGNED_SHARE, tinted=True),
     "sharpe": Column("Sharpe, a year"),
     "deflated": Column("Deflated"),
     "trials": Column("Trials"),
     "max_drawdown": Column("Drawdown", SHARE),
     "turnover": Column("Turnover", "{:.1f}"),
+    "half_spread": Column("Half spread, bp", "{:.1f}"),
     "cost_bp": Column("Cost, bp", "{:.1f}"),
     "return_0x": Column("Without costs", SIGNED_SHARE),
     "return_2x": Column("At twice the costs", SIGNED_SHARE),
@@ -36,7 +38,6 @@ _COLUMNS = {
     "market": Column("Market"),
     "hours": Column("Hours"),
     "made": Column("Made", MOMENT),
-    "id": Column("Id"),
 }
 
 
@@ -122,8 +123,8 @@ def _list(shown: Sequence[Judged], stored: int) -> None:
     newest = new_york(max(one.trial.made_at for one in shown))
     st.caption(
         plain(
-            f"{count(len(shown), 'policy', 'policies')}{of}, the newest made {newest}. Sharpe: a "
-            "year's ± its standard error. Deflated: the probability that it is above the best, by "
+            f"{count(len(shown), 'backtest')}{of}, each of one policy, the newest made {newest}. "
+            "Sharpe: a year's ± its standard error. Deflated: the probability that it is above the best, by "
             "luck, of all different trials over the same hours of the same market; the more are "
             "tried, the lower. Both are n/a under 20 hours."
         )

@@ -55,13 +55,20 @@ def verified(store: Store) -> Verified:
 
 
 def show(page: Page) -> None:
-    found = page.reader.read(how_it_stands, page.account, page.now)
+    found = page.reader.read(how_it_stands, page.account, _now(page))
     halting.show(page, found.trading)
     _alerts(page, is_watched=any(job.name == WATCH and job.last for job in found.jobs))
     _jobs(found)
     quality.show(page)
     twin.show(page)
     _log(page)
+
+
+def _now(page: Page) -> dt.datetime:
+    """The market's time by the minute; of the real one the wall's, as a store that nobody writes to
+    any more would hide what is missed."""
+    wall = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+    return max(page.now, wall) if page.market == "real" else page.now
 
 
 def _alerts(page: Page, *, is_watched: bool) -> None:
@@ -93,7 +100,11 @@ def _jobs(found: Status) -> None:
     table = system.jobs(found.jobs, found.at)
     shown = {c: v for c, v in _JOBS.items() if (table[c].notna() & (table[c] != "")).any()}
     st.dataframe(
-        styled(table, shown), hide_index=True, height=height(len(table), 14), placeholder=""
+        styled(table, shown).map(system.tint, subset=["State"]),
+        hide_index=True,
+        height=height(len(table), 14),
+        placeholder="",
+        alt="Jobs and their last runs",
     )
 
 
@@ -118,4 +129,7 @@ def _log(page: Page) -> None:
         "`astra audit show` has them all."
     )
     table = system.log(entries)
-    st.dataframe(styled(table, _LOG), hide_index=True, height=height(len(table), 10))
+    st.dataframe(
+        styled(table, _LOG), hide_index=True, height=height(len(table), 10),
+        alt="The newest lines of the audit log",
+    )  # fmt: skip
