@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from astra.scoring import against_last_value, calibration
+from astra.scoring import LEAST_DAYS, Calibration, Ratio, against_last_value, calibration
 from frontend.decision import Decision, forecast_sentence
 from frontend.outlook import by_session
 from frontend.page import Page
@@ -22,10 +23,14 @@ USED_HELP = (
     "What the policy `measured` reckons with: the measured IC less what chance may have added, "
     "0 while off. Other policies take forecasts at face value or not at all."
 )
-BAND_HELP = "Share of closes inside the 90% band, of the sessions told of below."
+BAND_HELP = (
+    "Share of closes inside the 90% band, of the sessions told of below, with its 95% interval "
+    "over days."
+)
 ERROR_HELP = (
-    "Mean absolute error over that of the last price before the decision; below 1 is closer. Even "
-    "a useful forecast hardly moves it: what it offers is the order of names and the bands."
+    "Mean absolute error over that of the last price before the decision, with its 95% interval; "
+    "below 1 is closer. Even a useful forecast hardly moves it: what it offers is the order of "
+    "names and the bands."
 )
 
 
@@ -69,11 +74,11 @@ def _trust(made: Decision, outcomes: record.Outcomes) -> None:
         (
             "Inside the 90% band",
             percent(bands.bands[-1].share, digits=1) if bands else UNKNOWN,
-            f"of {count(bands.cases, 'close')}" if bands else "no outcomes yet", BAND_HELP,
+            _band_note(bands), BAND_HELP,
         ),
         (
             "Error / last price's", f"{ratios[0].ratio:.3f}" if ratios else UNKNOWN,
-            "1 is no better" if ratios else "no outcomes yet", ERROR_HELP,
+            _error_note(ratios), ERROR_HELP,
         ),
         ("Health", *_health(made.document, skill.alarms)),
     )  # fmt: skip
@@ -83,9 +88,28 @@ def _trust(made: Decision, outcomes: record.Outcomes) -> None:
         ):
             column.metric(label, value, below, delta_color="off", delta_arrow="off", help=told)
     st.markdown(plain(forecast_sentence(made)))
+    if reason := (made.document.get("skill") or {}).get("reason"):
+        st.caption(plain(f"The gate, as it was written down: {reason}."))
 
 
-def _health(document: dict[str, Any] | Any, alarms: tuple[str, ...]) -> tuple[str, str, str]:
+def _band_note(bands: Calibration | None) -> str:
+    if bands is None:
+        return "no outcomes yet"
+    if bands.days < LEAST_DAYS:
+        return f"too few: {count(bands.days, 'session')}"
+    return f"{percent(bands.bands[-1].low, digits=1)} to {percent(bands.bands[-1].high, digits=1)}"
+
+
+def _error_note(ratios: Sequence[Ratio]) -> str:
+    if not ratios:
+        return "no outcomes yet"
+    whole = ratios[0]
+    return (
+        f"{whole.low:.3f} to {whole.high:.3f}" if math.isfinite(whole.low) else "too few sessions"
+    )
+
+
+def _health(document: Mapping[str, Any], alarms: tuple[str, ...]) -> tuple[str, str, str]:
     told = "Inputs and errors like those of the training, and the network's age; see below."
     if not document.get("health"):
         return UNKNOWN, "not recorded by that release", told
