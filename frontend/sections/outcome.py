@@ -85,7 +85,9 @@ def show(page: Page, made: Decision) -> Dossier | None:
 def _cost(whole: Shortfall) -> None:
     parts = ("delay", "execution", "fees", "opportunity")
     told = [(name.capitalize(), whole.bp(getattr(whole, name))) for name in parts]
-    missing = f"{count(whole.left_out, 'line')} not known" if whole.left_out else None
+    missing = (
+        f"{count(whole.left_out, 'line')} not known" if whole.left_out else "of what was traded"
+    )
     with st.container(key="metrics_cost"):
         first, *rest = st.columns(5)
         first.metric(
