@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from astra.errors import AstraError
+from astra.errors import AstraError, TemporaryError
 from astra.records import TradingState
 from astra.status import Trading
 from frontend import access
-from frontend.actions import Monitor
+from frontend.actions import Answer, Monitor
 from frontend.page import Page
 from frontend.standing import CHIPS
 from frontend.words import count, new_york, plain, sentence
@@ -55,7 +57,7 @@ def _choose(page: Page, found: Trading) -> None:
         if found.state is not TradingState.HALTED:
             st.button("Stop trading …", key="switch_stop", on_click=_go, args=("stop",))
         if not found.is_confirmed and st.button("Ask the broker again", key="switch_again"):
-            _ask(page, lambda monitor: monitor.halt(found.state, found.reason))
+            _ask(page, lambda monitor: monitor.halt(found.state, found.reason), "astra halt")
         if found.state is not TradingState.ACTIVE:
             st.button("Let it go on …", key="switch_lift", on_click=_go, args=("lift",))
 
@@ -70,7 +72,8 @@ def _stop(page: Page) -> None:
         with st.container(horizontal=True):
             if st.button("Stop now", key="switch_stop_now", type="primary"):
                 state = _STOPS[what]
-                _ask(page, lambda m: m.halt(state, reason or "asked for on the page"))
+                why = reason or "asked for on the page"
+                _ask(page, lambda monitor: monitor.halt(state, why), "astra halt")
             st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
 
 
@@ -80,7 +83,7 @@ def _lift(page: Page) -> None:
         try:
             offer = st.session_state.get("switch_offer") or Monitor(page.settings).offer_lift()
         except AstraError as error:
-            _failed(error)
+            _failed(error, "astra lift")
             st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
             return
         st.session_state["switch_offer"] = offer
@@ -101,16 +104,16 @@ def _lift(page: Page) -> None:
         given = st.text_input("Code", key="switch_code", autocomplete="off", max_chars=20)
         with st.container(horizontal=True):
             if st.button("Let it go on", key="switch_lift_now", type="primary"):
-                _ask(page, lambda monitor: monitor.lift(given.strip()))
+                _ask(page, lambda monitor: monitor.lift(given.strip()), "astra lift")
             st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
 
 
-def _ask(page: Page, what: object) -> None:
+def _ask(page: Page, what: Callable[[Monitor], Answer], instead: str) -> None:
     try:
         with st.spinner("Asking the monitor, which asks the broker …"):
-            answer = what(Monitor(page.settings))  # type: ignore[operator]
+            answer = what(Monitor(page.settings))
     except AstraError as error:
-        _failed(error)
+        _failed(error, instead)
     else:
         _done(answer.message, is_done=answer.is_done)
 
@@ -121,11 +124,12 @@ def _done(message: str, *, is_done: bool) -> None:
     st.rerun()
 
 
-def _failed(error: AstraError) -> None:
-    st.error(
-        f"{sentence(error)} Nothing was heard of what became of it. Without the monitor: "
-        "`astra halt`, which works on the broker directly."
-    )
+def _failed(error: AstraError, instead: str) -> None:
+    """What the monitor refused; where it was not heard, the command that does without it."""
+    said = sentence(error)
+    if isinstance(error, TemporaryError):
+        said += f" It is not known whether it was done; without the monitor: `{instead}`."
+    st.error(said)
 
 
 def _said() -> None:

@@ -124,9 +124,9 @@ def _list(shown: Sequence[Judged], stored: int) -> None:
     st.caption(
         plain(
             f"{count(len(shown), 'backtest')}{of}, each of one policy, the newest made {newest}. "
-            "Sharpe: a year's ± its standard error. Deflated: the probability that it is above the best, by "
-            "luck, of all different trials over the same hours of the same market; the more are "
-            "tried, the lower. Both are n/a under 20 hours."
+            "Sharpe: a year's ± its standard error. Deflated: the probability that it is above "
+            "the best, by luck, of all different trials over the same hours of the same market; "
+            "the more are tried, the lower. Both are n/a under 20 hours."
         )
     )
     table = backtests.rows(shown)
