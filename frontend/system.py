@@ -52,7 +52,7 @@ def jobs(found: Iterable[JobStatus], now: dt.datetime) -> pd.DataFrame:
     )
 
 
-def tint(state: str) -> str:
+def tint(state: object) -> str:
     """The style of a state that somebody should look at."""
     return f"color: {LOSS}; font-weight: 600" if state in _TROUBLE else ""
 
