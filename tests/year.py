@@ -28,7 +28,7 @@ from astra.store.account_record import _values as activity_values
 from astra.store.alerts import Alert
 from astra.store.audit import FIRST
 from astra.store.audit import _hash as line_hash
-from astra.store.books import Member
+from astra.store.backtests import Course, Trial, digest
 from astra.store.journal_rows import (
     AllocationRow,
     OrderRow,
@@ -37,6 +37,7 @@ from astra.store.journal_rows import (
     order_values,
 )
 from astra.store.twins import COMPARED, Twin
+from astra.store.universe import Member
 from astra.twin import PARTS
 from astra.universe import sp500
 
@@ -45,6 +46,7 @@ NOW = dt.datetime(2026, 11, 20, 19, 5, tzinfo=dt.UTC)
 BENCHMARKS = ("SPY", "QQQ")
 POLICIES = ("measured", "trust", "original", "min_variance", "risk_parity", "equal")
 DEPOSIT, LATER = 1_000_000, {84: 50_000, 168: -20_000}  # USD, by session
+_RUNS = 4
 _SPLIT = 9  # orders of a rebalance that are filled in two parts
 _NORMAL = (-1.645, -0.674, 0.0, 0.674, 1.645, -1.282, 1.282)  # of q05, q25, q50, q75, q95, q10, q90
 _MINUTE = dt.timedelta(minutes=1)
@@ -151,6 +153,7 @@ def seed_year(store: Store, size: Size = Size(), seed: int = 5) -> None:
     for session in sessions[-size.forecast_sessions :]:
         _forecasts(store, rng, names, session, ends, closes)
     _twins(store, rng, sessions)
+    _backtests(store, rng, sessions)
     for at, open_alerts in ((NOW - dt.timedelta(days=3), [_STALE]), (NOW, [])):
         store.alerts.see(ACCOUNT, open_alerts, at)
 
@@ -427,6 +430,38 @@ def _twins(store: Store, rng: np.random.Generator, sessions: Sequence[Session]) 
                 {"": {p: _usd(c) for p, c in cents.items() if c}},
             )
         )  # fmt: skip
+
+
+def _backtests(store: Store, rng: np.random.Generator, sessions: Sequence[Session]) -> None:
+    """Runs of all policies over the same hours, each of another drawing of the network."""
+    times = tuple(t for s in sessions for t in s.decision_times() if t <= NOW)
+    courses = []
+    for run in range(_RUNS):
+        for policy in POLICIES:
+            steps = rng.normal(5e-5, 1.5e-3, len(times) - 1)
+            curve = 10_000_000 * np.exp(np.concatenate([[0.0], np.cumsum(steps)]))
+            equity = tuple(np.round(curve).astype(int).tolist())
+            courses.append(Course(_trial(policy, run, times, equity, steps), times, equity))
+    store.backtests.keep(courses)
+
+
+def _trial(
+    policy: str, run: int, times: tuple[dt.datetime, ...], equity: tuple[int, ...],
+    steps: NDArray[np.float64],
+) -> Trial:  # fmt: skip
+    mean, std, total = float(steps.mean()), float(steps.std()), equity[-1] / equity[0] - 1
+    depth = 1 - np.array(equity) / np.maximum.accumulate(equity)
+    spec = {"policy": policy, "seed": run}
+    return Trial(
+        id=f"{run:08x}{POLICIES.index(policy):04x}", made_at=NOW, market=MARKET,
+        data_hash="0123456789abcdef", hours=digest([rows.seconds(t) for t in times]),
+        outcome=digest(equity), first_at=times[0], last_at=times[-1], frequency="1h",
+        policy=policy, parameters=json.dumps(spec), total_return=total, return_0x=total + 0.01,
+        return_2x=total - 0.01, max_drawdown=float(depth.max()), turnover=90.0, cost_bp=110.0,
+        winning_trades=700, losing_trades=600, sharpe=mean / std * math.sqrt(1512),
+        sharpe_error=1.0, steps=len(steps), step_sharpe=mean / std, skew=0.0, kurtosis=3.0,
+        model_id=MODEL, code_version="as made up",
+    )  # fmt: skip
 
 
 def _side(change: int) -> Side:
