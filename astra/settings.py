@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     )
     page_users: str = Field(
         "",
-        description="may log in by OpenID Connect: a@x.org|b@x.org; the provider is in secrets.toml",
+        description="may log in by OpenID Connect: a@x.org|b@x.org; provider in secrets.toml",
     )
 
     # Universe
