@@ -80,6 +80,7 @@ class Broker:
         self._by_client_id: dict[str, Order] = {}
         self._open: list[Order] = []
         self._sold: dict[tuple[str, datetime], Decimal] = {}  # USD of a symbol at a moment
+        self._last_sale = self.opened_at  # that was told, at a later bar perhaps
         self._renamed = len(self.market.amendments.renamings)  # of them, how many were booked
 
     def open_orders(self) -> list[Order]:
@@ -116,6 +117,7 @@ class Broker:
         order = Order(
             ticket,
             accepted_at=now,
+            cursor=self._trades_after(ticket, now),
             submitted_at=max(now, self._stamp + _TICK),
             expires_at=next_session(now).closes_at if ticket.time_in_force == "day" else None,
             reserve_price=ticket.limit_price or mark * COLLAR,
@@ -214,6 +216,11 @@ class Broker:
         check_size(ticket, held, mark)
         return mark
 
+    def _trades_after(self, ticket: Ticket, now: datetime) -> datetime:
+        """A purchase trades no earlier than the sales told before it, as in `model.backtest`: on
+        the stepped clock they are told at once, also one whose symbol prints no bar at first."""
+        return max(now, self._last_sale - _TICK) if ticket.side is Side.BUY else now
+
     def _trade_until(self, now: datetime) -> None:
         half_spread = self.terms.half_spread_bp
         while True:
@@ -241,7 +248,10 @@ class Broker:
         is_done = ticket.qty is None or order.filled_qty == ticket.qty
         order.status = "filled" if is_done else "partially_filled"
         self.books.book(bookings.of_fill(order, fill))
-        if ticket.side is Side.SELL and (fee := self._fee(ticket.symbol, fill.at, value)):
+        if ticket.side is Side.BUY:
+            return
+        self._last_sale = max(self._last_sale, fill.at)
+        if fee := self._fee(ticket.symbol, fill.at, value):
             self.books.book(bookings.of_fee(ticket.symbol, fill, fee))
 
     def _fee(self, symbol: str, at: datetime, value: Decimal) -> Decimal:

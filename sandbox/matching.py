@@ -1,8 +1,9 @@
 """When and at what price an order trades: a pure function of the market's bars.
 
-A market order fills at the open of the first bar that starts after it was accepted, plus (buy) or
-minus (sell) half the spread. A limit order does too where that price is within its limit, else at
-its limit in the first bar whose low (buy) or high (sell) touches it.
+A market order fills at the open of the first bar that starts after it was accepted, a purchase not
+before the sales already told, plus (buy) or minus (sell) half the spread. A limit order does too
+where that price is within its limit, else at its limit in the first bar whose low (buy) or high
+(sell) touches it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def next_fill(market: Market, order: Order, now: datetime, half_spread_bp: Decim
     if found is None or (order.expires_at is not None and found[0] >= order.expires_at):
         return None
     at, opens = found
-    is_new = now == order.accepted_at == order.cursor
+    is_new = now == order.accepted_at and not order.filled_qty
     at_once = is_new and market.clock.stepped and session_at(now) is not None
     price = _price_at(order.ticket, opens, half_spread_bp)
     if price is None or not (at <= now or at_once):

@@ -72,6 +72,7 @@ class Order:
 
     ticket: Ticket
     accepted_at: datetime
+    cursor: datetime
     submitted_at: datetime
     expires_at: datetime | None
     reserve_price: Decimal
@@ -90,10 +91,6 @@ class Order:
     failed_at: datetime | None = None
     replaced_at: datetime | None = None
     replaced_by: str | None = None
-    cursor: datetime = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cursor = self.accepted_at
 
     @property
     def is_open(self) -> bool:

@@ -22,6 +22,7 @@ TICKERS = ("AAPL", "BRK.B", "JPM")
 OPEN = dt.datetime(2026, 1, 12, 14, 30, tzinfo=dt.UTC)
 TEN = OPEN + dt.timedelta(minutes=30)
 CLOSE = dt.datetime(2026, 1, 12, 21, 0, tzinfo=dt.UTC)
+NO_PRINT = dt.datetime(2026, 1, 12, 16, 40, tzinfo=dt.UTC)  # of BRK.B in this one bar
 SPREAD = Decimal(2) / 10_000
 _record = simulated_market(TICKERS, seed=5, start=dt.date(2026, 1, 9), end=dt.date(2026, 1, 16))
 
@@ -87,6 +88,26 @@ class TestMarketOrders:
         assert fee.kind == "FEE"
         assert 0 <= -fee.cash - exact < Decimal("0.01")
         assert -fee.cash == (-fee.cash).quantize(Decimal("0.01"))
+
+    def test_a_purchase_fills_no_earlier_than_the_sale_told_before_it(self) -> None:
+        broker = Broker(market_at(NO_PRINT - BAR), Terms())  # BRK.B's next bar is the second
+        send(broker, "BRK.B", "buy", 5)
+        before = send(broker, "AAPL", "buy", 1)
+        sale = send(broker, "BRK.B", "sell", 5)
+        other_sale = send(broker, "AAPL", "sell", 1)
+        purchase = send(broker, "JPM", "buy", 5)
+        assert sale.filled_at == NO_PRINT + BAR
+        assert before.filled_at == other_sale.filled_at == NO_PRINT
+        assert (purchase.status, purchase.filled_at) == ("filled", sale.filled_at)
+        bars = bars_after(broker.market, "JPM", NO_PRINT)
+        assert purchase.filled_value == 5 * spread_price(bars.open[0], 1)
+
+    def test_a_purchase_after_the_sales_bar_fills_at_the_next_one(self) -> None:
+        broker = Broker(market_at(NO_PRINT - BAR), Terms())
+        send(broker, "BRK.B", "buy", 5)
+        send(broker, "BRK.B", "sell", 5)
+        step(broker, NO_PRINT + 2 * BAR)
+        assert send(broker, "JPM", "buy", 5).filled_at == NO_PRINT + 3 * BAR
 
     def test_on_a_running_clock_a_fill_waits_for_its_bar_to_begin(self, broker: Broker) -> None:
         broker.market.clock.run(1e-6)
