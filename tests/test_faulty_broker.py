@@ -74,10 +74,6 @@ def test_buying_power_that_lags_ten_seconds(cases: Cases) -> None:
     assert not verdict.wrong, verdict.wrong
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="purchases are planned on the buying power as it is told, and not asked for again",
-)
 def test_buying_power_that_lags_while_all_of_the_account_is_exchanged(cases: Cases) -> None:
     whole = {"AAPL": 0.248, "JPM": 0.248, "KO": 0.248, "XOM": 0.248}
     other = {"BRK.B": 0.248, "MSFT": 0.248, "PG": 0.248, "UNH": 0.248}

@@ -6,15 +6,17 @@ The broker and the store are asked; nothing is sent.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from astra import owned
 from astra.errors import TemporaryError
 from astra.execution.desk import Desk
+from astra.execution.waiting import pauses
 from astra.pricing import CLOSE_SESSIONS, Reference, is_fresh, open_moment, references
-from astra.rebalance import Holdings
+from astra.rebalance import BUYING_POWER_HEADROOM, Holdings
 from astra.records import Account, Position
 from astra.sessions import BAR_SECONDS, last_sessions
 
@@ -69,6 +71,28 @@ def holdings_of(
         sources={s: f"a {p.source}" for s, p in prices.items() if p.source != "trade"},
         settles_later=account.settled_cash is not None,
     )
+
+
+def with_power(desk: Desk, account: Account, keep: Callable[[], None]) -> Account:
+    """The account once its buying power has caught up with its cash.
+
+    On a margin account the buying power is well above the cash. One that tells less is asked again
+    for as long as the broker may lag, then taken at its word: it may be restricted. On a cash
+    account there is nothing to wait for, as today's proceeds settle later.
+
+    Args:
+        keep: called after each look, for who holds a lease meanwhile.
+    """
+    deadline = time.monotonic() + desk.confirm_seconds
+    for pause in pauses():
+        lacks = account.buying_power < account.cash * Decimal(1 + BUYING_POWER_HEADROOM)
+        left = deadline - time.monotonic()
+        if account.settled_cash is not None or not lacks or left <= 0:
+            break
+        time.sleep(min(pause, left))
+        keep()
+        account = replace(account, buying_power=desk.broker.account().buying_power)
+    return account
 
 
 def require_agreement(account: Account, positions: Sequence[Position]) -> None:

@@ -17,7 +17,7 @@ from astra.execution.admission import others, rank, superseded_by, why_closed, w
 from astra.execution.desk import Desk
 from astra.execution.door import Door
 from astra.execution.halting.trip import trip
-from astra.execution.holdings import Recorded, record_account
+from astra.execution.holdings import Recorded, record_account, with_power
 from astra.execution.parent_order import CALLED_OFF, ParentOrder, parents_of, told
 from astra.execution.phase import Phase
 from astra.execution.planning import plan_of
@@ -179,7 +179,8 @@ class Worker:
                 f"nothing is planned on an answer that is heard once: {seen.found.message}", 10
             )
         self._watch.keep()
-        plan = plan_of(desk, self._row, sold=sold, seen=Recorded(seen.account, seen.positions))
+        account = with_power(desk, seen.account, self._watch.keep)
+        plan = plan_of(desk, self._row, sold=sold, seen=Recorded(account, seen.positions))
         self._watch.keep()
         return plan
 
