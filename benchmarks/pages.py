@@ -7,6 +7,7 @@ so what the page keeps does not help it; the browser has its scripts, as after t
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import statistics
 import time
 from collections.abc import Callable
@@ -151,7 +152,9 @@ def _monitor(url: str, rounds: int) -> list[Row]:
             alpaca_url=sandbox.urls.alpaca, alpaca_data_url=sandbox.urls.alpaca,
             storage_url=sandbox.urls.storage,
         )  # fmt: skip
-        with Servers({"monitor": create_app(settings)}) as urls, requests.Session() as session:
+        app = create_app(settings)
+        logging.getLogger("astra.web").setLevel(logging.WARNING)  # no line for each request
+        with Servers({"monitor": app}) as urls, requests.Session() as session:
             return [
                 Row("pages", f"monitor: {path}", _answer(session, urls["monitor"] + path, rounds),
                     "s", ANSWER, "lower")
