@@ -20,6 +20,7 @@ from astra.alpaca.bodies import (
     read_history,
     read_order,
     read_position,
+    says_what_moved,
 )
 from astra.alpaca.orders import Orders
 from astra.errors import ConfigError, DataError, OrderError, TemporaryError
@@ -339,9 +340,8 @@ def waiting(desk: Desk, count: int) -> list[Order]:
     for i in range(count):
         body = {"symbol": "JPM", "side": "buy", "qty": 100, "client_order_id": f"n{i}"}
         ticket = read_ticket(body | limit)
-        order = Order(
-            ticket, desk.market.clock.now(), TEN + i * MICROSECOND, None, Decimal(1), id=f"{i}"
-        )
+        now = desk.market.clock.now()
+        order = Order(ticket, now, now, TEN + i * MICROSECOND, None, Decimal(1), id=f"{i}")
         desk.app.extensions["broker"].orders[order.id] = order
     return list(desk.app.extensions["broker"].orders.values())
 
@@ -506,6 +506,37 @@ class TestBodies:
         split = read_activity(common | {"activity_type": "SPLIT"})
         assert (dividend.qty, dividend.net_amount) == (None, Decimal("1.02"))
         assert (split.qty, split.net_amount) == (2, 0)
+
+    @pytest.mark.parametrize(
+        ("told", "says"),
+        [
+            ({"activity_type": "FEE"}, False),
+            ({"activity_type": "FEE", "net_amount": "-0.60"}, True),
+            ({"activity_type": "SPLIT", "qty": "2"}, True),
+            ({"activity_type": "SPLIT"}, False),
+            ({"activity_type": "FILL"}, True),
+        ],
+    )
+    def test_a_line_that_moves_nothing_waits_until_it_says_what_it_moved(
+        self, told: dict[str, str], says: bool
+    ) -> None:
+        assert says_what_moved(told) is says
+
+    @pytest.mark.parametrize(
+        ("flag", "close", "is_open"),
+        [
+            ({"is_open": False}, "2026-01-12T21:00:00Z", False),
+            ({"is_open": "true"}, "2026-01-13T21:00:00Z", True),
+            ({}, "2026-01-12T21:00:00Z", True),
+            ({"is_open": None}, "2026-01-12T21:00:00Z", True),
+            ({}, "2026-01-13T21:00:00Z", False),
+        ],
+    )
+    def test_a_clock_without_its_flag_is_open_if_it_closes_before_it_opens(
+        self, flag: dict[str, object], close: str, is_open: bool
+    ) -> None:
+        body = {"timestamp": "2026-01-12T15:00:00Z", "next_open": "2026-01-13T14:30:00Z"}
+        assert read_clock(body | flag | {"next_close": close}).is_open is is_open
 
     def test_a_position_without_a_price_is_valued_by_what_else_is_known(self) -> None:
         body = {"symbol": "A", "qty": "4", "avg_entry_price": "9"}

@@ -25,6 +25,7 @@ from astra.alpaca.bodies import (
     read_position,
     read_quote,
     read_trade,
+    says_what_moved,
 )
 from astra.alpaca.failures import RefusedError
 from astra.alpaca.transport import (
@@ -190,7 +191,8 @@ class Alpaca:
         those named (FILL, FEE, DIV, SPLIT, ...).
 
         Fills of one moment may appear one by one, so `after` is asked for with a millisecond of
-        overlap: the caller tells lines apart by their id.
+        overlap: the caller tells lines apart by their id. A line that tells neither cash nor shares
+        is left out, to be asked for again.
 
         Raises:
             DataError: a line cannot be read, or a page brings nothing that was not there before:
@@ -212,7 +214,8 @@ class Alpaca:
                     f"of an earlier one after {query['page_token']}: try again later"
                 )
             seen |= ids
-            yield from lines
+            told = zip(lines, page, strict=True)
+            yield from (line for line, row in told if says_what_moved(row))
             query["page_token"] = page[-1].get("id") if page else None
             if len(page) < _ACTIVITY_PAGE or query["page_token"] is None:
                 return

@@ -211,13 +211,23 @@ def read_activity(body: Body) -> Activity:
     )
 
 
+def says_what_moved(body: Body) -> bool:
+    """Whether a line of the record tells cash or shares. One that doesn't may tell them when it is
+    asked for again; booked without, it would stay without."""
+    kind, tells_cash = as_text(body.get("activity_type")), body.get("net_amount") is not None
+    return kind == "FILL" or tells_cash or (kind in _MOVING and body.get("qty") is not None)
+
+
 def read_clock(body: Body) -> MarketClock:
+    """A clock that doesn't say whether the market is open says it by what comes next."""
     now, opens, closes = (
         read_time(body.get(name)) for name in ("timestamp", "next_open", "next_close")
     )
     if now is None or opens is None or closes is None:
         raise DataError("Alpaca's clock needs timestamp, next_open and next_close; one is missing")
-    return MarketClock(now, says(True, body.get("is_open")), opens, closes)
+    told = body.get("is_open")
+    is_open = says(True, told) or (not says(False, told) and closes < opens)
+    return MarketClock(now, is_open, opens, closes)
 
 
 def read_asset(body: Body) -> Asset:
