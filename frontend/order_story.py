@@ -170,9 +170,10 @@ def _traded(
 
 
 def _ends(order: OrderRow, fills: Sequence[Fill], fees: Mapping[str, Decimal]) -> Iterator[Step]:
-    for fill in fills:
+    for number, fill in enumerate(fills, start=1):
+        is_whole = order.status.value == _DONE and number == len(fills)
         text = f"{shares(fill.qty)} at {money(fill.price)}, {money(fill.qty * fill.price)} in all."
-        yield Step(fill.at, "Filled" if fill.qty >= float(order.qty) else "Partly filled", text)
+        yield Step(fill.at, "Filled" if is_whole else "Partly filled", text)
     if fills and (fee := fees.get(order.broker_id)):
         yield Step(fills[-1].at, "Fee", f"{money(float(fee))}, as the broker booked it.")
     if order.status.value == _DONE:

@@ -140,6 +140,11 @@ def test_an_order_filled_in_part_shows_each_fill_what_ended_it_and_what_it_misse
     assert found.cost.opportunity == pytest.approx(5 * (50.5 - 50.1))
 
 
+def test_the_last_part_of_an_order_fills_it() -> None:
+    found = told(dossier(ORDER), booked((5, "10", "50.1"), (6, "10", "50.4")))
+    assert [s.title for s in found.steps][-2:] == ["Partly filled", "Filled"]
+
+
 def test_a_second_attempt_is_part_of_the_same_story() -> None:
     first = replace(
         ORDER, status=OrderStatus.CANCELED, filled_qty=D(15), filled_average_price=50.2,
