@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,14 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("ASTRA_TEST_DATA is unset: no recorded bars")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_ours() -> None:
+    """functions_framework.create_app (3.10) switches off every logger that there is by then."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("astra") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(autouse=True)

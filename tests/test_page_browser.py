@@ -142,12 +142,12 @@ def photographed(house: House, name: str) -> Seen:
         tab.wait_for_function(
             f"document.querySelector('.stMainBlockContainer').offsetWidth <= {width}"
         )
-        seen.grounds.append(tab.evaluate(GROUND))
         tab.set_viewport_size(
             {"width": width, "height": min(int(tab.evaluate(HEIGHT)) + 120, TALLEST)}
         )
         drawn(tab, name)
         tab.wait_for_timeout(400)
+        seen.grounds.append(tab.evaluate(GROUND))
         tab.screenshot(path=PICTURES / f"{name.lower()}-{told}.png")
     seen.widest = tab.evaluate(WIDEST)
     tab.set_viewport_size({"width": WIDE, "height": 900})

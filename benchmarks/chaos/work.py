@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.util import Finalize
@@ -39,9 +39,14 @@ class Result:
 
 def work(how: How, seeds: Sequence[int]) -> Result:
     """Run a batch."""
-    logging.disable(logging.CRITICAL)
     if how == "fuzzed":
-        return _fuzz(seeds)
+        with _silent_below(logging.NOTSET):  # what nobody expected is known by its log line
+            return _fuzz(seeds)
+    with _silent_below(logging.CRITICAL):
+        return _tried(how, seeds)
+
+
+def _tried(how: How, seeds: Sequence[int]) -> Result:
     found = Result(how)
     cases = _cases(how)
     for seed in seeds:
@@ -54,15 +59,26 @@ def work(how: How, seeds: Sequence[int]) -> Result:
 
 def catch(mutant: str, seeds: Sequence[int]) -> int | None:
     """The first of the seeds under which the account shows the mutant's fault, or None."""
-    logging.disable(logging.CRITICAL)
     cases = _cases("aborted")
-    for seed in seeds:
-        case = draw(seed, ("killed", "killed twice", "newer file"))
-        cases.calm(case.held, case.weights, case.style)  # by the real code
-        with planted(mutant):
-            if shows(cases.run(case)):
-                return seed
+    with _silent_below(logging.CRITICAL):
+        for seed in seeds:
+            case = draw(seed, ("killed", "killed twice", "newer file"))
+            cases.calm(case.held, case.weights, case.style)  # by the real code
+            with planted(mutant):
+                if shows(cases.run(case)):
+                    return seed
     return None
+
+
+@contextmanager
+def _silent_below(level: int) -> Iterator[None]:
+    """Logs up to `level` are dropped, and then those that were dropped before."""
+    before = logging.root.manager.disable
+    logging.disable(level)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def shows(verdict: Verdict) -> bool:
@@ -71,7 +87,6 @@ def shows(verdict: Verdict) -> bool:
 
 
 def _fuzz(seeds: Sequence[int]) -> Result:
-    logging.disable(logging.NOTSET)  # what nobody expected is known by its log line
     found = Result("fuzzed")
     for seed in seeds:
         try:
