@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ JUNK = 10_000
 @pytest.fixture
 def fed(tmp_path: Path) -> Iterator[Function]:
     with function.opened(tmp_path) as opened:
-        logging.getLogger("astra").setLevel(logging.ERROR)
         yield opened
         assert opened.unexpected == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ FILES, EVENTS, DROPPED = 2_000, 300, 30
 @pytest.fixture
 def fed(tmp_path: Path) -> Iterator[Function]:
     with function.opened(tmp_path) as opened:
-        logging.getLogger("astra").setLevel(logging.ERROR)
         yield opened
 
 
