@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from astra.store import Store, open_store
 
 if TYPE_CHECKING:  # a second of imports that most files don't need
     from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).resolve().parent.parent / "frontend" / "app.py"
 Runner = Callable[..., "AppTest"]
+
+
+@dataclass(frozen=True)
+class House:
+    """A store and its address."""
+
+    store: Store
+    url: str
+
+
+@contextmanager
+def house(folder: Path) -> Iterator[House]:
+    """An empty store of today's schema."""
+    url = f"sqlite:///{folder}/astra.db"
+    store = open_store(url)
+    yield House(store, url)
+    store.close()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,30 +18,13 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Error, Page, expect, sync_playwright
 from seeded_books import NOW, NUMBER, bars_of, decision_of, seed_store
-from shown_page import APP, Runner, metrics, said
+from shown_page import APP, House, Runner, house, metrics, said
 from streamlit.util import calc_hash
 
 from astra.records import Account, Activity
 from astra.sessions import last_sessions
 from astra.settings import Settings
-from astra.store import Store, open_store
 from frontend.feed import Feed
-
-
-@dataclass(frozen=True)
-class House:
-    """A store and its address."""
-
-    store: Store
-    url: str
-
-
-@contextmanager
-def house(folder: Path) -> Iterator[House]:
-    url = f"sqlite:///{folder}/astra.db"
-    store = open_store(url)
-    yield House(store, url)
-    store.close()
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from seeded_books import MEMBERS, NOW, NUMBER, decision_of, seed_store
-from shown_page import Runner, metrics, said
+from shown_page import House, Runner, house, metrics, said
 
 from astra.attribution import DECIDED, Attribution
 from astra.equity_curve import curve_of
 from astra.records import OrderStatus, PlanLine, Side
 from astra.sessions import decision_times_between
-from astra.store import Store, open_store
+from astra.store import Store
 from astra.store.journal import AllocationRow, OrderRow
 from frontend import league, weights
 from frontend.charts.decisions import interval_chart, league_chart, parts_chart, sectors_chart
@@ -61,24 +59,10 @@ def whole(as_of: dt.datetime = DECIDED_AT, **changes: object) -> dict[str, objec
     ) | changes  # fmt: skip
 
 
-@dataclass(frozen=True)
-class House:
-    store: Store
-    url: str
-
-
-@contextmanager
-def house(folder: Path) -> Iterator[House]:
-    url = f"sqlite:///{folder}/astra.db"
-    store = open_store(url)
-    seed_store(store)
-    yield House(store, url)
-    store.close()
-
-
 @pytest.fixture
 def seeded(tmp_path: Path) -> Iterator[House]:
     with house(tmp_path) as found:
+        seed_store(found.store)
         yield found
 
 
@@ -86,6 +70,7 @@ def seeded(tmp_path: Path) -> Iterator[House]:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """With an earlier decision, traded in part; shared, so tests read it only."""
     with house(tmp_path_factory.mktemp("decisions")) as found:
+        seed_store(found.store)
         found.store.books.record_decision("decision_20261120-180000_0a1b2c3d.json", whole())
         traded(found.store)
         yield found

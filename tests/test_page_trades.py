@@ -7,7 +7,6 @@ import io
 import math
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,32 +14,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from seeded_books import NOW, NUMBER, decision_of, seed_store
-from shown_page import Runner, metrics, said
+from shown_page import House, Runner, house, metrics, said
 
 from astra.records import Account, Activity, OrderStatus, PlanLine, Position, Side
-from astra.store import Store, open_store
+from astra.store import Store
 from astra.store.journal_rows import AllocationRow, OrderRow
 from frontend import trades
 
 AS_OF = dt.datetime(2026, 11, 20, 19, 0, tzinfo=dt.UTC)
 STAMP = "20261120-190000_0011aabb"
 KEY = "ffeeddccbbaa9988"
-
-
-@dataclass(frozen=True)
-class House:
-    """A store and its address."""
-
-    store: Store
-    url: str
-
-
-@contextmanager
-def house(folder: Path) -> Iterator[House]:
-    url = f"sqlite:///{folder}/astra.db"
-    store = open_store(url)
-    yield House(store, url)
-    store.close()
 
 
 @pytest.fixture
