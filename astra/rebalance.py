@@ -178,17 +178,21 @@ def _wanted(
 
 def _keep_limits(move: Move, held: float, equity: float, rules: Rules) -> None:
     """Cut a purchase to what the gate lets through, which denies an order whole."""
-    position, weight, usd = rules.max_position_weight, rules.max_order_weight, rules.max_order_usd
-    room, why = min(
-        ((1 - _ROOM) * position * equity - held, _capped(position)),
-        ((1 - _ROOM) * weight * equity, f"{_capped(weight)} in one order"),
-        ((1 - _ROOM) * (usd or math.inf), f"limited to {usd:.2f} USD in one order"),
-    )
-    price = move.price * (1 + rules.collar)
-    if move.full and room < float(move.full) * price:
-        allowed = most(room, price, move.step)
-        move.limit(float(allowed / move.full), why)
-        move.full = allowed
+    position = (1 - _ROOM) * rules.max_position_weight * equity - held
+    weight = (1 - _ROOM) * rules.max_order_weight * equity
+    usd = (1 - _ROOM) * (rules.max_order_usd or math.inf)
+    price, room = move.price * (1 + rules.collar), min(position, weight, usd)
+    if not move.full or room >= float(move.full) * price:
+        return
+    if room == position:
+        why = _capped(rules.max_position_weight)
+    elif room == weight:
+        why = f"{_capped(rules.max_order_weight)} in one order"
+    else:
+        why = f"limited to {rules.max_order_usd:.2f} USD in one order"
+    allowed = most(room, price, move.step)
+    move.limit(float(allowed / move.full), why)
+    move.full = allowed
 
 
 def _small(move: Move) -> str:
