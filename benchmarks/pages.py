@@ -128,7 +128,9 @@ def _chooser(tab: Page, key: str, choice: str | int) -> Callable[[], None]:
     box = tab.locator(f".st-key-{key}")
     if isinstance(choice, str):
         return box.get_by_text(choice, exact=True).click
-    box.locator("input").click()
+    field = box.locator("input")
+    field.focus()
+    field.press("ArrowDown")  # a click may scroll, which folds the list again
     options: Locator = tab.locator('[role="option"]')
     return options.nth(choice).click
 

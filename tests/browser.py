@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Error, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright
 
 APP = Path(__file__).resolve().parent.parent / "frontend" / "app.py"
 CHROMIUM = shutil.which("chromium")
@@ -85,17 +86,16 @@ def open_first(tab: Page, url: str) -> None:
         TimeoutError: it has not answered in a minute.
     """
     end = time.monotonic() + START_SECONDS
+    address = urlsplit(url)
     while True:
         try:
-            tab.goto(url, timeout=PATIENCE_MS)
-        except Error as error:
-            if "ERR_CONNECTION_REFUSED" not in str(error):
-                raise
+            socket.create_connection((address.hostname, address.port)).close()
+            break
+        except ConnectionRefusedError as error:
             if time.monotonic() > end:
                 raise TimeoutError(f"the page did not start in {START_SECONDS} s") from error
             time.sleep(0.1)
-        else:
-            return
+    tab.goto(url, timeout=PATIENCE_MS)
 
 
 def drawn(tab: Page, heading: str) -> None:
