@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Playwright
@@ -51,13 +52,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(database_url: str, log: Path) -> Iterator[Served]:
-    """The page on that database, with default settings; what it prints goes to `log`."""
-    port = free_port()
+def served(
+    database_url: str,
+    log: Path,
+    *,
+    port: int | None = None,
+    options: Sequence[str] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Served]:
+    """The page on that database, with default settings but for `settings`, which are variables of
+    the environment; what it prints goes to `log`."""
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.address", "127.0.0.1",
-               "--server.port", str(port), "--server.headless", "true"]  # fmt: skip
+               "--server.port", str(port), "--server.headless", "true", *options]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ASTRA_")}
-    environment |= {"ASTRA_DATABASE_URL": database_url, "OMP_NUM_THREADS": "1"}
+    environment |= {"ASTRA_DATABASE_URL": database_url, "OMP_NUM_THREADS": "1", **settings}
     environment.pop("PYTHONPATH", None)
     with log.open("wb") as out:
         child = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=out, stderr=out)
@@ -66,13 +75,6 @@ def served(database_url: str, log: Path) -> Iterator[Served]:
         finally:
             child.terminate()
             child.wait(20)
-
-
-@contextmanager
-def streamlit(database_url: str, log: Path) -> Iterator[str]:
-    """As `served`; its address."""
-    with served(database_url, log) as page:
-        yield page.url
 
 
 def chromium(playwright: Playwright) -> Browser:

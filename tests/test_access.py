@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,13 +12,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from browser import CHROMIUM, chromium, free_port, open_first, served
 from flask import Flask, jsonify, redirect, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from playwright.sync_api import Page, expect, sync_playwright
 from seeded_books import seed_store
-from shown_page import APP, Runner, said
-from test_page import CHROMIUM, CHROMIUM_FLAGS, _open, free_port
+from shown_page import Runner, said
 from werkzeug.serving import make_server
 
 from astra.settings import Settings
@@ -241,27 +238,20 @@ client_secret = "hush"
 server_metadata_url = "{provider.url}/.well-known/openid-configuration"
 """
     )
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port),
-               "--server.headless", "true", "--secrets.files", str(secrets)]  # fmt: skip
-    environment = {**os.environ, "ASTRA_DATABASE_URL": url, "OMP_NUM_THREADS": "1",
-                   "ASTRA_PAGE_USERS": "ada@example.org"}  # fmt: skip
-    environment.pop("PYTHONPATH", None)
-    with (folder / "log").open("wb") as out:
-        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            child.terminate()
-            child.wait(20)
+    options = ("--secrets.files", str(secrets))
+    users = {"ASTRA_PAGE_USERS": "ada@example.org"}
+    with served(url, folder / "log", port=port, options=options, settings=users) as page:
+        yield page.url
 
 
 @pytest.mark.browser
+@pytest.mark.xdist_group("browser")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt install chromium")
 def test_a_login_at_a_provider_lets_in_whom_the_settings_name_and_nobody_else(
     url: str, provider: Provider, tmp_path: Path
 ) -> None:
     with guarded(url, provider, tmp_path) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        browser = chromium(playwright)
         stranger = browser.new_context().new_page()
         _log_in(stranger, address)
         expect(stranger.get_by_text("found eve@example.org: log in with another")).to_be_visible(
@@ -276,5 +266,5 @@ def test_a_login_at_a_provider_lets_in_whom_the_settings_name_and_nobody_else(
 
 
 def _log_in(tab: Page, address: str) -> None:
-    _open(tab, address)
+    open_first(tab, address)
     tab.get_by_role("button", name="Log in").click(timeout=60_000)

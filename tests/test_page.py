@@ -1,24 +1,16 @@
-"""The page on a real store: seeded, empty, failing, in a browser."""
+"""The page on a real store: seeded, empty, failing."""
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Error, Page, expect, sync_playwright
 from seeded_books import NOW, NUMBER, bars_of, decision_of, seed_store
-from shown_page import APP, House, Runner, house, metrics, said
+from shown_page import House, Runner, house, metrics, said
 from streamlit.util import calc_hash
 
 from astra.records import Account, Activity
@@ -270,80 +262,3 @@ def test_the_version_changes_with_the_books_and_only_then(empty: House) -> None:
     assert feed.pulse() == before
     empty.store.books.record_decision("decision_3.json", decision_of({}, NOW))
     assert feed.pulse().books != before.books
-
-
-CHROMIUM = shutil.which("chromium")
-CHROMIUM_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@contextmanager
-def streamlit(url: str, log: Path) -> Iterator[str]:
-    """The page as a person starts it; its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.address", "127.0.0.1",
-               "--server.port", str(port), "--server.headless", "true"]  # fmt: skip
-    environment = {**os.environ, "ASTRA_DATABASE_URL": url, "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    with log.open("wb") as out:
-        child = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=out, stderr=out)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            child.terminate()
-            child.wait(20)
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt install chromium")
-def test_a_browser_draws_the_page_without_a_complaint(seeded: House, tmp_path: Path) -> None:
-    with streamlit(seeded.url, tmp_path / "log") as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        tab = browser.new_page(viewport={"width": 1440, "height": 900})
-        complaints: list[str] = []
-        strangers: list[str] = []
-        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda r: None if _is_ours(r.url, url) else strangers.append(r.url))
-        _open(tab, url)
-        expect(tab.get_by_role("heading", name="Positions")).to_be_visible(timeout=60_000)
-        expect(tab.locator(".js-plotly-plot .main-svg .trace").first).to_be_visible(timeout=60_000)
-        expect(tab.locator(".js-plotly-plot")).to_have_count(3, timeout=60_000)
-        expect(tab.get_by_text("SIMULATED market (seed 1)")).to_be_visible()
-        expect(tab.get_by_text("3 minutes old")).to_be_visible()
-        assert tab.locator(".js-plotly-plot path.js-line").count() >= 4
-        tab.set_viewport_size({"width": 420, "height": 900})
-        tab.wait_for_function("document.querySelector('.stMainBlockContainer').offsetWidth <= 420")
-        too_wide = "[...document.querySelectorAll('.stMain')].some(e => e.scrollWidth > 420)"
-        assert not tab.evaluate(too_wide)
-        browser.close()
-    assert (complaints, strangers) == ([], [])
-
-
-def _open(tab: Page, url: str) -> None:
-    """Wait for the server's first answer: it takes seconds to start."""
-    for _ in range(300):
-        try:
-            tab.goto(url, timeout=60_000)
-        except Error as error:
-            if "ERR_CONNECTION_REFUSED" not in str(error):
-                raise
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail("streamlit did not start within 30 s")
-
-
-def _is_ours(address: str, url: str) -> bool:
-    own = url.removeprefix("http")
-    return address.removeprefix("http").startswith(own) or address.startswith(
-        ("ws" + own, "data:", "blob:")
-    )

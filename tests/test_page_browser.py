@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser import CHROMIUM, chromium, drawn, is_ours, open_first, served
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from browser import CHROMIUM, PATIENCE_MS, chromium, drawn, is_ours, open_first, served
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 from year import NOW, SMALL, seed_year
 
 from astra.store import open_store
@@ -248,6 +248,17 @@ def test_forecasts_say_their_skill_and_how_many_names_they_are_of(
     assert f"t = {skill['t']:.1f}, {'on' if skill['on'] else 'off'}" in shown.text
     assert f"of {SMALL.names} names over the next 12 bars" in shown.text
     assert shown.charts >= 4  # fan, skill, calibration, error
+
+
+def test_what_came_of_an_earlier_forecast_is_found_by_keyboard(
+    house: House, seeded: dict[str, Seen]
+) -> None:
+    house.look("Forecasts")
+    house.tab.get_by_role("combobox", name=re.compile("Session")).focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+        house.tab.keyboard.press(key)
+    came = house.tab.get_by_text("All 12 closes forecast came")
+    expect(came).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_profit_is_of_sales_less_the_oldest_purchases(

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import socket
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import expect, sync_playwright
 from seeded_books import MEMBERS, NOW, NUMBER, decision_of
 from seeded_forecasts import MODEL, RIVAL, seed_forecasts
 from shown_page import Runner, metrics, said
-from test_page import CHROMIUM, CHROMIUM_FLAGS, _is_ours, streamlit
 
 from astra.records import Account
 from astra.sessions import NEW_YORK
@@ -152,54 +148,3 @@ def test_a_decision_of_an_older_release_without_outcomes_is_told_as_far_as_it_go
     assert "No skill has been measured yet" in text and "No outcome yet" in text
     assert shown["Skill (IC)"] == shown["Inside the 90% band"] == shown["Health"] == "n/a"
     assert "Not recorded by that release" in text
-
-
-def _wait_for(address: str) -> None:
-    """The server takes seconds to start."""
-    host, _, port = address.removeprefix("http://").partition(":")
-    for _ in range(600):
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail("streamlit did not start within a minute")
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt install chromium")
-def test_a_browser_draws_the_forecasts_wide_and_narrow_and_is_used_by_keyboard(
-    seeded: tuple[Store, str], tmp_path: Path
-) -> None:
-    store, url = seeded
-    came = outcomes(store)
-    inside = f"{came['close_came'].between(came['q05'], came['q95']).mean():.1%}"
-    complaints: list[str] = []
-    strangers: list[str] = []
-    with streamlit(url, tmp_path / "log") as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda r: None if _is_ours(r.url, address) else strangers.append(r.url))
-        _wait_for(address)
-        tab.goto(address, timeout=60_000)
-        tab.get_by_role("link", name="Forecasts").click(timeout=60_000)
-        tile = tab.get_by_test_id("stMetric").filter(has_text="Inside the 90% band")
-        expect(tile.get_by_test_id("stMetricValue")).to_have_text(inside, timeout=60_000)
-        expect(tab.locator(".js-plotly-plot")).to_have_count(4, timeout=60_000)
-        session = tab.get_by_role("combobox", name=re.compile("Session"))
-        session.focus()
-        tab.keyboard.press("ArrowDown")
-        tab.keyboard.press("ArrowDown")
-        tab.keyboard.press("ArrowDown")
-        tab.keyboard.press("Enter")
-        expect(tab.get_by_text("All 12 closes forecast came")).to_be_visible(timeout=60_000)
-        tab.set_viewport_size({"width": 390, "height": 900})
-        tab.wait_for_function("document.querySelector('.stMainBlockContainer').offsetWidth <= 390")
-        expect(tab.get_by_role("heading", name="The network")).to_be_visible(timeout=60_000)
-        too_wide = "[...document.querySelectorAll('.stMain')].some(e => e.scrollWidth > 390)"
-        assert not tab.evaluate(too_wide)
-        browser.close()
-    assert (complaints, strangers) == ([], [])
