@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from astra.cli import audit, control, db, loops, models, steps, studies, trading, trials, why
+from astra.cli import audit, control, daily, db, loops, models, steps, studies, trading, trials, why
 from astra.cli.options import err, out, read_settings
 from astra.errors import AstraError
 
@@ -42,7 +42,7 @@ _PANELS = {
     ),
     "Stop and go": (control.halt, control.lift),
     "Study": (studies.backtest, studies.train, studies.evaluate),
-    "Care": (doctor, why.why),
+    "Care": (doctor, why.why, daily.report),
 }  # fmt: skip
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
