@@ -89,7 +89,8 @@ def kind_of(type: str) -> Kind:
 def movements(activities: Iterable[Activity], matching: Matching) -> tuple[Movement, ...]:
     """All that changed what an account is worth, oldest first.
 
-    Shares that left without a sale take what they cost with them, under their line's kind.
+    Shares that left without a sale take what they cost with them, under their line's kind. What was
+    bought back after a sale without a purchase counts against that sale.
 
     Args:
         matching: `astra.matching.match` of the same lines.
@@ -104,6 +105,7 @@ def movements(activities: Iterable[Activity], matching: Matching) -> tuple[Movem
     found += [
         Movement(Kind.UNMATCHED, s.at, s.proceeds, "FILL", s.symbol) for s in matching.unmatched
     ]
+    found += [Movement(Kind.UNMATCHED, c.at, -c.cost, "FILL", c.symbol) for c in matching.covers]
     found += [Movement(kind_of(r.type), r.at, -r.cost, r.type, r.symbol) for r in matching.removed]
     return tuple(sorted((m for m in found if m.amount), key=lambda m: m.at))
 

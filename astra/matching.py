@@ -2,7 +2,8 @@
 
 Shares keep their purchase through splits, new names and mergers. Shares without a purchase on
 record (held when the books were opened, transferred in, spun off) are never given a cost, nor the
-sales of them a profit; short sales are not matched.
+sales of them a profit. Shares that were sold or left without being there are owed: what comes next
+is set against them and only the rest is held, so that open lots are the shares in the book.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from operator import itemgetter
 from astra.errors import DataError
 from astra.owned import MOVES, SPLITS, Action, actions, standing
 from astra.records import Activity, Side
-from astra.trades import ClosedTrade, Matching, OpenLot, Removal, UnmatchedSale
+from astra.trades import ClosedTrade, Cover, Matching, OpenLot, Removal, UnmatchedSale
 
 # Costs of partial lots are cut here, far below a cent, so that their sum stays exact.
 _MICRO = Decimal("0.0000000001")
@@ -47,6 +48,7 @@ def match(activities: Iterable[Activity]) -> Matching:
         tuple(_open_lots(found)),
         tuple(found.unmatched),
         tuple(found.removed),
+        tuple(found.covers),
     )
 
 
@@ -64,45 +66,59 @@ _Sums = tuple[str, Decimal, Decimal, Decimal, dt.datetime, dt.datetime]
 
 @dataclass(slots=True)
 class _Books:
-    """`closed` has one trade for each pair of buying and selling order, however many fills."""
+    """`closed` has one trade for each pair of buying and selling order, however many fills.
+
+    No symbol has shares both in `held` and in `owed`.
+    """
 
     held: dict[str, deque[_Lot]] = field(default_factory=dict)
+    owed: dict[str, Decimal] = field(default_factory=dict)
     closed: dict[tuple[str, str, str], _Sums] = field(default_factory=dict)
     unmatched: list[UnmatchedSale] = field(default_factory=list)
     removed: list[Removal] = field(default_factory=list)
+    covers: list[Cover] = field(default_factory=list)
 
     def of(self, symbol: str) -> deque[_Lot]:
         if symbol not in self.held:
             self.held[symbol] = deque()
         return self.held[symbol]
 
+    def owe(self, symbol: str, qty: Decimal) -> None:
+        self.owed[symbol] = self.owed.get(symbol, _ZERO) + qty
+
+    def cover(self, symbol: str, qty: Decimal) -> Decimal:
+        """How many of `qty` shares that come are owed, and are no longer."""
+        covered = min(qty, self.owed.get(symbol, _ZERO))
+        self.owe(symbol, -covered)
+        return covered
+
 
 _Event = tuple[dt.datetime, int, str, "Activity | Action"]
 
 
 def _events(lines: Iterable[Activity]) -> Iterator[_Event]:
-    """What changes shares, with its place: at one instant the opening comes first, corporate
-    actions last, as these are of what was held."""
+    """What changes shares, with its place: at one instant the opening comes first, then what came,
+    what left, and last corporate actions, as these are of what was held."""
     others = []
     for line in lines:
         if line.type == "FILL":
-            yield line.at, 1, line.id, line
+            yield line.at, 1 if line.side is Side.BUY else 2, line.id, line
         elif line.symbol is not None and line.qty:
             others.append(line)
     yield from ((a.at, 0, a.id, a) for a in _openings(others))
     splits = actions([line for line in others if line.type in SPLITS])
     moves = actions([line for line in others if line.type in MOVES])
-    yield from ((a.at, 2, a.symbol, a) for a in splits)
+    yield from ((a.at, 3, a.symbol, a) for a in splits)
     for move in moves:
         gone = Activity("", "REORG", move.at, _ZERO, move.symbol, move.qty)
-        yield move.at, 2, move.symbol, gone if move.into is None else move
+        yield move.at, 3, move.symbol, gone if move.into is None else move
     told = Counter((a.into, a.into_qty, a.at.date()) for a in moves)
     for line in others:
         key = (line.symbol, line.qty or _ZERO, line.at.date())
         if line.type in MOVES and (line.qty or _ZERO) > 0:
             told[key] -= 1
         if line.type not in {*SPLITS, *MOVES, "OPENING"} or told.get(key, 0) < 0:
-            yield line.at, 1, line.id, line
+            yield line.at, 1 if key[1] > 0 else 2, line.id, line
 
 
 def _openings(lines: Iterable[Activity]) -> Iterator[Activity]:
@@ -127,7 +143,10 @@ def _fill(line: Activity, books: _Books) -> None:
         )
     qty, order, held = abs(qty), line.order_id or line.id, books.of(symbol)
     if side is Side.BUY:
-        held.append(_Lot(order, qty, qty * price, line.at))
+        if covered := books.cover(symbol, qty):
+            books.covers.append(Cover(symbol, covered, covered * price, line.at))
+        if left := qty - covered:
+            held.append(_Lot(order, left, left * price, line.at))
         return
     for part in _take(held, qty):
         qty -= part.qty
@@ -143,6 +162,7 @@ def _fill(line: Activity, books: _Books) -> None:
         books.closed[key] = (symbol, shares, cost, proceeds, opened_at, line.at)
     if qty > 0:
         books.unmatched.append(UnmatchedSale(symbol, qty, qty * price, line.at))
+        books.owe(symbol, qty)
 
 
 def _take(held: deque[_Lot], qty: Decimal) -> list[_Lot]:
@@ -168,10 +188,19 @@ def _act(action: Action, books: _Books) -> None:
     held = books.of(action.symbol)
     if action.into is None:
         _spread(held, action.qty)
+        if owed := books.owed.get(action.symbol):
+            books.owed[action.symbol] = max(owed - action.qty, _ZERO)
         return
     moved, into = _take(held, -action.qty), books.of(action.into)
-    _spread(moved, action.into_qty - sum((lot.qty for lot in moved), _ZERO))
-    both = sorted([*into, *moved], key=lambda lot: lot.opened_at)
+    known = sum((lot.qty for lot in moved), _ZERO)
+    # A short position's new name is told the other way round: its shares go "out" of the new one.
+    books.owe(action.symbol, -action.qty - known)
+    _spread(moved, action.into_qty - known)
+    arrived = deque(moved or [_Lot("", action.into_qty, None, action.at)])
+    for part in _take(arrived, books.cover(action.into, action.into_qty)):
+        if part.cost is not None:
+            books.covers.append(Cover(action.into, part.qty, part.cost, action.at))
+    both = sorted([*into, *arrived], key=lambda lot: lot.opened_at)
     into.clear()
     into.extend(both)
 
@@ -180,11 +209,13 @@ def _come_or_go(line: Activity, books: _Books) -> None:
     """Shares that come without a purchase, or leave without a sale."""
     symbol, qty = line.symbol or "", line.qty or _ZERO
     if qty > 0:
-        books.of(symbol).append(_Lot(line.id, qty, None, line.at))
+        if left := qty - books.cover(symbol, qty):
+            books.of(symbol).append(_Lot(line.id, left, None, line.at))
         return
     gone = _take(books.of(symbol), -qty)
     cost = sum((part.cost for part in gone if part.cost is not None), _ZERO)
     books.removed.append(Removal(line.type, symbol, -qty, cost, line.at))
+    books.owe(symbol, -qty - sum((part.qty for part in gone), _ZERO))
 
 
 def _spread(held: Iterable[_Lot], change: Decimal) -> None:

@@ -72,6 +72,17 @@ class UnmatchedSale:
 
 
 @dataclass(frozen=True, slots=True)
+class Cover:
+    """Shares bought, or come in by a merger, in place of those that were sold or left without being
+    there; `cost` USD for all of `qty`, before fees."""
+
+    symbol: str
+    qty: Decimal
+    cost: Decimal
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """Shares that left without a sale: merged for cash, or transferred to another account.
 
@@ -97,6 +108,7 @@ class Matching:
     lots: tuple[OpenLot, ...]
     unmatched: tuple[UnmatchedSale, ...]
     removed: tuple[Removal, ...]
+    covers: tuple[Cover, ...]
 
 
 @dataclass(frozen=True, slots=True)

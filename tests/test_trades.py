@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -112,6 +113,65 @@ def test_shares_sold_without_a_purchase_on_record_are_reported_and_not_priced() 
     assert (sale.symbol, sale.qty, sale.proceeds) == ("OXY", Decimal(3), Decimal(33))
 
 
+def test_shares_sold_short_are_bought_back_before_any_are_held() -> None:
+    lines = [fill(0, "sell", "10", "100"), fill(1, "buy", "12", "90"), fill(2, "sell", "2", "95")]
+    found = match(lines)
+    assert [(t.qty, t.profit) for t in found.closed] == [(2, 10)] and not found.lots
+    (sale,), (cover,) = found.unmatched, found.covers
+    assert (sale.qty, sale.proceeds) == (10, 1000)
+    assert (cover.symbol, cover.qty, cover.cost, cover.at) == ("OXY", 10, 900, lines[1].at)
+
+
+def test_trades_after_a_short_sale_have_their_own_profit() -> None:
+    lines = [fill(0, "sell", "10", "100"), fill(1, "buy", "10", "90"), fill(2, "buy", "10", "200"),
+             fill(3, "sell", "10", "210")]  # fmt: skip
+    found = match(lines)
+    assert [t.profit for t in found.closed] == [100] and not found.lots
+    sums = cash.totals(cash.movements(lines, found))
+    assert sums == {Kind.REALISED: 100, Kind.UNMATCHED: 100}
+
+
+def test_of_one_instant_the_purchase_comes_before_the_sale_whatever_their_ids() -> None:
+    at = MONDAY
+    sold, bought = (
+        replace(fill(0, "sell", "10", "91"), at=at),
+        replace(fill(1, "buy", "10", "90"), at=at),
+    )
+    found = match([sold, bought])
+    assert [t.profit for t in found.closed] == [10] and not found.unmatched and not found.lots
+
+
+@pytest.mark.parametrize(
+    "befell",
+    [
+        [moved(1, "SPLIT", "OXY", "-10")],  # two for one: 20 are owed
+        [moved(1, "NC", "OXY", "10"), moved(1, "NC", "NEW", "-10")],
+        [moved(1, "MA", "OXY", "10"), moved(1, "MA", "NEW", "-4")],
+    ],
+)
+def test_shares_owed_go_through_splits_and_new_names(befell: list[Activity]) -> None:
+    sold = fill(0, "sell", "10", "100")
+    ((symbol, owed),) = replay([sold, *befell]).shares.items()
+    back = fill(2, "buy", str(1 - owed), "10", symbol)
+    found = match([sold, *befell, back])
+    assert [(lot.symbol, lot.qty, lot.cost) for lot in found.lots] == [(symbol, 1, 10)]
+    assert [(cover.symbol, cover.qty) for cover in found.covers] == [(symbol, -owed)]
+
+
+def test_shares_that_come_late_for_a_sale_are_not_held() -> None:
+    sold, there = fill(0, "sell", "10", "12"), moved(1, "OPENING", "OXY", "10", id=f"{OPENED}OXY")
+    found = match([sold, there])
+    assert not found.lots and not found.covers and [s.proceeds for s in found.unmatched] == [120]
+
+
+def test_lots_that_take_a_name_of_which_shares_are_owed_give_their_cost_to_them() -> None:
+    lines = [fill(0, "sell", "4", "50", "NEW"), fill(1, "buy", "10", "20", "OLD"),
+             moved(2, "NC", "OLD", "-10"), moved(2, "NC", "NEW", "10")]  # fmt: skip
+    found = match(lines)
+    assert [(lot.symbol, lot.qty, lot.cost) for lot in found.lots] == [("NEW", 6, 120)]
+    assert [(cover.symbol, cover.qty, cover.cost) for cover in found.covers] == [("NEW", 4, 80)]
+
+
 def test_a_fill_told_twice_counts_once() -> None:
     bought, sold = fill(0, "buy", "2", "10"), fill(1, "sell", "1", "11")
     assert len(match_closed([bought, bought, sold, sold])) == 1
@@ -213,16 +273,16 @@ def test_shares_that_cost_nothing_have_no_return() -> None:
 
 
 @st.composite
-def records(draw: st.DrawFn) -> list[Activity]:
-    """Fills of two symbols that never sell more than is held."""
+def records(draw: st.DrawFn, *, short: bool = False) -> list[Activity]:
+    """Fills of two symbols; unless `short`, they never sell more than is held."""
     held = {"OXY": Decimal(0), "PARA": Decimal(0)}
     lines = []
     for n in range(draw(st.integers(1, 25))):
         symbol = draw(st.sampled_from(sorted(held)))
         price = draw(st.decimals("0.01", "900", places=4))
         qty = draw(st.decimals("0.000000001", "50", places=9))
-        sells = held[symbol] > 0 and draw(st.booleans())
-        qty = min(qty, held[symbol]) if sells else qty
+        sells = (short or held[symbol] > 0) and draw(st.booleans())
+        qty = min(qty, held[symbol]) if sells and not short else qty
         held[symbol] += -qty if sells else qty
         order = f"order-{draw(st.integers(0, 5))}"
         lines.append(fill(n, "sell" if sells else "buy", str(qty), str(price), symbol, order))
@@ -291,6 +351,29 @@ def test_profit_income_costs_and_flows_are_the_change_of_what_the_account_is_wor
     for kind in Kind:
         parts = [month.get(kind, Decimal(0)) for month in months.values()]
         assert sum(parts, Decimal(0)) == worth.totals.get(kind, Decimal(0))
+
+
+@given(records(short=True), st.sampled_from(("none", "split", "NC", "MA")), st.integers(0, 24))
+def test_open_lots_are_the_shares_in_the_book_whatever_was_sold_short(
+    lines: list[Activity], befell: str, minute: int
+) -> None:
+    at = MONDAY + dt.timedelta(minutes=minute, seconds=30)
+    if held := replay([a for a in lines if a.at < at]).shares.get("OXY"):
+        if befell == "split":
+            lines.append(Activity("split", "SPLIT", at, Decimal(0), "OXY", held))
+        elif befell != "none":
+            new = held if befell == "NC" else 2 * held
+            lines.append(Activity("out", befell, at, Decimal(0), "OXY", -held))
+            lines.append(Activity("in", befell, at, Decimal(0), "PARA", new))
+    found, book = match(lines), replay(lines)
+    lots: dict[str, Decimal] = {}
+    for lot in found.lots:
+        lots[lot.symbol] = lots.get(lot.symbol, Decimal(0)) + lot.qty
+    assert lots == {s: q for s, q in book.shares.items() if q > 0}
+    sums = cash.totals(cash.movements(lines, found))
+    worth = cash.worth(sums, found.lots, dict.fromkeys(lots, Decimal(30)))
+    value = book.cash + sum(30 * q for q in lots.values())
+    assert abs(worth.equity - value) < Decimal("0.000001")
 
 
 def test_each_kind_of_line_has_its_place() -> None:
