@@ -17,7 +17,7 @@ def report(
     date: Annotated[
         dt.datetime | None,
         typer.Argument(
-            formats=["%Y-%m-%d"], metavar="[DATE]", help="default: the last session on record"
+            formats=["%Y-%m-%d"], metavar="DATE", help="default: the last session on record"
         ),
     ] = None,
     day: Annotated[

@@ -10,7 +10,7 @@ from astra import shortfall
 from astra.outcomes import Outcome
 from astra.report.day import Day
 from astra.report.sheet import Column, Section, Table
-from astra.report.speech import MOST_LINES, clock, cut
+from astra.report.speech import MOST_LINES, clock, cut, sentence
 from astra.report.trading import Traded
 from astra.shortfall import Shortfall
 from frontend.decision import Decision
@@ -102,8 +102,8 @@ def _orders_said(day: Day, whole: Shortfall) -> Iterator[str]:
     missed = [o for one in day.traded for o in one.missed]
     for o in missed[:MOST_MISSED]:
         side = o.side.value if o.side else ""
-        why = f": {cut(o.reason)}" if o.reason else ""
+        why = f": {sentence(o.reason)}" if o.reason else "."
         filled = f"{shares(float(o.filled))} of {shares(float(o.ordered))} filled"
-        yield f"{capital(side)} {o.symbol}, {filled}{why}."
+        yield f"{capital(side)} {o.symbol}, {filled}{why}"
     if len(missed) > MOST_MISSED:
         yield f"And {len(missed) - MOST_MISSED} more not filled, or not all of it."

@@ -6,9 +6,9 @@ import datetime as dt
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from astra.errors import ConfigError
 from astra.report import paper, web, wording
@@ -60,12 +60,9 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            with NamedTemporaryFile(dir=folder, prefix=f".{name}-", delete=False) as part:
-                staged[Path(part.name)] = folder / name
-                part.write(content)
-                part.flush()
-                os.fsync(part.fileno())
-            Path(part.name).chmod(0o644)
+            part = folder / f".{name}.{os.getpid()}.part"
+            staged[part] = folder / name
+            part.write_bytes(content)
         for path, final in staged.items():
             path.replace(final)
     except OSError as error:
@@ -74,5 +71,6 @@ def write(folder: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
         ) from error
     finally:
         for path in staged:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what has been said above counts
+                path.unlink(missing_ok=True)
     return tuple(folder / name for name in contents)

@@ -8,15 +8,16 @@ from matplotlib import rc_context
 
 from astra.report import chart
 from astra.report.day import Day
-from astra.report.sheet import Sheet
+from astra.report.sheet import Figure, Sheet
 from astra.report.type_area import LEAD, SIZE, SOFT, TypeArea
-from model.charting import STYLE
+from model.charting import INK, STYLE
 
 _MARGIN, _GUTTER = 32.0, 20.0
 _LEFT = 5 / 8  # of the width, for the left one of two columns
 _CHART = 122.0  # points high
 _TONES = {"gain": "#1f7a57", "loss": "#b4434a"}
 _WARN, _WARN_TINT, _TINT = "#8a5a00", "#fff4dc", "#f4f6f9"
+_A_ROW = 4  # figures beside each other
 _LARGEST, _SMALLEST, _STEP = 1.12, 0.4, 0.04
 _FONTS = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "text.parse_math": False}
 
@@ -60,7 +61,7 @@ def _laid_out(area: TypeArea, sheet: Sheet, day: Day) -> float:
 
 def _head(area: TypeArea, sheet: Sheet, day: Day, x: float, width: float) -> float:
     warns = day.market != "real" or not day.paper
-    ink, tint = (_WARN, _WARN_TINT) if warns else ("#2b3340", _TINT)
+    ink, tint = (_WARN, _WARN_TINT) if warns else (INK, _TINT)
     top = _MARGIN - 8
     y = area.sentences(x + 7, top + 2, width - 14, (sheet.where,), colour=ink, bold=True)
     area.box(x, top, width, y - top + 5, tint)
@@ -68,14 +69,24 @@ def _head(area: TypeArea, sheet: Sheet, day: Day, x: float, width: float) -> flo
     y += 24
     area.text(x, y, sheet.title, size=14, bold=True)
     y = area.sentences(x, y + 2, width, (f"{sheet.as_of} {sheet.clock}",), colour=SOFT)
-    wide = width / 4
-    for i, figure in enumerate(sheet.figures):
-        left, top = x + wide * (i % 4), y + 13 + 34 * (i // 4)
-        area.text(left, top, figure.label, size=6.6, colour=SOFT)
-        colour = _TONES.get(figure.tone, "#2b3340")
-        area.text(left, top + 12, figure.value, size=11, bold=True, colour=colour)
-        area.sentences(left, top + 12.5, wide - 6, (figure.note,), size=6, colour=SOFT)
-    return y + 13 + 34 * -(-len(sheet.figures) // 4) - 6
+    for first in range(0, len(sheet.figures), _A_ROW):
+        y = _figures(area, sheet.figures[first : first + _A_ROW], x, y, width)
+    return y + 7
+
+
+def _figures(
+    area: TypeArea, figures: tuple[Figure, ...], x: float, y: float, width: float
+) -> float:
+    """A row of them; where its last line stands."""
+    wide, low = width / _A_ROW, y
+    for i, figure in enumerate(figures):
+        left = x + wide * i
+        area.text(left, y + 13, figure.label, size=6.6, colour=SOFT)
+        colour = _TONES.get(figure.tone, INK)
+        area.text(left, y + 25, figure.value, size=11, bold=True, colour=colour)
+        note = area.sentences(left, y + 25.5, wide - 6, (figure.note,), colour=SOFT, size=6)
+        low = max(low, note)
+    return low
 
 
 def _needs(area: TypeArea, sheet: Sheet, x: float, y: float, width: float) -> float:

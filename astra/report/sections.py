@@ -11,7 +11,7 @@ from astra.cash import Kind
 from astra.records import TradingState
 from astra.report.day import Day
 from astra.report.sheet import Column, Section, Table
-from astra.report.speech import MOST_LINES, clock, cut, when
+from astra.report.speech import MOST_LINES, clock, cut, sentence, when
 from astra.scoring import against_last_value, calibration
 from astra.sessions import NEW_YORK
 from astra.store.twins import COMPARED
@@ -44,7 +44,7 @@ def profit(day: Day) -> Section:
         paid = money(curve.paid_in, signed=True)
         said.append(f"{Kind.FLOWS.value} of {paid} are no profit and left out.")
     if found.without_price:
-        said.append(f"No price is on record of {cut(', '.join(found.without_price))}.")
+        said.append(f"No price is on record of {sentence(', '.join(found.without_price))}")
     columns = (Column("", _TEXT, _WIDE), Column("USD"))
     return Section(title, tuple(said), Table(columns, tuple(rows), sums=1))
 
@@ -114,13 +114,13 @@ def twin(day: Day) -> Section:
             title, (f"No twin was made for this day: `{ask}` makes it once it is over.",)
         )
     if found.status != COMPARED:
-        return Section(title, (f"Not compared: {cut(found.message)}.",))
+        return Section(title, (f"Not compared: {sentence(found.message)}",))
     rows = [("As traded", found.live), ("As replayed", found.twin)]
     rows += [(f"of the difference, {part}", usd) for part, usd in found.parts.items()]
     rows.append(("Difference", found.live - found.twin))
     told = tuple((name, money(float(usd), signed=True)) for name, usd in rows)
     columns = (Column("", _TEXT, _WIDE), Column("USD"))
-    said = f"From the first decision to the close. {capital(cut(found.message))}."
+    said = f"From the first decision to the close. {capital(found.message)}."
     return Section(title, (said,), Table(columns, told, sums=1))
 
 

@@ -19,7 +19,7 @@ A4 = (595.28, 841.89)
 SOFT, LINE = "#697386", "#dfe3ea"
 SIZE, LEAD = 7.0, 9.6  # of texts and from line to line
 _GAP = 9.0  # between the columns of a table
-_ELLIPSIS = "..."
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 class TypeArea:
@@ -189,4 +189,6 @@ def _width(text: str, bold: bool) -> float:
 
 @lru_cache
 def _font(bold: bool) -> Any:
-    return get_font(findfont(FontProperties("DejaVu Sans", weight="bold" if bold else "normal")))
+    return get_font(
+        findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal"))
+    )

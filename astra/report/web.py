@@ -40,4 +40,4 @@ def page(sheet: Sheet, day: Day) -> bytes:
 
 def _code(text: str) -> Markup:
     """A sentence with what stands between backticks as a command."""
-    return Markup(_CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S704 - escaped before
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before

@@ -12,7 +12,7 @@ from astra.records import TradingState
 from astra.report import actions, sections
 from astra.report.day import Day
 from astra.report.sheet import Figure, Sheet
-from astra.report.speech import clock, cut, when
+from astra.report.speech import clock, sentence, when
 from astra.sessions import NEW_YORK
 from frontend.decision import market_line
 from frontend.standing import CHIPS
@@ -81,7 +81,10 @@ def _clock(day: Day) -> str:
 def _figures(day: Day) -> Iterator[Figure]:
     curve = day.value.curve
     if curve is None:
-        yield Figure("Value", UNKNOWN, "too few records")
+        if (whole := day.value.whole) is not None:
+            told = f"the last on record, {new_york(whole.times[-1])}"
+            yield Figure("Value", money(float(whole.values[-1])), told)
+        yield _invested(day)
         return
     first, last = float(curve.values[0]), float(curve.values[-1])
     found = curve.figures()
@@ -89,10 +92,10 @@ def _figures(day: Day) -> Iterator[Figure]:
     yield Figure("Value at the open", money(first), f"{before}, {when(curve.times[0])}")
     close = "Value at the close" if day.is_over else "Value so far"
     yield Figure(close, money(last), f"recorded {when(curve.times[-1])}")
-    flows = f", {money(curve.paid_in, signed=True)} paid in or out apart" if curve.flows else ""
     share = percent(found.time_weighted, signed=True)
-    yield Figure("Profit of the day", money(found.gain, signed=True), f"{share}{flows}",
-                 _tone(found.gain))  # fmt: skip
+    told = f"{share}, deposits left out" if curve.flows else share
+    gain = money(found.gain, signed=True)
+    yield Figure("Profit of the day", gain, told, _tone(found.gain))
     for name, beside in day.value.benchmarks.items():
         yield _benchmark(name, beside, found.time_weighted)
     yield from _depths(day, curve, found.max_drawdown)
@@ -108,7 +111,7 @@ def _benchmark(name: str, beside: Curve, own: float) -> Figure:
 
 
 def _depths(day: Day, curve: Curve, deepest: float) -> Iterator[Figure]:
-    yield Figure("Deepest of the day", percent(deepest), "below its highest value since the open")
+    yield Figure("Deepest of the day", percent(deepest), "below its highest of the day")
     if day.value.whole is not None:
         depth = float(drawdowns(day.value.whole.equity)[-1])
         since = day.value.whole.times[0].astimezone(NEW_YORK)
@@ -133,14 +136,14 @@ def _needs(day: Day) -> Iterator[str]:
     if watch.state is not TradingState.ACTIVE:
         yield f"{CHIPS[watch.state][1]}: `astra lift` says why and lifts it in two steps."
     if watch.books is not None and watch.books.status == "differs":
-        yield f"The books differ from the broker's: {cut(watch.books.message)}."
+        yield f"The books differ from the broker's: {sentence(watch.books.message)}"
     still = [alert for alert in watch.alerts if alert.is_open]
     for alert in sorted(still, key=lambda a: a.severity != "critical"):
-        yield f"{capital(alert.severity)} since {when(alert.opened_at)}: {cut(alert.message)}."
+        yield f"{capital(alert.severity)} since {when(alert.opened_at)}: {sentence(alert.message)}"
     for one in day.traded:
         if one.status != "done":
-            why = f": {cut(one.reason)}" if one.reason else ""
-            yield f"The allocation of {clock(one.at)} is {one.status}{why}."
+            why = f": {sentence(one.reason)}" if one.reason else "."
+            yield f"The allocation of {clock(one.at)} is {one.status}{why}"
     missed = sum(len(one.missed) for one in day.traded)
     if missed:
         yield f"{count(missed, 'order')} not filled, or not all of it: see Orders."
@@ -149,7 +152,7 @@ def _needs(day: Day) -> Iterator[str]:
 def _calm(day: Day) -> str:
     if not day.watch.is_kept:
         return "Nobody has looked for alerts yet: the monitor does, every five minutes."
-    return "Nothing, as far as the monitor could tell at the end of the day."
+    return "Nothing, as far as the monitor could tell by then."
 
 
 def _chart(day: Day) -> str:
