@@ -260,6 +260,33 @@ def test_value_return_and_profit_are_the_accounts(house: House) -> None:
     )  # fmt: skip
 
 
+def test_a_fill_that_is_stamped_after_the_summary_which_shows_it_counts_to_it(
+    house: House,
+) -> None:
+    """As on the sandbox's stepped clock: 50 KO at 100, worth 102 in the day's first summary."""
+    lines = [
+        Activity("1", "CSD", at(FRIDAY, 10), Decimal(10_000)),
+        Activity("2", "FILL", at(FRIDAY, 10, 5), Decimal(-5_000), "KO", Decimal(50),
+                 Decimal(100), Side.BUY, "b-1"),
+        Activity("3", "FILL", at(FRIDAY, 11, 5), Decimal(1_030), "KO", Decimal(-10),
+                 Decimal(103), Side.SELL, "b-2"),
+    ]  # fmt: skip
+    house.store.books.record_activities(ACCOUNT, lines)
+    ko = [Position("KO", Decimal(qty), price, 100.0) for qty, price in ((50, 102.0), (40, 104.0))]
+    summary(house.store, at(FRIDAY, 10), "5000", 10_100.0, ko[:1])
+    summary(house.store, at(FRIDAY, 16), "6030", 10_190.0, ko[1:])
+    house.both(None, "Prices of shares +$90.00 Profit of the day +$90.00", "certain +$30.00")
+
+
+def test_what_the_lines_do_not_tell_is_said(house: House) -> None:
+    """Shares that nobody bought on record, a line that is missing."""
+    summary(house.store, at(THURSDAY, 16), "5000", 10_100.0,
+            [Position("KO", Decimal(50), 102.0, 100.0)])  # fmt: skip
+    summary(house.store, at(FRIDAY, 16), "5007", 10_207.0,
+            [Position("KO", Decimal(50), 104.0, 100.0)])  # fmt: skip
+    house.both(FRIDAY, "Prices of shares $0.00 Not told by the record +$107.00")
+
+
 def test_decisions_orders_and_positions_are_told(house: House) -> None:
     seed_by_hand(house.store)
     usd = 20 * (DECIDED - FILLED) + 0.5

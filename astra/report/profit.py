@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
 
 from astra import cash
 from astra.cash import Kind, Worth
@@ -19,9 +22,10 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A saved summary of the account: USD a share by symbol, of what was held then."""
+    """A saved summary of the account: shares and USD a share by symbol, of what was held then."""
 
     at: dt.datetime
+    shares: Mapping[str, Decimal]
     prices: Mapping[str, Decimal]
 
 
@@ -75,6 +79,28 @@ def between(lines: Iterable[Activity], before: Saved, after: Saved) -> Profit:
 
 
 def _worth(lines: tuple[Activity, ...], saved: Saved) -> Worth:
-    own = [line for line in lines if line.at <= saved.at]
+    own = _known(lines, saved)
     found = match(own)
     return cash.worth(cash.totals(cash.movements(own, found)), found.lots, saved.prices)
+
+
+def _known(lines: tuple[Activity, ...], saved: Saved) -> list[Activity]:
+    """The lines that the summary holds: those until its time. Where these are not its shares, those
+    until the first later time at which they are, as a fill may be stamped later than it is seen
+    (the sandbox's stepped clock: with the bar to come).
+    """
+    known: list[Activity] = []
+    until, shares = 0, defaultdict[str, Decimal](Decimal)
+    for at, together in groupby(sorted(lines, key=attrgetter("at")), attrgetter("at")):
+        if at > saved.at and _held(shares) == saved.shares:
+            return known
+        for line in together:
+            known.append(line)
+            shares[line.symbol or ""] += line.qty or _ZERO
+        if at <= saved.at:
+            until = len(known)
+    return known if _held(shares) == saved.shares else known[:until]
+
+
+def _held(shares: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {symbol: qty for symbol, qty in shares.items() if qty}

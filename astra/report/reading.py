@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,10 @@ def profit_of(
 
 def _saved(summary: pd.DataFrame) -> Saved:
     row = summary.iloc[0]
-    return Saved(row["at"].to_pydatetime(), prices_of(str(row["positions"])))
+    positions = str(row["positions"])
+    prices = prices_of(positions)  # reads them with care
+    shares = {str(p["symbol"]): Decimal(str(p["qty"])) for p in json.loads(positions)}
+    return Saved(row["at"].to_pydatetime(), shares, prices)
 
 
 def held(store: Store, account: str, at: dt.datetime, targets: Decision | None) -> Holdings:
