@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 # Alpaca's types of activities (docs.alpaca.markets, account activities), and our own OPENING.
 _TYPES = {
-    **dict.fromkeys((*FLOWS, "JNL", "OPENING"), Kind.FLOWS),
+    **dict.fromkeys((*FLOWS, "OPENING"), Kind.FLOWS),
     **dict.fromkeys(("INT", "INTNRA", "INTTW"), Kind.INTEREST),
     **dict.fromkeys(("FEE", "CFEE", "PTC", "PTR"), Kind.FEES),
     **dict.fromkeys((*SPLITS, *MOVES, "SPIN", "SSO", "CIL"), Kind.ACTIONS),

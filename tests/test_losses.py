@@ -13,7 +13,11 @@ from execution_desk import opened_desk
 from hypothesis import given
 from hypothesis import strategies as st
 
+from astra import cash
+from astra.cash import Kind
+from astra.equity_curve import curve_of
 from astra.execution.figures import figures_of
+from astra.matching import match
 from astra.records import Account, Activity
 from astra.risk import FLOWS, fallen, placed
 from astra.store import Store
@@ -116,6 +120,20 @@ def test_shares_that_come_or_go_count_at_their_price(store: Store) -> None:
     moved = [line("ACATS", 3, 50), line("JNLS", -2, 40), line("JNLS", 9, None)]
     store.books.record_activities("A", [opened, *moved])
     assert [amount for _, amount in store.equity.flows("A", FLOWS)] == [-80.0, 150.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["CSD", "CSW", "JNL", "JNLC", "JNLS", "ACATC", "ACATS", "TRANS"])
+def test_what_the_cash_table_calls_a_deposit_is_no_profit_of_the_curve(
+    store: Store, kind: str
+) -> None:
+    lines = [
+        Activity("open", "CSD", CLOSE - DAY, Decimal(1000)),
+        Activity("in", kind, CLOSE + MINUTE, Decimal(500)),
+    ]
+    store.books.record_activities("A", lines)
+    curve = curve_of([], days(1000, 1000, 1500), store.equity.flows("A", FLOWS))
+    assert curve is not None and curve.figures().gain == 0
+    assert cash.totals(cash.movements(lines, match(lines))) == {Kind.FLOWS: 1500}
 
 
 @pytest.mark.parametrize("is_before_close", [True, False])

@@ -12,7 +12,7 @@ from astra.sessions import NEW_YORK
 
 # The kinds of activities that bring money or shares in or take them out: cash deposited and
 # withdrawn, cash and shares journaled between accounts or transferred from another broker.
-FLOWS = frozenset({"CSD", "CSW", "JNLC", "JNLS", "ACATC", "ACATS", "TRANS"})
+FLOWS = frozenset({"CSD", "CSW", "JNL", "JNLC", "JNLS", "ACATC", "ACATS", "TRANS"})
 Amount = tuple[dt.datetime, float]  # USD, and when
 
 
