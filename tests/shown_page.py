@@ -64,6 +64,11 @@ def said(app: AppTest) -> str:
     return "\n".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
 
 
+def top(app: AppTest) -> str:
+    """What stands at the top in HTML."""
+    return "".join(h.proto.body for h in app.get("html"))
+
+
 def metrics(app: AppTest) -> dict[str, str]:
     """Values by label."""
     return {m.label: m.value for m in app.metric}
