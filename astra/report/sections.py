@@ -32,10 +32,11 @@ def profit(day: Day) -> Section:
     if curve is None or found is None:
         return Section(title, ("Two saved summaries of the account are needed to tell.",))
     gain = curve.figures().gain
-    lines = [("Prices of shares", float(found.price))]
-    lines += [(kind.value, float(usd)) for kind, usd in found.kinds.items()]
     left = gain - float(found.told)
-    if abs(left) >= _SAME:
+    is_rounding = abs(left) < _SAME
+    lines = [("Prices of shares", float(found.price) + (left if is_rounding else 0.0))]
+    lines += [(kind.value, float(usd)) for kind, usd in found.kinds.items()]
+    if not is_rounding:
         lines.append(("Not told by the record", left))
     rows = [(name, money(usd, signed=True)) for name, usd in lines]
     rows.append(("Profit of the day", money(gain, signed=True)))
