@@ -9,10 +9,12 @@ import pandas as pd
 
 from astra.settings import Settings
 from astra.store import Store
-from frontend import decision
+from frontend import decided, decision
 from frontend.decision import Decision
 from frontend.feed import Pulse
 from frontend.reader import Reader
+
+_SECOND = dt.timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,33 @@ class Page:
         members = self.universe()
         return dict(zip(members["ticker"], members["name"], strict=True))
 
+    def decisions(self) -> pd.DataFrame:
+        """The account's decisions: object, as_of, policy, tau; the newest last."""
+        known = self.table("decisions", columns=("object", "as_of", "policy", "tau"))
+        own = known[known["object"].isin(self.reader.read(decided.own, self.account))]
+        return own.sort_values(["as_of", "object"], ignore_index=True)
+
+    def decision(self, name: str, as_of: dt.datetime) -> Decision:
+        """The decision of this object, which is on record with this as_of."""
+        told = self.table("decisions", columns=("object", "document"), start=as_of,
+                          end=as_of + _SECOND)  # fmt: skip
+        return decision.parse(str(told[told["object"] == name]["document"].iloc[0]))
+
+    def own_decision(self) -> Decision | None:
+        """The account's newest decision, or None before the first."""
+        return self._newest(self.decisions())
+
     def latest_decision(self) -> Decision | None:
-        """The decision of the newest as_of, or None before the first."""
+        """The newest decision, whose ever it is, or None before the first: forecasts are nobody's
+        own."""
         known = self.table("decisions", columns=("object", "as_of"))
+        return self._newest(known.sort_values(["as_of", "object"]))
+
+    def _newest(self, known: pd.DataFrame) -> Decision | None:
         if known.empty:
             return None
-        newest = known["as_of"].max().to_pydatetime()
-        documents = self.table("decisions", columns=("as_of", "document"), start=newest)
-        return decision.parse(str(documents["document"].iloc[-1]))
+        last = known.iloc[-1]
+        return self.decision(str(last["object"]), last["as_of"].to_pydatetime())
 
     def recorded_at(self) -> dt.datetime:
         """When the account was recorded last."""

@@ -18,7 +18,7 @@ from shown_page import House, Runner, house, metrics, said
 
 from astra.attribution import DECIDED, Attribution
 from astra.equity_curve import curve_of
-from astra.records import OrderStatus, PlanLine, Side
+from astra.records import Account, OrderStatus, PlanLine, Position, Side
 from astra.sessions import decision_times_between
 from astra.store import Store
 from astra.store.journal import AllocationRow, OrderRow
@@ -166,6 +166,43 @@ def test_drift_is_what_the_account_holds_less_what_was_decided(page: Runner, tol
         assert row["Drift"] == pytest.approx(own - wanted, abs=1e-12)
         assert row["Sector"] == MEMBERS[str(symbol)][1]
     assert "Held before" not in table.columns, "this decision does not say what was held"
+
+
+def test_what_was_held_before_a_decision_is_not_told_as_what_came_after_it(
+    page: Runner, seeded: House
+) -> None:
+    """The account was saved at 14:02; the decision is of 14:05, its file in the bucket traded from
+    14:06 to 14:08."""
+    minute, store = dt.timedelta(minutes=1), seeded.store
+    store.books.record_decision(
+        "decision_2.json", decision_of(WEIGHTS, NOW, object="target_2.csv", held_weights=HELD)
+    )
+    assert not later_of(page(seeded.url, "Decisions"))
+    row = AllocationRow(
+        KEY, NUMBER, "astra", "target_2.csv", 1, NOW, NOW + dt.timedelta(hours=1), "measured",
+        "nbeats-3f2a9c", WEIGHTS, NOW + minute,
+    )  # fmt: skip
+    store.journal.receive(row)
+    save(store, NOW + 2 * minute)
+    app = page(seeded.url, "Decisions")
+    assert not later_of(app), "it is still being traded"
+    assert "What was held after it is not on record yet." in said(app)
+    fence = store.journal.take_lease(KEY, 60.0) or 0
+    store.journal.set_status(KEY, fence, "done", "0 of 0 orders", finished_at=NOW + 3 * minute)
+    assert not later_of(page(seeded.url, "Decisions"))
+    save(store, NOW + 3 * minute)
+    assert later_of(page(seeded.url, "Decisions")) == ["Held 14:08"]
+
+
+def later_of(app: AppTest) -> list[str]:
+    """Columns of the weights that say what was held after the decision."""
+    columns = frame(app, "Decided").columns
+    return [name for name in columns if name.startswith("Held") and name != "Held before"]
+
+
+def save(store: Store, at: dt.datetime) -> None:
+    account = Account(NUMBER, Decimal(600), Decimal(1_000), Decimal(600))
+    store.books.record_account_summary(account, [Position("KO", Decimal(4), 100.0, 90.0)], at)
 
 
 def test_an_earlier_decision_is_held_against_what_the_next_one_found(

@@ -36,6 +36,8 @@ def show(
         line += (
             f" What was held after it is of {new_york(at)}; drift is that less what was decided."
         )
+    elif at is None:
+        line += " What was held after it is not on record yet."
     st.caption(plain(line))
     columns = {
         "symbol": Column("Symbol"),

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from astra.store import Store
+from astra.store.journal_rows import AllocationRow
 from astra.store.newest import Summary
 from frontend import decision
 from frontend.decision import Decision, Skill, forecast_sentence, verdict, why
@@ -18,22 +19,20 @@ from frontend.tables import Column, height, styled
 from frontend.weights import held_after
 from frontend.words import UNKNOWN, basis_points, count, hover, new_york, percent, plain
 
-_SECOND = dt.timedelta(seconds=1)
 _LEFT_OUT = {"ticker": Column("Ticker"), "reason": Column("Why")}
 SKILL_HELP = "Mean rank correlation of forecasts and what came; on at t ≥ 2, off below t = 1."
 
 
 def show(page: Page) -> None:
-    known = page.table("decisions", columns=("object", "as_of", "policy", "tau"))
+    known = page.decisions()
     if known.empty:
         st.caption("No decision yet: ask the model service for one with `astra allocate`.")
         return
-    known = known.sort_values(["as_of", "object"], ignore_index=True)
     place = _chosen(known)
     made = _read(page, known, place)
     _done(made)
     of = outcome.show(page, made)
-    weights.show(page, made, *_later(page, known, place))
+    weights.show(page, made, *_later(page, known, place, None if of is None else of.allocation))
     weights.reasons(made, of.lines if of else ())
     _left_out(made)
     league.show(page)
@@ -63,10 +62,7 @@ def _moved(tau: float) -> str:
 
 
 def _read(page: Page, known: pd.DataFrame, place: int) -> Decision:
-    at = known["as_of"][place].to_pydatetime()
-    columns = ("object", "document")
-    told = page.table("decisions", columns=columns, start=at, end=at + _SECOND)
-    return decision.parse(str(told[told["object"] == known["object"][place]]["document"].iloc[0]))
+    return page.decision(str(known["object"][place]), known["as_of"][place].to_pydatetime())
 
 
 def _done(made: Decision) -> None:
@@ -127,15 +123,23 @@ def last_saved(store: Store, account: str) -> Summary | None:
 
 
 def _later(
-    page: Page, known: pd.DataFrame, place: int
+    page: Page, known: pd.DataFrame, place: int, row: AllocationRow | None
 ) -> tuple[dict[str, float] | None, dt.datetime | None]:
-    """What was held after the decision at `place`, and when: at the next decision, or now."""
-    later = known.index[known["as_of"] > known["as_of"][place]]
+    """What was held after the decision at `place`, and when: at the next decision, or now.
+
+    None where nobody has looked since, or its allocation `row` is still being traded. A rebalance
+    records the account at the time at which it ends, so that time is after it.
+    """
+    as_of = known["as_of"][place].to_pydatetime()
+    if row is not None and not row.is_final:
+        return None, None
+    since = as_of if row is None or row.finished_at is None else max(as_of, row.finished_at)
+    later = known.index[(known["as_of"] > as_of) & (known["as_of"] >= since)]
     if len(later):
         after = _read(page, known, int(later[0]))
         return (None if after.held is None else dict(after.held)), after.as_of
     saved = page.reader.read(last_saved, page.account)
-    if saved is None:
+    if saved is None or saved.at < since or (row is None and saved.at == since):
         return None, None
     own = {symbol: float(value) for symbol, value in saved.own.items()}
     return held_after(float(saved.cash), float(saved.equity), own, page.settings.capital), saved.at
