@@ -8,16 +8,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from astra.equity_curve import Curve, Figures
 from astra.errors import DataError
+from astra.owned import managed_equity
 from astra.performance import Floats, Trading, by_month, by_year, exposure, trading
 from astra.sessions import NEW_YORK
 from astra.store.equity import Daily
+from frontend.weights import held_after
 
 PRESETS = ("1D", "1W", "1M", "3M", "YTD", "1Y", "All")
 _DAYS = {"1D": 1, "1W": 7}
+_NOISE = 5e-4  # of a weight: equity and prices are not of the same instant
 _MONTHS = {"1M": 1, "3M": 3, "1Y": 12}
 
 
@@ -58,14 +62,27 @@ class Span:
 class Holdings:
     """The last record of the account. `table` has a row for each position or target:
 
-    symbol, name, sector (str), qty, price, entry, value, gain (float USD), weight, target, drift
-    (fractions of equity; target and drift NaN without a decision), by value, highest first.
+    symbol, name, sector (str), qty, price, entry, value, gain (float USD), share (fraction of the
+    account's equity), weight (our part of it as a fraction of what is managed), target, drift (the
+    same; NaN without a decision), by value, highest first. What is not ours, a person's own shares,
+    has NaN for weight, target and drift.
+
+    Attributes:
+        equity, cash: of the account, USD.
+        managed: what weights are fractions of, USD.
     """
 
     at: dt.datetime
     equity: float
     cash: float
+    managed: float
     table: pd.DataFrame
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether a position's share of the account is another number than its weight."""
+        held = self.table[self.table["value"] != 0]
+        return not np.allclose(held["share"], held["weight"], 0, _NOISE, equal_nan=True)
 
 
 def first_day(preset: str, last: dt.date) -> dt.date | None:
@@ -137,7 +154,10 @@ def _day(t: dt.datetime) -> dt.date:
 
 
 def holdings(
-    summary: pd.DataFrame, universe: pd.DataFrame, targets: Mapping[str, float] | None
+    summary: pd.DataFrame,
+    universe: pd.DataFrame,
+    targets: Mapping[str, float] | None,
+    capital: float,
 ) -> Holdings:
     """The account's newest record as a table, beside the weights last decided.
 
@@ -145,27 +165,22 @@ def holdings(
         summary: at, equity, cash, positions of one account, at least one row.
         universe: ticker, name, sector; may be empty.
         targets: the decided weights, or None if nothing was decided.
+        capital: USD managed at most, 0 = all.
     """
     last = summary.sort_values("at").iloc[-1]
     equity, cash = float(last["equity"]), float(last["cash"])
     rows = {str(p["symbol"]): p for p in _positions(str(last["positions"]))}
     symbols = sorted(rows.keys() | (targets or {}).keys())
-    table = pd.DataFrame(
-        {
-            "symbol": pd.Series(symbols, dtype="str"),
-            **{
-                c: [_number(rows.get(s, {}).get(key), missing) for s in symbols]
-                for c, key, missing in (
-                    ("qty", "qty", 0.0),
-                    ("price", "price", math.nan),
-                    ("entry", "average_entry_price", math.nan),
-                    ("value", "value", 0.0),
-                )
-            },
-        }
-    )
-    table["weight"] = table["value"] / equity if equity > 0 else math.nan
-    table["target"] = [math.nan if targets is None else targets.get(s, 0.0) for s in symbols]
+    table = _as_table(symbols, rows)
+    table["share"] = table["value"] / equity if equity > 0 else math.nan
+    own = {symbol: value for symbol, row in rows.items() if (value := _own_value(row))}
+    managed = managed_equity(cash, math.fsum(own.values()), capital, equity)
+    ours = own.keys() | (targets or {}).keys()
+    weights = held_after(cash, equity, own, capital) if managed > 0 else None
+    for column, known in (("weight", weights), ("target", targets)):
+        table[column] = [
+            math.nan if known is None or s not in ours else known.get(s, 0.0) for s in symbols
+        ]
     table["drift"] = table["weight"] - table["target"]
     table["gain"] = table["value"] - table["qty"] * table["entry"]
     for column in ("name", "sector"):
@@ -174,13 +189,29 @@ def holdings(
     table = table[(table["value"] != 0) | (table["target"] > 0)]
     at = last["at"].to_pydatetime()
     return Holdings(
-        at, equity, cash, table.sort_values("value", ascending=False, ignore_index=True)
+        at, equity, cash, managed, table.sort_values("value", ascending=False, ignore_index=True)
     )
 
 
+def _as_table(symbols: Sequence[str], rows: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+    """symbol, qty, price, entry, value; 0 or NaN for what is not held."""
+    columns = (
+        ("qty", "qty", 0.0),
+        ("price", "price", math.nan),
+        ("entry", "average_entry_price", math.nan),
+        ("value", "value", 0.0),
+    )
+    found = {
+        column: [_number(rows.get(s, {}).get(key), missing) for s in symbols]
+        for column, key, missing in columns
+    }
+    return pd.DataFrame({"symbol": pd.Series(symbols, dtype="str"), **found})
+
+
 def by_sector(table: pd.DataFrame) -> pd.DataFrame:
-    """sector, weight, target (NaN without a decision) of `Holdings.table`, smallest first."""
-    sums = table.groupby("sector")[["weight", "target"]].sum(min_count=1)
+    """sector, weight, target (NaN without a decision) of `Holdings.table`, smallest first; without
+    the sectors in which nothing is ours."""
+    sums = table.groupby("sector")[["weight", "target"]].sum(min_count=1).dropna(how="all")
     return sums.sort_values("weight").reset_index()
 
 
@@ -190,6 +221,12 @@ def _positions(text: str) -> list[dict[str, object]]:
     except ValueError as error:
         raise DataError(f"positions must be a JSON list, found {text[:40]!r}") from error
     return [p for p in found if isinstance(p, dict) and "symbol" in p]
+
+
+def _own_value(position: Mapping[str, object]) -> float:
+    """USD of the part that is ours; all of it where a record of an earlier release does not say."""
+    qty = position.get("own_qty", position.get("qty"))
+    return _number(qty, 0.0) * _number(position.get("price"), 0.0)
 
 
 def _number(value: object, missing: float) -> float:

@@ -116,7 +116,7 @@ OXY = {"symbol": "OXY", "qty": "12", "price": 50.0, "value": 600.0, "average_ent
 
 
 def test_holdings_name_weight_drift_and_open_profit_of_each_position() -> None:
-    row = account.holdings(record([OXY]), UNIVERSE, {"OXY": 0.55}).table.iloc[0]
+    row = account.holdings(record([OXY]), UNIVERSE, {"OXY": 0.55}, 0.0).table.iloc[0]
     assert (row["name"], row["sector"], row["qty"]) == ("Occidental Petroleum", "Energy", 12.0)
     assert row["weight"] == pytest.approx(0.60)
     assert row["drift"] == pytest.approx(0.05)
@@ -124,26 +124,42 @@ def test_holdings_name_weight_drift_and_open_profit_of_each_position() -> None:
 
 
 def test_a_target_that_is_not_held_and_a_holding_without_a_target_both_show_their_drift() -> None:
-    table = account.holdings(record([OXY]), UNIVERSE, {"KO": 0.3}).table.set_index("symbol")
+    table = account.holdings(record([OXY]), UNIVERSE, {"KO": 0.3}, 0.0).table.set_index("symbol")
     assert table["drift"].to_dict() == pytest.approx({"OXY": 0.6, "KO": -0.3})
 
 
+def test_weights_are_of_what_is_managed_and_a_persons_own_shares_have_none() -> None:
+    """400 USD in cash, 12 OXY of which 3 are ours, and KO that a person bought: at most 400 are
+    managed."""
+    oxy = {**OXY, "own_qty": "3"}
+    ko = {"symbol": "KO", "qty": "2", "price": 60.0, "value": 120.0, "own_qty": "0"}
+    found = account.holdings(record([oxy, ko]), UNIVERSE, {"OXY": 0.5}, 400.0)
+    assert (found.managed, found.is_apart) == (400.0, True)
+    table = found.table.set_index("symbol")
+    own = table.loc["OXY", ["weight", "target", "drift", "share"]]
+    assert own.tolist() == pytest.approx([150 / 400, 0.5, -0.125, 0.6])
+    assert table.loc["KO", ["weight", "target", "drift"]].isna().all()
+    assert table["share"]["KO"] == pytest.approx(0.12)
+    assert account.by_sector(found.table)["sector"].tolist() == ["Energy"]
+    assert not account.holdings(record([OXY]), UNIVERSE, {}, 0.0).is_apart
+
+
 def test_without_a_decision_there_is_no_target() -> None:
-    table = account.holdings(record([OXY]), UNIVERSE, None).table
+    table = account.holdings(record([OXY]), UNIVERSE, None, 0.0).table
     assert table["target"].isna().all() and table["drift"].isna().all()
     assert account.by_sector(table)["target"].isna().all()
 
 
 def test_a_position_outside_the_universe_is_shown_under_an_unknown_sector() -> None:
     stranger = {**OXY, "symbol": "ZZZ"}
-    sectors = account.by_sector(account.holdings(record([stranger]), UNIVERSE, {}).table)
+    sectors = account.by_sector(account.holdings(record([stranger]), UNIVERSE, {}, 0.0).table)
     assert sectors["sector"].tolist() == ["Unknown"]
 
 
 def test_positions_that_are_no_json_are_refused() -> None:
     broken = record([]).assign(positions="[{")
     with pytest.raises(DataError, match="positions"):
-        account.holdings(broken, UNIVERSE, None)
+        account.holdings(broken, UNIVERSE, None, 0.0)
 
 
 def document(**changes: object) -> str:

@@ -16,6 +16,7 @@ from streamlit.util import calc_hash
 from astra.records import Account, Activity
 from astra.sessions import last_sessions
 from astra.settings import Settings
+from frontend import decided
 from frontend.feed import Feed
 
 
@@ -213,6 +214,71 @@ def test_of_several_accounts_the_newest_is_shown_and_the_others_can_be_chosen(
     assert metrics(app)["Account value"] == "$8.00"
     app.selectbox(key="account_number").select("PA1OLD").run()
     assert metrics(app)["Account value"] == "$5.00"
+
+
+RESET = "PA9RESET"
+
+
+def test_each_account_has_the_targets_and_decisions_that_are_its_own(
+    page: Runner, empty: House
+) -> None:
+    """The paper account was reset: a new number, all in cash, and later its first decision."""
+    seed_store(empty.store)
+    books, later = empty.store.books, NOW + dt.timedelta(hours=1)
+    books.record_account_summary(
+        Account(RESET, Decimal(50_000), Decimal(50_000), Decimal(50_000)), [], later
+    )
+    assert not page(empty.url).dataframe, "nothing is held, and no target is another's"
+    assert "No decision yet" in said(page(empty.url, "Decisions"))
+    weights = {"AAPL": 0.5, "KO": 0.4}
+    books.record_decision(
+        "decision_2.json",
+        decision_of(weights, later, gain_bp=44.4, held_weights={}, books_of={"account": RESET}),
+    )
+    targets = page(empty.url).dataframe[0].value.set_index("Symbol")["Target"]
+    assert targets.to_dict() == weights
+    seen = page(empty.url)
+    seen.selectbox(key="account_number").set_value(NUMBER).run()
+    table = seen.dataframe[0].value.set_index("Symbol")
+    of_first = empty.store.journal.allocation("00112233aabbccdd")
+    assert of_first is not None
+    for symbol, row in table.iterrows():
+        assert row["Target"] == of_first.weights.get(str(symbol), 0.0)
+    seen = page(empty.url, "Decisions")
+    assert metrics(seen)["Expected gain"] == "44.4 bp"
+    seen.selectbox(key="account_number").set_value(NUMBER).run()
+    assert metrics(seen)["Expected gain"] == "6.8 bp"
+    assert "decision_2.json" not in seen.selectbox(key="decision_chosen").options
+    (decided,) = [d.value for d in seen.dataframe if "Decided" in d.value]
+    assert decided["Drift"].abs().max() < 0.02, "beside its own holdings, not the other's"
+
+
+def test_a_decision_that_names_nobody_is_of_the_account_that_received_its_file(
+    page: Runner, empty: House
+) -> None:
+    seed_store(empty.store)
+    account = Account(RESET, Decimal(50_000), Decimal(50_000), Decimal(50_000))
+    empty.store.books.record_account_summary(account, [], NOW + dt.timedelta(hours=1))
+    other = decision_of({"V": 1.0}, NOW - dt.timedelta(minutes=5), object="target_1.csv")
+    stray = decision_of({"KO": 1.0}, NOW, object="target_2.csv", books_of={"account": ""})
+    empty.store.books.record_decision("decision_o.json", other)
+    empty.store.books.record_decision("decision_s.json", stray)
+    assert decided.own(empty.store, NUMBER) == {"decision_1.json", "decision_o.json"}
+    assert decided.own(empty.store, RESET) == frozenset()
+
+
+def test_weights_stand_beside_targets_of_the_same_equity(
+    page: Runner, seeded: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASTRA_CAPITAL", "20000")
+    app = page(seeded.url)
+    table = app.dataframe[0].value
+    assert list(table["Weight"]) == pytest.approx(list(table["Value"] / 20_000))
+    worth = float(seeded.store.books.read("account_summary").to_pandas()["equity"].iloc[-1])
+    assert list(table["Of account"]) == pytest.approx(list(table["Value"] / worth))
+    assert "of the $20,000.00 that are managed" in said(app)
+    monkeypatch.delenv("ASTRA_CAPITAL")
+    assert "Of account" not in page(seeded.url).dataframe[0].value
 
 
 def test_holding_is_said_with_what_was_weighed(page: Runner, empty: House) -> None:

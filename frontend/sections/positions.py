@@ -26,6 +26,7 @@ _COLUMNS = {
     "weight": Column("Weight", SHARE),
     "target": Column("Target", SHARE),
     "drift": Column("Drift", SIGNED_SHARE),
+    "share": Column("Of account", SHARE),
     "value": Column("Value", DOLLARS),
     "gain": Column("Open profit", SIGNED_DOLLARS, tinted=True),
     "qty": Column("Shares", SHARES),
@@ -49,9 +50,16 @@ def show(held: Holdings, decided_at: dt.datetime | None) -> None:
         cash += f" ({percent(held.cash / held.equity)})"
     line, at = f"{count(names, 'position')}, {cash}.", utc(held.at)
     columns = dict(_COLUMNS)
+    if held.is_apart:
+        line += (
+            f" Weight, target and drift are of the {money(held.managed)} that are managed and of "
+            "the shares that are ours; what is not has none."
+        )
+    else:
+        del columns["share"]
     if decided_at is None:
         columns = {c: v for c, v in columns.items() if c not in ("target", "drift")}
-        line += " There are no targets before the first decision."
+        line += " There are no targets before this account's first decision."
     else:
         line += f" Targets were decided on {new_york(decided_at)}; drift is weight less target."
         at += f", targets {utc(decided_at)}"
@@ -66,6 +74,8 @@ def show(held: Holdings, decided_at: dt.datetime | None) -> None:
         alt="Positions with weight, target, drift and open profit, the largest first.",
     )
     sectors = by_sector(held.table)
+    if sectors.empty:
+        return
     right.plotly_chart(
         sector_chart(sectors),
         key="sectors",

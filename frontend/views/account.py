@@ -19,9 +19,10 @@ _REACH = dt.timedelta(days=6)  # back over a long weekend to a close before the 
 
 
 def show(page: Page) -> None:
-    made = page.latest_decision()
+    made = page.own_decision()
     latest = page.table("account_summary", account=page.account, start=page.recorded_at())
-    held = account.holdings(latest, page.universe(), None if made is None else made.weights)
+    targets = None if made is None else made.weights
+    held = account.holdings(latest, page.universe(), targets, page.settings.capital)
     decided_at = None if made is None else made.as_of
     books = page.reader.read(books_of, page.account)
     worth.show(held, books.curve)
