@@ -395,6 +395,28 @@ def test_a_twin_that_was_not_compared_says_why(house: House) -> None:
     house.both(FRIDAY, "Not compared: KO has no bars.")
 
 
+def test_weights_are_of_what_is_managed_and_decisions_the_accounts_own(house: House) -> None:
+    seed_by_hand(house.store)
+    # Half the shares are a person's own; another account was recorded before, and decided for.
+    account = Account(ACCOUNT, Decimal(8_072), Decimal(str(CLOSE)), Decimal(0))
+    ko = Position("KO", Decimal(30), 104.0, 100.0)
+    house.store.books.record_account_summary(account, [ko], at(FRIDAY, 16), own={"KO": Decimal(15)})
+    other = Account("PA3OTHER", Decimal(1), Decimal(1), Decimal(1))
+    house.store.books.record_account_summary(other, [], at(FRIDAY, 9, 40))
+    stranger = decision_of({"XOM": 0.5}, at(FRIDAY, 11), reason="for somebody else",
+                           books_of={"account": "PA3OTHER"})  # fmt: skip
+    house.store.books.record_decision("decision_20261120-160000_00000000.json", stranger)
+    managed = 8_072 + 15 * 104
+    house.both(
+        FRIDAY,
+        "Symbol Name Of account Weight Target",
+        f"{100 * 3120 / CLOSE:.2f}% {100 * 15 * 104 / managed:.2f}% 27.00% $3,120.00 +$120.00",
+        f"Weight and target are of the ${managed:,.2f} that are managed",
+    )
+    for content in house.report(FRIDAY):
+        assert "for somebody else" not in content
+
+
 @pytest.mark.parametrize(
     ("market", "paper", "told"),
     [

@@ -117,8 +117,8 @@ def gather(store: Store, pulse: Pulse, settings: Settings, asked: dt.date | None
     times = [*history, *(at for at, *_ in store.equity.summaries(account))]
     now = max(pulse.now or times[-1], *times)
     bounds = chosen(asked, times, now, account)
-    decisions = reading.decisions(store, bounds)
-    last = decisions[-1] if decisions else reading.decision_before(store, bounds.start)
+    decisions = reading.decisions(store, account, bounds)
+    last = decisions[-1] if decisions else reading.decision_before(store, account, bounds.start)
     of_day = (at for at in times if bounds.has(at))
     return Day(
         account=account,
@@ -126,7 +126,7 @@ def gather(store: Store, pulse: Pulse, settings: Settings, asked: dt.date | None
         paper=settings.alpaca_paper,
         bounds=bounds,
         as_of=max(of_day, default=min(bounds.session.closes_at, now)),
-        value=_value(store, account, bounds, settings.benchmarks, last),
+        value=_value(store, account, bounds, settings, last),
         decisions=decisions,
         traded=trading.of_day(store, account, bounds),
         tallies=reading.tallies(store, decisions),
@@ -136,7 +136,7 @@ def gather(store: Store, pulse: Pulse, settings: Settings, asked: dt.date | None
 
 
 def _value(
-    store: Store, account: str, bounds: Bounds, benchmarks: str, targets: Decision | None
+    store: Store, account: str, bounds: Bounds, settings: Settings, targets: Decision | None
 ) -> Value:
     saved = store.equity.summaries(account)
     whole = curve_of(
@@ -147,7 +147,7 @@ def _value(
     curve = None
     if whole is not None and bounds.has(whole.times[-1]):
         curve = whole.since(bounds.session.date)
-    names = tuple(filter(None, (name.strip() for name in benchmarks.split("|"))))
+    names = tuple(filter(None, (name.strip() for name in settings.benchmarks.split("|"))))
     own = [at for at, *_ in saved if bounds.has(at)]
     return Value(
         curve=curve if curve is not None and len(curve.times) > 1 else None,
@@ -155,7 +155,7 @@ def _value(
         benchmarks={} if curve is None else reading.beside(store, curve, names),
         profit=reading.profit_of(store, account, [at for at, *_ in saved], bounds),
         invested=tuple((at, 1 - c / usd) for at, usd, c in saved if bounds.has(at) and usd > 0),
-        held=reading.held(store, account, own[-1], targets) if own else None,
+        held=reading.held(store, account, own[-1], targets, settings.capital) if own else None,
         targets=targets,
     )
 

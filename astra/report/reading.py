@@ -21,7 +21,7 @@ from astra.scoring import Tally
 from astra.store import Query, Store
 from astra.store.alerts import AlertRow
 from frontend import account as holding
-from frontend import decision
+from frontend import decided, decision
 from frontend.account import Holdings
 from frontend.decision import Decision
 from frontend.trades import prices_of
@@ -60,22 +60,22 @@ def beside(store: Store, curve: Curve, names: Iterable[str]) -> dict[str, Curve]
     return found
 
 
-def decisions(store: Store, bounds: Bounds) -> tuple[Decision, ...]:
-    """Those of the day, oldest first."""
+def decisions(store: Store, account: str, bounds: Bounds) -> tuple[Decision, ...]:
+    """The account's of the day, oldest first."""
     columns = ("as_of", "object", "document")
     told = frame(store, Query("decisions", columns, start=bounds.start, end=bounds.end))
-    told = told.sort_values(["as_of", "object"])
-    return tuple(decision.parse(str(text)) for text in told["document"])
+    own = told[told["object"].isin(decided.own(store, account))].sort_values(["as_of", "object"])
+    return tuple(decision.parse(str(text)) for text in own["document"])
 
 
-def decision_before(store: Store, at: dt.datetime) -> Decision | None:
-    """The last one before `at`."""
-    times = frame(store, Query("decisions", ("as_of",), end=at))["as_of"]
-    if times.empty:
+def decision_before(store: Store, account: str, at: dt.datetime) -> Decision | None:
+    """The account's last one before `at`."""
+    known = frame(store, Query("decisions", ("as_of", "object"), end=at))
+    own = known[known["object"].isin(decided.own(store, account))].sort_values(["as_of", "object"])
+    if own.empty:
         return None
-    last = times.max().to_pydatetime()
-    told = frame(store, Query("decisions", ("object", "document"), start=last, end=last + _SECOND))
-    return decision.parse(str(told.sort_values("object")["document"].iloc[-1]))
+    document = store.books.decision(str(own["object"].iloc[-1]))
+    return None if document is None else decision.parse(json.dumps(document))
 
 
 def summary_at(store: Store, account: str, at: dt.datetime) -> pd.DataFrame:
@@ -110,12 +110,15 @@ def _saved(summary: pd.DataFrame) -> Saved:
     return Saved(row["at"].to_pydatetime(), shares, prices)
 
 
-def held(store: Store, account: str, at: dt.datetime, targets: Decision | None) -> Holdings:
-    """What the summary of that time holds, beside the weights that were decided."""
+def held(
+    store: Store, account: str, at: dt.datetime, targets: Decision | None, capital: float
+) -> Holdings:
+    """What the summary of that time holds, beside the weights that were decided; `capital` is USD
+    managed at most, 0 = all."""
     columns = ("ticker", "name", "sector")
     members = frame(store, Query("universe", columns, known_at=at))
     weights = None if targets is None else targets.weights
-    return holding.holdings(summary_at(store, account, at), members, weights)
+    return holding.holdings(summary_at(store, account, at), members, weights, capital)
 
 
 def tallies(store: Store, made: Iterable[Decision]) -> tuple[Tally, ...]:

@@ -6,6 +6,8 @@ Pure.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 from astra.cash import Kind
 from astra.records import TradingState
@@ -15,7 +17,7 @@ from astra.report.speech import MOST_LINES, clock, cut, sentence, when
 from astra.scoring import against_last_value, calibration
 from astra.sessions import NEW_YORK
 from astra.store.twins import COMPARED
-from frontend.account import by_sector
+from frontend.account import Holdings, by_sector
 from frontend.decision import forecast_sentence
 from frontend.skill import calibration_sentence, error_sentence
 from frontend.standing import CHIPS
@@ -56,39 +58,55 @@ def positions(day: Day) -> Section:
     if found is None:
         return Section(title, ("No summary of the account was saved on this day.",))
     own = found.table[found.table["value"] != 0].to_dict("records")
-    share = found.cash / found.equity if found.equity > 0 else math.nan
     if not own:
         return Section(title, (f"Everything was in cash: {money(found.cash)}.",))
-    rows = [
-        (str(r["symbol"]), str(r["name"]), percent(r["weight"]), percent(r["target"]),
-         money(r["value"]), money(r["gain"], signed=True))
-        for r in own[:MOST_NAMES]
+    made = day.value.targets
+    told = "No target was decided yet." if made is None else f"Targets are of {when(made.as_of)}."
+    said = [f"{count(len(own), 'position')}, as saved at {clock(found.at)}. {told}"]
+    if found.is_apart:
+        said.append(
+            f"Weight and target are of the {money(found.managed)} that are managed and of the "
+            "shares that are ours; what is not has none."
+        )
+    columns = [
+        Column("Symbol", _TEXT), Column("Name", _TEXT, _WIDE), Column("Of account"),
+        Column("Weight"), Column("Target"), Column("Value"), Column("Open profit"),
     ]  # fmt: skip
-    if rest := own[MOST_NAMES:]:
-        sums = [math.fsum(r[name] for r in rest) for name in ("weight", "target", "value", "gain")]
-        rows.append(("", f"{len(rest)} more", percent(sums[0]), percent(sums[1]), money(sums[2]),
-                     money(sums[3], signed=True)))  # fmt: skip
-    rows.append(("Cash", "", percent(share), "", money(found.cash), ""))
-    columns = (
-        Column("Symbol", _TEXT), Column("Name", _TEXT, _WIDE), Column("Weight"), Column("Target"),
-        Column("Value"), Column("Open profit"),
-    )  # fmt: skip
-    decided = day.value.targets
-    targets = "No target was decided yet." if decided is None else (
-        f"Targets are of {when(decided.as_of)}."
-    )  # fmt: skip
-    said = f"{count(len(own), 'position')}, as saved at {clock(found.at)}. {targets}"
-    return Section(title, (said,), Table(columns, tuple(rows), sums=1))
+    rows = _held(found, own)
+    if not found.is_apart:  # a weight is a share of the account then
+        del columns[3]
+        columns[2] = Column("Weight")
+        rows = [(*row[:3], *row[4:]) for row in rows]
+    return Section(title, tuple(said), Table(tuple(columns), tuple(rows), sums=1))
+
+
+def _held(found: Holdings, own: Sequence[Mapping[Hashable, Any]]) -> list[tuple[str, ...]]:
+    """Symbol, name, share of the account, weight, target, value, profit: the largest, the others
+    together, cash."""
+    names = ("share", "weight", "target", "value", "gain")
+    rest = own[MOST_NAMES:]
+    lines = [(str(r["symbol"]), str(r["name"]), *(r[n] for n in names)) for r in own[:MOST_NAMES]]
+    if rest:
+        sums = (math.fsum(r[n] for r in rest if math.isfinite(r[n])) for n in names)
+        lines.append(("", f"{len(rest)} more", *sums))
+    rows = [
+        (symbol, name, percent(share), percent(weight), percent(target), money(value),
+         money(gain, signed=True))
+        for symbol, name, share, weight, target, value, gain in lines
+    ]  # fmt: skip
+    cash = percent(found.cash / found.equity) if found.equity > 0 else UNKNOWN
+    return [*rows, ("Cash", "", cash, "", "", money(found.cash), "")]
 
 
 def sectors(day: Day) -> Section:
     """The same by sector, the largest first."""
     found = day.value.held
-    if found is None or found.table.empty:
+    sums = None if found is None or found.table.empty else by_sector(found.table)
+    if sums is None or sums.empty:
         return Section("Sectors", ("Nothing was held, so there is nothing to divide.",))
     rows = tuple(
         (str(r["sector"]), percent(r["weight"]), percent(r["target"]))
-        for r in by_sector(found.table).iloc[::-1].to_dict("records")
+        for r in sums.iloc[::-1].to_dict("records")
     )
     columns = (Column("Sector", _TEXT, _WIDE), Column("Weight"), Column("Target"))
     return Section("Sectors", (), Table(columns, rows))
