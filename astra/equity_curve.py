@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astra import performance
+from astra.flows import growth, money_weighted, placed
 from astra.performance import FEWEST_STEPS, HitRate, drawdowns, summarize
 from astra.risk import Amount
 from astra.sessions import BAR_SECONDS, NEW_YORK, sessions_between
@@ -33,7 +34,7 @@ class Figures:
             annual_volatility, sharpe, sharpe_error, sortino, calmar.
         gain: USD, without what came in or went.
         time_weighted: returns of the steps chained, flows taken out of each.
-        money_weighted: see `Curve.money_weighted`.
+        money_weighted: see `astra.flows.money_weighted`.
         max_drawdown: of all values, not of days only; 0 or less.
         benchmark_return: of its price, without dividends; NaN without a benchmark.
         hit: days on which the account was ahead of the benchmark; None without one.
@@ -128,38 +129,6 @@ class Curve:
         found: Floats = self.benchmark / self.benchmark[0] * self.equity[0]
         return found
 
-    def money_weighted(self) -> float:
-        """The internal rate of return of the whole time, not of a year: what each dollar earned
-        for as long as it was there.
-
-        R solves V0 (1 + R) + sum F_k (1 + R)^((T - t_k) / T) = V1: first and last value, T apart,
-        and each flow. It is told only where the balance stays above 0 at R, as there is no other
-        solution then (Teichroew, Robichek and Montalbano 1965, "An analysis of criteria for
-        investment and financing decisions under certainty", Management Science 12(3)); else NaN,
-        as for fewer than two values.
-        """
-        if len(self.times) < 2:
-            return math.nan
-        if not self.flows:
-            return float(self.values[-1] / self.values[0] - 1.0)
-        from scipy.optimize import brentq  # half a second that most accounts don't need
-
-        start, end = self.times[0], self.times[-1]
-        left = np.array([1.0, *((end - at) / (end - start) for at, _ in self.flows)])
-        paid = np.array([self.values[0], *(amount for _, amount in self.flows)])
-
-        def missing(growth: float) -> float:
-            return float(paid @ growth**left - self.values[-1])
-
-        high = 2.0
-        while missing(high) < 0 and high < 1e12:
-            high *= 2
-        if missing(0.0) >= 0 or missing(high) < 0:
-            return math.nan
-        root = float(brentq(missing, 0.0, high, xtol=1e-14))
-        balance = np.cumsum(paid * root**left)  # after each flow, grown to the end
-        return root - 1.0 if (balance > 0).all() else math.nan
-
     def figures(self) -> Figures:
         """What the account did over this curve; cash counts as earning nothing."""
         daily, nan = self.daily(), math.nan
@@ -172,7 +141,7 @@ class Curve:
             days=found.steps,
             gain=float(self.values[-1] - self.values[0]) - self.paid_in,
             time_weighted=found.total_return,
-            money_weighted=self.money_weighted(),
+            money_weighted=money_weighted(self.times, self.values, self.flows),
             max_drawdown=worst,
             annual_volatility=found.annual_volatility if enough else nan,
             sharpe=found.sharpe if enough else nan,
@@ -208,61 +177,9 @@ def curve_of(
         return None
     times = tuple(sorted(points))
     values = np.array([points[t] for t in times])
-    placed = _placed(times, values, sorted(flows))
+    found = placed(times, values, sorted(flows))
     moved = np.zeros(len(values))
-    for i, _, amount in placed:
+    for i, _, amount in found:
         moved[i] += amount
-    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(_growth(values, moved))])
-    return Curve(times, values, tuple(sorted((at, amount) for _, at, amount in placed)), equity)
-
-
-def _growth(values: Floats, moved: Floats) -> Floats:
-    """After over before, shape (n - 1,), as `astra.risk.growth` has it: what came in was there from
-    the start of its step, what went was there to its end."""
-    came, went = np.maximum(moved[1:], 0.0), np.maximum(-moved[1:], 0.0)
-    found: Floats = (values[1:] + went) / (values[:-1] + came)
-    return found
-
-
-def _placed(
-    times: Sequence[dt.datetime], values: Floats, flows: Sequence[Amount]
-) -> list[tuple[int, dt.datetime, float]]:
-    """Each flow with the value that is the first to have it, at a time since the one before it.
-
-    What came before the first value is part of it, what came after the last in none: both are left
-    out. A flow that is dated by its day alone (midnight in New York) came at any time of that day,
-    or after its last value: it is counted where it leaves the smallest moves unexplained.
-    """
-    seconds = np.array([t.timestamp() for t in times])
-    first = np.searchsorted(seconds, [at.timestamp() for at, _ in flows]).tolist()
-    inside = [k for k, i in enumerate(first) if i < len(times)]
-    moved = np.zeros(len(times))
-    for k in inside:
-        moved[first[k]] += flows[k][1]
-    for k in inside:
-        (at, amount), i = flows[k], first[k]
-        local = at.astimezone(NEW_YORK)
-        if local.time() != dt.time():
-            continue
-        next_day = dt.datetime.combine(local.date() + dt.timedelta(days=1), dt.time(), NEW_YORK)
-        end = min(int(np.searchsorted(seconds, next_day.timestamp())), len(times) - 1)
-        moved[i] -= amount
-        first[k] = i + int(np.argmin(_unexplained(values, moved, np.arange(i, end + 1), amount)))
-        moved[first[k]] += amount
-    return [
-        (i, min(max(flows[k][0], times[i - 1] + dt.timedelta(seconds=1)), times[i]), flows[k][1])
-        for k, i in ((k, first[k]) for k in inside)
-        if i > 0
-    ]
-
-
-def _unexplained(values: Floats, moved: Floats, steps: NDArray[np.int64], amount: float) -> Floats:
-    """By how much the move of each of `steps` grows by a flow in it; the first value has none."""
-    before, after = values[np.maximum(steps - 1, 0)], values[steps]
-
-    def move(flow: Floats) -> Floats:
-        return np.abs((after - flow - before) / (before + np.maximum(flow, 0.0)))
-
-    found: Floats = move(moved[steps] + amount) - move(moved[steps])
-    found[steps == 0] = 0.0
-    return np.round(found, 9)  # of equals the first
+    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(growth(values, moved))])
+    return Curve(times, values, tuple(sorted((at, amount) for _, at, amount in found)), equity)

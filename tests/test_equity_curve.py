@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astra.equity_curve import Curve, curve_of
+from astra.flows import money_weighted
 from astra.risk import Amount, growth, placed
 from astra.sessions import NEW_YORK, sessions_between
 
@@ -200,7 +201,7 @@ def test_money_that_came_halfway_earned_for_half_of_the_time() -> None:
     curve = known([], values, [(start + HOUR, 100.0)])
     # 100 x^2 + 100 x = 250 for the growth x of one hour, of which there are two
     x = (-100 + math.sqrt(100**2 + 4 * 100 * 250)) / 200
-    assert curve.money_weighted() == pytest.approx(x**2 - 1)
+    assert curve.figures().money_weighted == pytest.approx(x**2 - 1)
 
 
 def test_buying_in_before_a_loss_shows_in_the_money_weighted_return_alone() -> None:
@@ -216,7 +217,14 @@ def test_a_rate_that_has_no_single_answer_is_not_told() -> None:
     times = tuple(MONDAY + i * HOUR for i in range(4))
     flows = ((times[1], -600.0), (times[2], 1100.0))
     values = np.array([100.0, 1.0, 1.0, 600.0])
-    assert math.isnan(Curve(times, values, flows, np.ones(4)).money_weighted())
+    assert math.isnan(money_weighted(times, values, flows))
     # More came at the end than there is.
-    late = Curve(times[:2], np.array([100.0, 50.0]), ((times[1], 60.0),), np.ones(2))
-    assert math.isnan(late.money_weighted())
+    assert math.isnan(money_weighted(times[:2], np.array([100.0, 50.0]), [(times[1], 60.0)]))
+
+
+def test_a_withdrawal_and_a_larger_deposit_of_one_day_are_one_flow() -> None:
+    values = closes(5000, 5050, 6100, 6150, first=dt.date(2026, 11, 16))
+    together = known([], values, [(day(18), 1000.0)]).figures().money_weighted
+    apart = known([], values, [(day(18), -8000.0), (day(18), 9000.0)])
+    assert len(apart.flows) == 2
+    assert apart.figures().money_weighted == pytest.approx(together, rel=1e-12)

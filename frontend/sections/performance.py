@@ -16,7 +16,7 @@ TIME_WEIGHTED_HELP = (
 MONEY_WEIGHTED_HELP = (
     "Money-weighted: the internal rate of return of this time (not of a year). What each dollar "
     "earned while it was there; without deposits and withdrawals the same as time-weighted. n/a "
-    "where the flows leave more than one answer, or none."
+    "where the flows leave no answer, or one that cannot be proven unique."
 )
 
 
