@@ -20,6 +20,7 @@ from astra.store.alerts import Alert, AlertRow
 AGAIN = dt.timedelta(days=1)
 CRITICAL, WARNING = "critical", "warning"
 _SECONDS_TO_CONFIRM = 120.0  # a halt looks at the broker for less
+_STALE = "stale-bars"
 _REFUSED = ("refused", "abandoned")
 
 
@@ -91,10 +92,12 @@ def new_york(at: dt.datetime) -> str:
 
 
 def _stale_bars(status: Status) -> Iterator[Alert]:
+    """Begins in a session; the close is no end of it, fresh bars are."""
     data = status.data
-    if data.is_stale:
+    is_known = any(alert.key == _STALE for alert in status.alerts)
+    if data.is_stale or (is_known and data.is_short):
         yield Alert(
-            "stale-bars",
+            _STALE,
             CRITICAL,
             f"fresh bars of {data.needed:.0%} of the names are needed to decide, and {data.fresh} "
             f"of {data.names} have any in the hour before {new_york(data.judged_at)}: "

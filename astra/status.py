@@ -39,7 +39,7 @@ class Data:
         judged_at: that decision time.
         names, fresh: tradable names, and how many of them printed in the hour before it.
         is_open: whether the exchange is.
-        is_stale: whether less than the share that a decision needs is fresh, in an open session.
+        is_stale: whether too few are fresh, at a decision time of the session that is open.
     """
 
     as_of: dt.datetime | None
@@ -54,6 +54,11 @@ class Data:
     def share(self) -> float | None:
         """Of the names that are fresh; None of no names."""
         return self.fresh / self.names if self.names else None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether less than the share that a decision needs is fresh, the exchange open or not."""
+        return self.fresh < self.needed * self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +161,16 @@ def _data(store: Store, now: dt.datetime, needed: float) -> Data:
     since = (judged_at - _FRESH).timestamp()
     fresh = sum(last.get(ticker, 0) >= since for ticker in members)
     is_due = session is not None and judged_at >= session.opens_at
-    return Data(
+    found = Data(
         as_of=moment(max(last.values()) + BAR_SECONDS) if last else None,
         judged_at=judged_at,
         names=len(members),
         fresh=fresh,
         needed=needed,
         is_open=session is not None,
-        is_stale=is_due and bool(members) and fresh < needed * len(members),
+        is_stale=False,
     )
+    return dataclasses.replace(found, is_stale=is_due and found.is_short)
 
 
 def trading(store: Store, account: str) -> Trading:

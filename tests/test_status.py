@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
+from astra.alerts import conditions
 from astra.jobs import JobStatus, job_statuses
 from astra.records import Account, Position, TradingState
 from astra.schedule import Job, deployed
@@ -64,6 +65,13 @@ def load(store: Store, tickers: list[str], until: dt.datetime) -> None:
                       "close": 9.0, "volume": 1}) for t in tickers
     ]  # fmt: skip
     store.prices.upsert(pd.concat(frames, ignore_index=True), until)
+
+
+def watched(store: Store, now: str) -> str:
+    """Look for alerts: how severe the one of stale bars is, "" if it is not open."""
+    found = conditions(stood(store, at(now), ""))
+    store.alerts.see("", found, at(now))
+    return "".join(a.severity for a in store.alerts.open("") if a.key == "stale-bars")
 
 
 def test_a_fresh_database_stands_somehow_too(empty: Store) -> None:
@@ -173,6 +181,19 @@ class TestData:
         load(empty, sorted(MEMBERS), at("2026-11-19T16:00"))
         found = stood(empty, at("2026-11-20T10:15")).data
         assert (found.fresh, found.is_stale) == (0, True)
+
+    def test_bars_that_were_stale_at_the_close_stay_an_alert_until_some_come(
+        self, empty: Store
+    ) -> None:
+        load(empty, sorted(MEMBERS), at("2026-11-18T11:00"))
+        assert watched(empty, "2026-11-17T16:30") == "", "no session: nothing is due"
+        assert watched(empty, "2026-11-18T15:55") == "critical"
+        for later in ("18T16:00", "18T22:00", "19T09:35", "19T10:14", "19T10:20", "19T16:05"):
+            assert watched(empty, f"2026-11-{later}") == "critical"
+        (alert,) = empty.alerts.open("")
+        assert alert.opened_at == at("2026-11-18T15:55"), "one alert from its first day on"
+        load(empty, sorted(MEMBERS), at("2026-11-19T15:30"))
+        assert watched(empty, "2026-11-19T19:00") == "", "over when the bars came"
 
     def test_a_half_day_ends_with_its_last_decision(self, empty: Store) -> None:
         load(empty, sorted(MEMBERS), at("2026-11-27T11:30"))
