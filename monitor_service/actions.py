@@ -1,6 +1,7 @@
 """The monitor's switch: stop an account, lift that in two steps, take up what is half done.
 
-Who may press it is the service's credential to say. Changes are POSTs only.
+Who may press it is the service's credential to say. Changes are POSTs only. Whoever names the
+`account` in view gets a DataError where the broker has another.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def actions(desk: Desk, bucket: Bucket, runs: Runs) -> Blueprint:
     @routes.post("/halt")
     def _halt() -> tuple[Response, int]:
         state = _asked_state(_argument("state") or TradingState.HALTED.value)
+        _require_present(desk, _argument("account"), is_urgent=True)
         ended = halt(desk, state, _argument("reason") or "asked for at the monitor", _BY)
         # Noted afterwards: a broker that does not tell the time must not be in the way.
         with contextlib.suppress(AstraError), runs.noted("halt"):
@@ -47,6 +49,7 @@ def actions(desk: Desk, bucket: Bucket, runs: Runs) -> Blueprint:
     def _lift() -> Response:
         code = _argument("code")
         with runs.noted("lift"):
+            _require_present(desk, _argument("account"))
             return jsonify(
                 _lifted(lift(desk, code, _BY)) if code else _offer(offer_lift(desk, _BY))
             )
@@ -80,6 +83,35 @@ def _body() -> dict[str, Any]:
     except RecursionError:
         body = None
     return body if isinstance(body, dict) else {}
+
+
+def _require_present(desk: Desk, asked: str, *, is_urgent: bool = False) -> None:
+    """Nobody acts on another account than the one in view, say after a paper account's reset.
+
+    Args:
+        asked: its number; "" leaves it to the broker.
+        is_urgent: the account recorded last passes unasked, so that its halt is written before the
+            broker is asked anything.
+
+    Raises:
+        DataError: the broker has another.
+        TemporaryError: it does not say.
+    """
+    if not asked or (is_urgent and asked == _recorded_last(desk)):
+        return
+    found = desk.broker.account().number
+    if found != asked:
+        raise DataError(
+            f"account {asked} is asked for, the broker has {found}: nothing was changed, look at "
+            f"account {found}"
+        )
+
+
+def _recorded_last(desk: Desk) -> str | None:
+    """An account's number; None of none, or while the database is away."""
+    with contextlib.suppress(AstraError):
+        return next(iter(desk.store.books.accounts()), None)
+    return None
 
 
 def _asked_state(text: str) -> TradingState:

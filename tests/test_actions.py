@@ -8,6 +8,7 @@ from pathlib import Path
 
 import desk as trading
 import pytest
+import sqlalchemy
 from flask.testing import FlaskClient
 
 from astra.allocation import build
@@ -162,6 +163,53 @@ def test_lifting_takes_two_posts(client: FlaskClient, store: Store) -> None:
     assert client.get("/state").get_json()["state"] == "ACTIVE"
     assert runs(store).count(("lift", "ok")) == 3
     assert ("lift", "failed") in runs(store)
+
+
+def test_another_account_than_the_one_asked_for_is_neither_stopped_nor_lifted(
+    sandbox: trading.Desk, client: FlaskClient, store: Store
+) -> None:
+    old = sandbox.alpaca.account().number
+    client.post("/update_account")
+    sandbox.begin_anew(trading.TEN + dt.timedelta(minutes=5))
+    new = sandbox.alpaca.account().number
+    client.post("/update_account")
+    for path in ("/halt", "/lift"):
+        answer = client.post(path, json={"account": old})
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "DataError")
+        assert f"account {old} is asked for, the broker has {new}" in answer.get_json()["message"]
+    assert {store.states.get(n).state for n in (old, new)} == {TradingState.ACTIVE}
+    assert client.post("/halt", json={"account": new}).get_json()["account"] == new
+    code = client.post("/lift", json={"account": new}).get_json()["code"]
+    refused = client.post("/lift", json={"account": old, "code": code})
+    assert (refused.status_code, store.states.get(new).state) == (400, TradingState.HALTED)
+    assert client.post("/lift", json={"account": new, "code": code}).status_code == 200
+
+
+def test_a_halt_of_the_account_recorded_last_does_not_wait_for_a_silent_broker(
+    sandbox: trading.Desk, client: FlaskClient, store: Store
+) -> None:
+    account = sandbox.alpaca.account().number
+    client.post("/update_account")
+    client.post("/halt", json={"state": "REDUCING", "account": account})
+    sandbox.fail("*", "/v2", status=503, times=None)
+    assert client.post("/halt", json={"account": account}).status_code == 202
+    assert store.states.get(account).state is TradingState.HALTED
+    unknown = client.post("/halt", json={"account": "PA9OTHER"})
+    assert (unknown.status_code, store.states.get("PA9OTHER").since) == (503, None)
+
+
+def test_a_halt_of_the_account_in_view_cancels_while_the_database_is_away(
+    sandbox: trading.Desk, client: FlaskClient, tmp_path: Path
+) -> None:
+    rest(sandbox)
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'astra.db'}")
+    with engine.begin() as connection:
+        for table in ("account_summary", "trading_states"):
+            connection.execute(sqlalchemy.text(f"ALTER TABLE {table} RENAME TO gone_{table}"))
+    engine.dispose()
+    answer = client.post("/halt", json={"account": sandbox.alpaca.account().number})
+    assert (answer.status_code, answer.get_json()["written"]) == (503, False)
+    assert not sandbox.alpaca.orders("open")
 
 
 def test_resume_takes_up_what_was_cut_off_and_says_what_became_of_it(
