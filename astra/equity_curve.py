@@ -111,9 +111,10 @@ class Curve:
     def daily(self) -> Curve:
         """The first value and the last of each session, at the close of these sessions.
 
-        What was recorded after a session and before the day of the next one is that session's.
+        What was recorded after a session and before the day of the next one is that session's, and
+        so is what was recorded on that day as long as it has not opened.
         """
-        sessions = sessions_between(self.times[0] - _MARGIN, self.times[-1] + dt.timedelta(days=1))
+        sessions = sessions_between(self.times[0] - _MARGIN, self.times[-1])
         days = [dt.datetime.combine(s.date, dt.time(), NEW_YORK).timestamp() for s in sessions]
         of = np.searchsorted(days, self._seconds(), side="right") - 1
         kept = np.union1d(0, np.flatnonzero(np.diff(of, append=-1)))

@@ -144,6 +144,16 @@ def test_ratios_are_of_days_and_no_weekend_is_one() -> None:
     assert daily.paid_in == 1
 
 
+def test_a_value_before_the_open_makes_no_day_until_the_session_has_opened() -> None:
+    days = closes(*seesaw(24), first=dt.date(2026, 11, 2))  # to Friday, 4 December
+    before_the_open = dt.datetime(2026, 12, 7, 9, 1, tzinfo=NEW_YORK).astimezone(dt.UTC)
+    early = known([], [*days, (before_the_open, days[-1][1])], [])
+    assert early.daily().times == known([], days, []).daily().times
+    assert early.figures().sharpe == known([], days, []).figures().sharpe
+    opened = known([], [*days, (before_the_open + HOUR, 100.0)], []).daily()
+    assert len(opened.times) == 25 and opened.times[-1].day == 7
+
+
 def test_a_single_value_is_a_day_without_return() -> None:
     found = known([], hourly(1000), []).figures()
     assert (found.days, found.gain, found.time_weighted, found.max_drawdown) == (0, 0, 0, 0)
