@@ -533,7 +533,8 @@ def seed_full(store: Store) -> None:
     seed_store(store, market="simulated:1")
     day = at(FRIDAY, 9, 45)
     long = "a sentence that goes on and on about what is wrong, " * 9
-    alerts = [Alert(f"a{i}", "warning", f"{i}: {long}", NUMBER) for i in range(20)]
+    alerts = [Alert(f"a{i:02d}", "warning", f"{i}: {long}", NUMBER) for i in range(20)]
+    alerts.append(Alert("z", "critical", "the gravest of all", NUMBER))
     store.alerts.see(NUMBER, alerts, day)
     for i in range(12):
         store.states.set(NUMBER, TradingState.REDUCING, f"{i} {long}", "somebody", day)
@@ -562,8 +563,9 @@ def test_a_full_day_is_one_page_and_says_what_it_leaves_out(house: House) -> Non
     assert lowest > 20  # points above the paper's edge
     for told in (" ".join(lines), read_html(written.html.read_text())):
         assert "30 more" in told
-        assert "12 earlier alerts not shown" in told
-        assert "And 16 more, listed below or on the page System" in told
+        assert "Critical The gravest of all Fri 09:45 open" in told
+        assert "13 more alerts not shown" in told
+        assert "And 17 more, listed below or on the page System" in told
 
 
 def _page(content: bytes) -> bytes:

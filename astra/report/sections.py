@@ -144,18 +144,19 @@ def twin(day: Day) -> Section:
 
 
 def watch(day: Day) -> Section:
-    """Alarms of the day, halts, and our books against the broker's."""
+    """Alarms of the day, those still open first; halts; our books against the broker's."""
     found, said = day.watch, []
+    gravest = sorted(found.alerts, key=lambda a: (not a.is_open, a.severity != "critical"))
     rows = tuple(
         (capital(a.severity), capital(cut(a.message)), when(a.opened_at),
          "open" if a.closed_at is None else clock(a.closed_at))
-        for a in found.alerts[-MOST_LINES:]
+        for a in gravest[:MOST_LINES]
     )  # fmt: skip
     if not rows:
         looked = "No alert was open on this day." if found.is_kept else "No alert is on record."
         said.append(looked)
     elif len(found.alerts) > len(rows):
-        said.append(f"{count(len(found.alerts) - len(rows), 'earlier alert')} not shown.")
+        said.append(f"{count(len(found.alerts) - len(rows), 'more alert')} not shown.")
     said.append(f"{CHIPS[found.state][1]}{_changed(day)}.")
     said.append(_books(day))
     columns = (Column("Alarm", _TEXT), Column("What", _TEXT, _WIDE), Column("Since", _TEXT),
