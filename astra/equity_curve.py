@@ -19,7 +19,14 @@ from astra import performance
 from astra.flows import growth, money_weighted, placed
 from astra.performance import FEWEST_STEPS, HitRate, drawdowns, summarize
 from astra.risk import Amount
-from astra.sessions import BAR_SECONDS, NEW_YORK, sessions_between
+from astra.sessions import (
+    BAR_SECONDS,
+    HORIZON_BARS,
+    NEW_YORK,
+    Session,
+    closed_grid,
+    sessions_between,
+)
 
 Floats = NDArray[np.float64]
 _MARGIN = dt.timedelta(days=10)  # longer than the exchange was ever closed since 1998
@@ -36,7 +43,9 @@ class Figures:
         time_weighted: returns of the steps chained, flows taken out of each.
         money_weighted: see `astra.flows.money_weighted`.
         max_drawdown: of all values, not of days only; 0 or less.
-        benchmark_return: of its price, without dividends; NaN without a benchmark.
+        benchmark_return: of its price, without dividends, until the last time it is known; NaN
+            without a benchmark.
+        ahead: the account's return until then, less the benchmark's.
         hit: days on which the account was ahead of the benchmark; None without one.
     """
 
@@ -51,6 +60,7 @@ class Figures:
     sortino: float
     calmar: float
     benchmark_return: float
+    ahead: float
     hit: HitRate | None
 
 
@@ -63,7 +73,7 @@ class Curve:
         values: USD > 0, as recorded.
         flows: USD that came in (or went, < 0) and when, after the first value and up to the last.
         equity: USD, what the first value became without the flows.
-        benchmark: its price at each time, NaN before the first that is known; None = none at all.
+        benchmark: its price at each time, NaN where it is not known; None = none at all.
     """
 
     times: tuple[dt.datetime, ...]
@@ -78,17 +88,22 @@ class Curve:
         return math.fsum(amount for _, amount in self.flows)
 
     def beside(self, starts: NDArray[np.int64], closes: Floats) -> Curve:
-        """With a benchmark: at each time the close of the last bar that had ended.
+        """With a benchmark: at each time the close of the last bar that had ended, if that was one
+        of the last `HORIZON_BARS` of the exchange.
 
         Args:
             starts: of its bars, epoch seconds, ascending.
             closes: USD, same shape; split-adjusted, so that they tell the return of the price and
                 not that of the dividends.
         """
-        last = np.searchsorted(starts + BAR_SECONDS, self._seconds(), side="right") - 1
         if len(starts) == 0:
             return replace(self, benchmark=None)
-        return replace(self, benchmark=np.where(last >= 0, closes[last], np.nan))
+        seconds = self._seconds()
+        last = np.searchsorted(starts + BAR_SECONDS, seconds, side="right") - 1
+        grid = closed_grid(self.times[-1], self._sessions())
+        passed = np.searchsorted(grid + BAR_SECONDS, seconds, side="right")
+        is_known = (last >= 0) & (starts[last] >= grid[passed - HORIZON_BARS])
+        return replace(self, benchmark=np.where(is_known, closes[last], np.nan))
 
     def since(self, first: dt.date | None) -> Curve:
         """From the last value before that day in New York; from the first one if there is none.
@@ -114,7 +129,7 @@ class Curve:
         What was recorded after a session and before the day of the next one is that session's, and
         so is what was recorded on that day as long as it has not opened.
         """
-        sessions = sessions_between(self.times[0] - _MARGIN, self.times[-1])
+        sessions = self._sessions()
         days = [dt.datetime.combine(s.date, dt.time(), NEW_YORK).timestamp() for s in sessions]
         of = np.searchsorted(days, self._seconds(), side="right") - 1
         kept = np.union1d(0, np.flatnonzero(np.diff(of, append=-1)))
@@ -123,19 +138,25 @@ class Curve:
         return Curve(times, self.values[kept], self.flows, self.equity[kept], benchmark)
 
     def rebased(self) -> Floats | None:
-        """The benchmark's value at each time had it been bought for the first value; None if its
-        price was not known then."""
+        """The benchmark's value at each time had it been bought for the first value, NaN where its
+        price is not known; None if it was not known then."""
         if self.benchmark is None or not math.isfinite(self.benchmark[0]):
             return None
         found: Floats = self.benchmark / self.benchmark[0] * self.equity[0]
         return found
 
+    @property
+    def beside_until(self) -> dt.datetime | None:
+        """The last time at which the benchmark is known; None if it was not at the first."""
+        i = self._last_beside()
+        return None if i is None else self.times[i]
+
     def figures(self) -> Figures:
         """What the account did over this curve; cash counts as earning nothing."""
         daily, nan = self.daily(), math.nan
         worst = float(drawdowns(self.equity).min())
-        beside = daily.rebased()
-        found = summarize(daily.times, daily.equity, beside)
+        found = summarize(daily.times, daily.equity)
+        other, ahead, hit = self._against(daily)
         enough = found.steps >= FEWEST_STEPS
         annual = performance.annual_return(daily.times, daily.equity)
         return Figures(
@@ -149,9 +170,26 @@ class Curve:
             sharpe_error=found.sharpe_error if enough else nan,
             sortino=performance.sortino(daily.times, daily.equity) if enough else nan,
             calmar=performance.calmar(annual, worst) if enough else nan,
-            benchmark_return=found.benchmark_return,
-            hit=None if beside is None else performance.hit_rate(daily.equity, beside),
+            benchmark_return=other,
+            ahead=ahead,
+            hit=hit,
         )
+
+    def _against(self, daily: Curve) -> tuple[float, float, HitRate | None]:
+        """The benchmark's return, the account's less it, and the days ahead."""
+        rebased, days, last = self.rebased(), daily.rebased(), self._last_beside()
+        if rebased is None or days is None or not last:
+            return math.nan, math.nan, None
+        own, other = (float(line[last] / line[0] - 1.0) for line in (self.equity, rebased))
+        return other, own - other, performance.hit_rate(daily.equity, days)
+
+    def _last_beside(self) -> int | None:
+        rebased = self.rebased()
+        return None if rebased is None else int(np.flatnonzero(np.isfinite(rebased))[-1])
+
+    def _sessions(self) -> tuple[Session, ...]:
+        """Those that had opened, and enough before the first value for what was known then."""
+        return sessions_between(self.times[0] - _MARGIN, self.times[-1])
 
     def _seconds(self) -> Floats:
         return np.array([t.timestamp() for t in self.times])

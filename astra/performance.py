@@ -99,8 +99,8 @@ def returns(equity: Floats) -> Floats:
 
 
 def drawdowns(equity: Floats) -> Floats:
-    """Fraction below the highest value so far, shape (n,), in [-1, 0]."""
-    return equity / np.maximum.accumulate(equity) - 1.0
+    """Fraction below the highest value so far, shape (n,), in [-1, 0]; NaN where a value is."""
+    return equity / np.fmax.accumulate(equity) - 1.0
 
 
 def sessions_spanned(times: Sequence[dt.datetime]) -> int:
@@ -232,9 +232,13 @@ def _by_period(periods: Sequence[dt.date], equity: Floats) -> dict[dt.date, floa
 
 
 def hit_rate(equity: Floats, benchmark: Floats) -> HitRate:
-    """How often a step's return was above the benchmark's; an equal one is not."""
-    ahead = returns(equity) > returns(benchmark)
-    return HitRate(len(ahead), int(ahead.sum()))
+    """How often a step's return was above the benchmark's; an equal one is not.
+
+    Steps on which the benchmark is not known at both ends (NaN) are not counted.
+    """
+    other = returns(benchmark)
+    ahead = returns(equity) > other
+    return HitRate(int(np.isfinite(other).sum()), int(ahead.sum()))
 
 
 def exposure(invested: Sequence[tuple[dt.datetime, float]]) -> float:

@@ -97,6 +97,17 @@ def test_the_benchmark_is_under_water_by_its_own_peak() -> None:
     assert figure.layout.yaxis.range[0] < -0.25
 
 
+def test_a_benchmark_that_is_not_known_throughout_is_drawn_where_it_is() -> None:
+    beside = np.array([100.0, 120.0, np.nan, 90.0, np.nan])
+    times = [at(18, 10 + i) for i in range(5)]
+    figure = underwater_chart(times, np.linspace(100, 101, 5), beside, "SPY")
+    assert figure.data[0].y.tolist() == pytest.approx([0, 0, np.nan, -0.25, np.nan], nan_ok=True)
+    assert figure.layout.yaxis.range[0] < -0.25
+    walk = np.cumsum(np.random.default_rng(3).normal(size=19_657))
+    walk[15_000:] = np.nan
+    assert {np.nanargmax(walk), np.nanargmin(walk)} <= set(thinned(walk))
+
+
 def test_a_year_of_values_is_drawn_by_its_highs_and_lows() -> None:
     walk = np.cumsum(np.random.default_rng(3).normal(size=(2, 19_657)), axis=1)
     kept = thinned(*walk)

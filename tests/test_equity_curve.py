@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from astra.equity_curve import Curve, curve_of
 from astra.flows import money_weighted
 from astra.risk import Amount, growth, placed
-from astra.sessions import NEW_YORK, sessions_between
+from astra.sessions import BAR, NEW_YORK, sessions_between
 
 MONDAY = dt.datetime(2026, 11, 16, 15, tzinfo=dt.UTC)  # ten in New York
 HOUR = dt.timedelta(hours=1)
@@ -193,11 +193,46 @@ def test_the_benchmark_starts_at_the_accounts_value_and_uses_only_bars_that_had_
 
 def test_a_benchmark_that_begins_after_the_curve_stands_beside_later_windows_only() -> None:
     values = closes(100, 101, 102)
-    curve = known([], values, []).beside(*bars(5.0, 6.0, start=values[0][0] + HOUR))
+    curve = known([], values, []).beside(*bars(5.0, 6.0, start=values[1][0] - HOUR))
     assert curve.rebased() is None and math.isnan(curve.figures().benchmark_return)
     later = curve.since(values[2][0].date())
     assert later.rebased() is not None
     assert known([], values, []).beside(*bars(start=MONDAY)).benchmark is None
+
+
+def ended(*prices: float, days: list[Amount]) -> tuple[np.ndarray, np.ndarray]:
+    """A benchmark's last bar of each of the first days."""
+    starts = [int(at.timestamp()) - 300 for at, _ in days[: len(prices)]]
+    return np.array(starts, np.int64), np.array(prices, np.float64)
+
+
+def test_a_benchmark_whose_bars_ended_is_compared_up_to_then() -> None:
+    days = closes(100, 101, 103, 90, 80)
+    curve = known([], days, []).beside(*ended(50, 51, 50.5, days=days))
+    rebased = curve.rebased()
+    assert rebased is not None and np.isnan(rebased).tolist() == [False] * 3 + [True] * 2
+    assert curve.beside_until == days[2][0]
+    found = curve.figures()
+    assert found.benchmark_return == pytest.approx(0.01)
+    assert found.ahead == pytest.approx(0.03 - 0.01)
+    assert found.hit is not None and (found.hit.ahead, found.hit.steps) == (1, 2)
+
+
+def test_a_benchmark_that_ended_with_the_first_value_is_not_compared() -> None:
+    days = closes(100, 101, 103)
+    curve = known([], days, []).beside(*ended(50, days=days))
+    found = curve.figures()
+    assert curve.beside_until == days[0][0] and found.hit is None
+    assert math.isnan(found.benchmark_return) and math.isnan(found.ahead)
+
+
+def test_a_price_counts_for_twelve_bars_of_trading_and_through_the_night() -> None:
+    last = dt.datetime(2026, 11, 20, 20, 25, tzinfo=dt.UTC)  # seven bars before the close
+    opens_at = dt.datetime(2026, 11, 23, 14, 30, tzinfo=dt.UTC)
+    times = [last + BAR, last + HOUR, opens_at, opens_at + 5 * BAR, opens_at + 6 * BAR]
+    curve = known([], [(t, 100.0) for t in times], [])
+    known_at = curve.beside(*bars(50, start=last)).benchmark
+    assert known_at is not None and np.isfinite(known_at).tolist() == [True] * 4 + [False]
 
 
 def test_without_flows_both_returns_are_the_same() -> None:

@@ -40,8 +40,8 @@ def account_chart(
 def underwater_chart(
     times: Sequence[dt.datetime], equity: Floats, benchmark: Floats | None, name: str
 ) -> go.Figure:
-    """How far the account, and the benchmark called `name`, lay below their highest value so far,
-    fractions.
+    """How far the account, and the benchmark called `name` (NaN where it is not known), lay below
+    their highest value so far, fractions.
     """
     below = None if benchmark is None else drawdowns(benchmark)
     depth = drawdowns(equity)
@@ -49,7 +49,7 @@ def underwater_chart(
     figure.data[-1].update(
         line={"color": LOSS, "width": 1.3}, fill="tozeroy", fillcolor=faded(LOSS, 0.16)
     )
-    deepest = -float(min(depth.min(), 0.0 if below is None else below.min()))
+    deepest = -float(min(depth.min(), 0.0 if below is None else np.nanmin(below)))
     step, digits = _step(deepest / 5)
     ticks = [-step * i for i in range(int(deepest / step + 1e-9) + 1)]
     return figure.update_yaxes(
@@ -59,7 +59,8 @@ def underwater_chart(
 
 def thinned(*lines: Floats) -> NDArray[np.int64]:
     """Which points to draw so that no more than about `DRAWN` are: the ends, and the highest and
-    lowest of each line in each of equal stretches. Lines have the same length; ascending.
+    lowest of each line in each of equal stretches. Lines have the same length, NaN where nothing is
+    known; ascending.
     """
     n = len(lines[0])
     if n <= DRAWN:
@@ -70,8 +71,9 @@ def thinned(*lines: Floats) -> NDArray[np.int64]:
     for values in lines:
         padded = np.append(values, np.full(len(starts) * size - n, values[-1]))
         stretches = padded.reshape(len(starts), size)
-        for place in (stretches.argmax(axis=1), stretches.argmin(axis=1)):
-            kept.update(np.minimum(starts + place, n - 1).tolist())
+        for unknown, place in ((-np.inf, np.argmax), (np.inf, np.argmin)):
+            at = place(np.where(np.isnan(stretches), unknown, stretches), axis=1)
+            kept.update(np.minimum(starts + at, n - 1).tolist())
     return np.array(sorted(kept))
 
 

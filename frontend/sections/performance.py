@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+
 import streamlit as st
 
 from astra.equity_curve import Curve
@@ -51,11 +54,10 @@ def show(span: Span, benchmark: str) -> None:
     )
     rebased = curve.rebased()
     if benchmark:
-        ahead = found.time_weighted - found.benchmark_return
         other.metric(
             f"{benchmark}, price return",
             percent(found.benchmark_return, signed=True),
-            None if rebased is None else f"account {ahead * 100:+.2f} points",
+            _ahead(span),
             delta_color="off",
             delta_arrow="off",
             help="Without dividends, as bars hold prices only.",
@@ -94,6 +96,19 @@ def _flows(curve: Curve) -> str | None:
     return f"{money(curve.paid_in, signed=True)} taken out"
 
 
+def _ahead(span: Span) -> str | None:
+    """By how much the account is ahead, at the last time that the benchmark is known."""
+    if not math.isfinite(span.figures.ahead):
+        return None
+    then = " then" if _known_until(span.curve) else ""
+    return f"account {span.figures.ahead * 100:+.2f} points{then}"
+
+
+def _known_until(curve: Curve) -> dt.datetime | None:
+    """When the benchmark was last known, if that is not the end."""
+    return None if curve.beside_until == curve.times[-1] else curve.beside_until
+
+
 def _told(span: Span, benchmark: str) -> str:
     """The chart in words, for whoever does not see it."""
     curve, found = span.curve, span.figures
@@ -104,6 +119,8 @@ def _told(span: Span, benchmark: str) -> str:
     )
     if benchmark and curve.rebased() is not None:
         words += f", beside {benchmark}, {percent(found.benchmark_return, signed=True)}"
+        if until := _known_until(curve):
+            words += f" until {new_york(until)}"
     return f"{words}."
 
 
@@ -118,6 +135,11 @@ def _notes(curve: Curve, benchmark: str) -> list[str]:
         ]
     else:
         notes = [f"Both lines start at {start}."]
+        if until := _known_until(curve):
+            notes.append(
+                f"{benchmark} is known until {new_york(until)}, and compared up to then: "
+                "`astra load` brings its later bars, if there are any."
+            )
     if curve.flows:
         noun = count(len(curve.flows), "deposit or withdrawal", "deposits and withdrawals")
         notes.append(
