@@ -6,20 +6,27 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from astra.errors import AstraError, TemporaryError
+from astra.errors import AstraError, DataError, TemporaryError
 from astra.records import TradingState
 from astra.status import Trading
+from astra.store import Store
 from frontend import access
-from frontend.actions import Answer, Monitor
+from frontend.actions import Answer, Monitor, Offer
 from frontend.page import Page
 from frontend.standing import CHIPS
-from frontend.words import count, new_york, plain, sentence
+from frontend.words import capital, count, new_york, plain, sentence
 
-_STEP, _SAID = "switch_step", "switch_said"  # of this session: stop, lift; what came of it
+# Of this session: stop, lift; what is offered; what came of it and the state in which that is so.
+_STEP, _OFFER, _SAID = "switch_step", "switch_offer", "switch_said"
 _STOPS = {
     "Everything: cancel open orders, send nothing": TradingState.HALTED,
     "Purchases only: go on selling": TradingState.REDUCING,
 }
+
+
+def recorded_last(store: Store) -> str:
+    """The account that the broker has: the one recorded last."""
+    return next(iter(store.books.accounts()))
 
 
 def show(page: Page, found: Trading) -> None:
@@ -35,18 +42,34 @@ def show(page: Page, found: Trading) -> None:
             "The broker has NOT confirmed that nothing is open any more which this forbids: "
             "ask again, or look at the open orders there."
         )
-    _said()
+    present = page.reader.read(recorded_last)
+    if page.account != present:
+        st.caption(
+            plain(
+                f"The broker has account {present} now. This one can neither be stopped nor "
+                "lifted any more: choose the other at the side."
+            )
+        )
+        return
+    _said(page, found)
     if not access.has_login(page.settings):
         st.caption(
             "To stop trading and to lift that from here, the page needs a login: set "
             r"ASTRA\_PAGE\_PASSWORD. Until then: `astra halt`, and `astra lift` to go on."
         )
         return
+    _step(page, found)
+
+
+def _step(page: Page, found: Trading) -> None:
     match st.session_state.get(_STEP):
         case "stop":
             _stop(page)
         case "lift" if found.state is not TradingState.ACTIVE:
-            _lift(page)
+            _lift(page, found)
+        case "lift":  # somebody else was first
+            _go("")
+            _choose(page, found)
         case _:
             _choose(page, found)
 
@@ -77,18 +100,14 @@ def _stop(page: Page) -> None:
             st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
 
 
-def _lift(page: Page) -> None:
-    """The code is asked for once, and shown until it is used or left."""
+def _lift(page: Page, found: Trading) -> None:
     with st.container(border=True):
         try:
-            offer = st.session_state.get("switch_offer") or Monitor(page.settings).offer_lift()
+            offer = _offer(page, found)
         except AstraError as error:
             _failed(error, "astra lift")
             st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
             return
-        st.session_state["switch_offer"] = offer
-        if not offer.code:
-            _done(offer.message, is_done=True)
         left = (
             f" Half done and left as it is: {count(len(offer.unfinished), 'allocation')}."
             if offer.unfinished
@@ -100,18 +119,38 @@ def _lift(page: Page) -> None:
                 f"the losses so far no longer stop it.{left}"
             )
         )
-        st.markdown(f"To let it go on, type `{offer.code}` within ten minutes.")
+        st.markdown(plain(f"To let it go on, type `{offer.code}` within ten minutes."))
         given = st.text_input("Code", key="switch_code", autocomplete="off", max_chars=20)
         with st.container(horizontal=True):
-            if st.button("Let it go on", key="switch_lift_now", type="primary"):
-                _ask(page, lambda monitor: monitor.lift(given.strip()), "astra lift")
+            is_pressed = st.button("Let it go on", key="switch_lift_now", type="primary")
             st.button("Leave it", key="switch_leave", on_click=_go, args=("",))
+        if is_pressed and given.strip().upper() != offer.code:
+            st.error("This is not the code above: nothing was changed.")
+        elif is_pressed:
+            _ask(page, lambda monitor: monitor.lift(offer.code), "astra lift")
+
+
+def _offer(page: Page, found: Trading) -> Offer:
+    """Asked for once, and shown until it is used or left or what it lifts has changed."""
+    kept: Offer | None = st.session_state.get(_OFFER)
+    offer = kept or Monitor(page.settings, page.account).offer_lift()
+    if kept and not kept.is_of(page.account, found):
+        _done(
+            "what stands has changed since the code was offered: see why, then ask again",
+            is_done=False,
+        )
+    if not offer.code:
+        _done(offer.message, is_done=True)
+    st.session_state[_OFFER] = offer
+    return offer
 
 
 def _ask(page: Page, what: Callable[[Monitor], Answer], instead: str) -> None:
     try:
         with st.spinner("Asking the monitor, which asks the broker …"):
-            answer = what(Monitor(page.settings))
+            answer = what(Monitor(page.settings, page.account))
+    except DataError as error:  # it has looked, and will say the same again
+        _done(str(error), is_done=False)
     except AstraError as error:
         _failed(error, instead)
     else:
@@ -120,7 +159,7 @@ def _ask(page: Page, what: Callable[[Monitor], Answer], instead: str) -> None:
 
 def _done(message: str, *, is_done: bool) -> None:
     _go("")
-    st.session_state[_SAID] = (message, is_done)
+    st.session_state[_SAID] = (message, is_done, None)
     st.rerun()
 
 
@@ -132,13 +171,16 @@ def _failed(error: AstraError, instead: str) -> None:
     st.error(said)
 
 
-def _said() -> None:
-    message, is_done = st.session_state.get(_SAID, ("", True))
-    if message:
-        (st.success if is_done else st.error)(plain(f"{message[:1].upper()}{message[1:]}."))
+def _said(page: Page, found: Trading) -> None:
+    """What came of the last press, as long as the state stands in which it was first said."""
+    message, is_done, stands = st.session_state.get(_SAID, ("", True, None))
+    now = (page.account, found)
+    if message and stands in (None, now):
+        st.session_state[_SAID] = (message, is_done, now)
+        (st.success if is_done else st.error)(plain(f"{capital(message)}."))
 
 
 def _go(step: str) -> None:
     st.session_state[_STEP] = step
-    for name in ("switch_offer", _SAID):
+    for name in (_OFFER, _SAID):
         st.session_state.pop(name, None)
