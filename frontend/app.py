@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from astra import settings
 from astra.errors import AstraError
@@ -18,6 +19,7 @@ from frontend.words import sentence
 REFRESH_SECONDS = 30
 Show = Callable[[Page], None]
 SYSTEM = "System"
+_AGAIN = "page_again"  # whether what was to be shown could not be read
 # The first is at the root; the others at the path of their name in small letters.
 PAGES: dict[str, Show] = {
     "Account": account.show,
@@ -58,7 +60,8 @@ def opened(_found: settings.Settings, url: str) -> Feed:
 
 @st.fragment(run_every=REFRESH_SECONDS)  # type: ignore[untyped-decorator]
 def watch(found: settings.Settings, seen: Pulse | None, page: Page | None) -> None:
-    """Say how old the page is, and show it again when there is something new to read.
+    """Say how old the page is, and show it again when there is something new to read, or it could
+    not be read before.
 
     `seen` is what is shown, None if nothing could be read.
     """
@@ -69,7 +72,8 @@ def watch(found: settings.Settings, seen: Pulse | None, page: Page | None) -> No
             header.as_of(page, page.now)
             st.warning(f"No news any more, this is what was last read: {sentence(error)}")
         return
-    if seen is None or (pulse.prices, pulse.books) != (seen.prices, seen.books):
+    is_news = seen is None or (pulse.prices, pulse.books) != (seen.prices, seen.books)
+    if is_news or st.session_state.get(_AGAIN):
         st.rerun()
     if page is not None:
         header.as_of(page, max(page.now, pulse.now or page.now))
@@ -110,11 +114,11 @@ def main() -> None:
         page = chosen(feed, found, pulse)
     except AstraError as error:
         st.error(sentence(error))
+    st.session_state[_AGAIN] = False  # `watch` is called now too, and is to wait for its refresh
     watch(found, pulse, page)
-    if page is not None:
-        header.market(page)
-        header.needs(page, None if here.title == SYSTEM else routes[list(PAGES).index(SYSTEM)])
-        show(PAGES[here.title], page)
+    more = None if here.title == SYSTEM else routes[list(PAGES).index(SYSTEM)]
+    is_shown = page is not None and show(PAGES[here.title], page, more)
+    st.session_state[_AGAIN] = pulse is not None and bool(pulse.accounts) and not is_shown
 
 
 def admitted() -> settings.Settings | None:
@@ -127,12 +131,16 @@ def admitted() -> settings.Settings | None:
     return found if access.admits(found) else None
 
 
-def show(content: Show, page: Page) -> None:
-    """A page that fails says why in one sentence."""
+def show(content: Show, page: Page, more: StreamlitPage | None) -> bool:
+    """What stands below the title; False if it could not be read, which one sentence says."""
     try:
+        header.market(page)
+        header.needs(page, more)
         content(page)
     except AstraError as error:
         st.error(sentence(error))
+        return False
+    return True
 
 
 def _nothing() -> None:
