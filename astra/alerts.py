@@ -1,6 +1,7 @@
 """What needs somebody: conditions that a status meets, and which of them are to be told now. Pure.
 
 An alert lasts as long as its condition. It is told once, again after a day, and when it is over.
+What is worth another notice is another alert with a key of its own: a stricter state, another file.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from astra.jobs import WATCH, JobStatus
 from astra.records import TradingState
 from astra.sessions import NEW_YORK
 from astra.status import Status
-from astra.store.alerts import Alert, AlertRow
+from astra.store.alerts import KEY_LENGTH, Alert, AlertRow
 
 AGAIN = dt.timedelta(days=1)
 CRITICAL, WARNING = "critical", "warning"
 _SECONDS_TO_CONFIRM = 120.0  # a halt looks at the broker for less
 _STALE = "stale-bars"
 _REFUSED = ("refused", "abandoned")
+_STOPPED, _REFUSED_PLAN = (
+    "trading-stopped",
+    "refused-plan",
+)  # one of each at a time, see _is_followed
 
 
 def conditions(status: Status) -> tuple[Alert, ...]:
@@ -63,7 +68,8 @@ class Notice:
 
 def notice(rows: Sequence[AlertRow], status: Status, earlier: Sequence[str] = ()) -> Notice:
     """What to tell of these alerts; `earlier` are lines that could not be delivered before."""
-    counts = Counter("over" if not row.is_open else row.severity for row in rows)
+    told = [row for row in rows if not _is_followed(row, rows)]
+    counts = Counter("over" if not row.is_open else row.severity for row in told)
     counted = [f"{counts[kind]} {kind}" for kind in (CRITICAL, WARNING, "over") if counts[kind]]
     if earlier:
         counted.append(f"{len(earlier)} from before")
@@ -74,9 +80,23 @@ def notice(rows: Sequence[AlertRow], status: Status, earlier: Sequence[str] = ()
     return Notice(f"ASTrA: {', '.join(counted)} ({where}{market})", (*earlier, *lines(rows)))
 
 
-def lines(rows: Iterable[AlertRow]) -> tuple[str, ...]:
-    """A sentence for each."""
-    return tuple(_line(row) for row in rows)
+def lines(rows: Sequence[AlertRow]) -> tuple[str, ...]:
+    """A sentence for each, but those that another of `rows` follows."""
+    return tuple(_line(row) for row in rows if not _is_followed(row, rows))
+
+
+def _is_followed(row: AlertRow, rows: Iterable[AlertRow]) -> bool:
+    """Whether what is over became something else of its kind, so that nobody may be relieved.
+
+    A halt follows a state that allowed sales, a refused file the one before.
+    """
+    kind = row.key.partition(":")[0]
+    if row.is_open or kind not in (_STOPPED, _REFUSED_PLAN):
+        return False
+    return any(
+        other.is_open and other.key.partition(":")[0] == kind and other.account == row.account
+        for other in rows
+    )
 
 
 def _line(row: AlertRow) -> str:
@@ -112,7 +132,7 @@ def _stopped(status: Status) -> Iterator[Alert]:
     since = f" since {new_york(trading.since)}" if trading.since else ""
     allowed = "nothing is traded" if trading.state is TradingState.HALTED else "only sales are sent"
     yield Alert(
-        "trading-stopped",
+        f"{_STOPPED}:{trading.state.value}",
         CRITICAL,
         f"trading is {trading.state.value}{since}, {allowed} ({trading.changed_by}: "
         f"{trading.reason}): once you know why, astra lift lets it go on",
@@ -138,7 +158,8 @@ def _refused_plan(status: Status) -> Iterator[Alert]:
     last = status.rebalance
     if last is not None and last.status in _REFUSED:
         message = f"{last.object} was {last.status} and not traded to its end: {last.reason}"
-        yield Alert("refused-plan", WARNING, message, status.account)
+        key = f"{_REFUSED_PLAN}:{last.object}"[:KEY_LENGTH]
+        yield Alert(key, WARNING, message, status.account)
 
 
 def _model(status: Status) -> Iterator[Alert]:

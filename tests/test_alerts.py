@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from astra.alerts import Notice, conditions, due, notice
+from astra.alerts import Notice, conditions, due, lines, notice
 from astra.jobs import JobStatus
 from astra.records import TradingState
 from astra.status import Books, Data, Status, Trading
-from astra.store import Store
-from astra.store.alerts import Alert, AlertRow
+from astra.store import Store, schema
+from astra.store.alerts import KEY_LENGTH, Alert, AlertRow
 from astra.store.newest import DecisionRow, Rebalance
 
 NOW = dt.datetime(2026, 11, 20, 17, 20, tzinfo=dt.UTC)  # 12:20 in New York
@@ -64,14 +64,17 @@ def test_nothing_needs_anybody_while_all_is_well() -> None:
     ("status", "key", "severity", "said"),
     [
         (with_data(is_stale=True, fresh=12), "stale-bars", "critical", "12 of 100 have any in"),
-        (stopped(TradingState.HALTED), "trading-stopped", "critical", "nothing is traded (breaker"),
-        (stopped(TradingState.REDUCING), "trading-stopped", "critical", "only sales are sent"),
+        (stopped(TradingState.HALTED), "trading-stopped:HALTED", "critical",
+         "nothing is traded (breaker"),
+        (stopped(TradingState.REDUCING), "trading-stopped:REDUCING", "critical",
+         "only sales are sent"),
         (replace(WELL, books=replace(WELL.books, status="differs", message="by 3 USD")),
          "books-differ", "critical", "by 3 USD"),
         (replace(WELL, rebalance=replace(WELL.rebalance, status="refused", reason="expired")),
-         "refused-plan", "warning", "target_1.csv was refused and not traded to its end: expired"),
+         "refused-plan:target_1.csv", "warning",
+         "target_1.csv was refused and not traded to its end: expired"),
         (replace(WELL, rebalance=replace(WELL.rebalance, status="abandoned")),
-         "refused-plan", "warning", "abandoned"),
+         "refused-plan:target_1.csv", "warning", "abandoned"),
         (replace(WELL, decision=replace(WELL.decision, alarms=("inputs have drifted",))),
          "model-drift", "warning", "nbeats-1 are out of use: inputs have drifted"),
         (with_job(), "missed-run:history", "warning", "Thu 2026-11-19 12:20 New York, has left no"),
@@ -91,9 +94,15 @@ def test_a_file_that_was_overtaken_or_is_under_way_needs_nobody(status: str) -> 
 
 
 def test_an_unconfirmed_halt_is_told_once_it_had_time_to_be_confirmed() -> None:
-    assert keys(stopped(TradingState.HALTED, NOW - MINUTE, False)) == ["trading-stopped"]
+    assert keys(stopped(TradingState.HALTED, NOW - MINUTE, False)) == ["trading-stopped:HALTED"]
     late = stopped(TradingState.HALTED, NOW - 3 * MINUTE, False)
-    assert keys(late) == ["trading-stopped", "halt-unconfirmed"]
+    assert keys(late) == ["trading-stopped:HALTED", "halt-unconfirmed"]
+
+
+def test_the_longest_name_of_a_file_makes_a_key_that_can_be_kept() -> None:
+    longest = replace(WELL.rebalance, object=f"target_{'x' * 189}.csv", status="refused")
+    (key,) = keys(replace(WELL, rebalance=longest))
+    assert len(key) == KEY_LENGTH == schema.alerts.c.key.type.length
 
 
 def test_a_look_does_not_complain_of_itself() -> None:
@@ -146,6 +155,48 @@ class TestTelling:
             "over since Fri 2026-11-20 12:21 New York: it is so (began Fri 2026-11-20 12:20 "
             "New York)",
         )
+
+    def test_what_follows_at_once_is_told_and_not_that_the_one_before_is_over(
+        self, store: Store
+    ) -> None:
+        told = []
+        steps = [
+            stopped(TradingState.REDUCING),
+            stopped(TradingState.HALTED, NOW + MINUTE),
+            stopped(TradingState.HALTED, NOW + MINUTE),
+            WELL,
+        ]
+        for minute, status in enumerate(steps):
+            at = NOW + minute * MINUTE
+            store.alerts.see("PA1", conditions(status), at)
+            if rows := due(store.alerts.to_tell("PA1"), at):
+                told.append(notice(rows, status))
+                store.alerts.mark_told(rows, at)
+        began, worse, over = told
+        assert began.subject.startswith("ASTrA: 1 critical (")
+        assert worse.subject.startswith("ASTrA: 1 critical (")
+        assert [line.split(" since")[0] for line in worse.lines] == ["critical: trading is HALTED"]
+        assert over.subject.startswith("ASTrA: 1 over (")
+        assert "trading is HALTED" in over.lines[0]
+
+    def test_each_refused_file_is_told_and_the_last_one_is_over(self, store: Store) -> None:
+        told: list[str] = []
+        for hour, why in enumerate(["expired", "over the limit in NVDA", "over the limit in NVDA"]):
+            refused = replace(
+                WELL.rebalance, object=f"target_{hour}.csv", status="refused", reason=why
+            )
+            at = NOW + hour * 60 * MINUTE
+            store.alerts.see("PA1", conditions(replace(WELL, rebalance=refused)), at)
+            rows = due(store.alerts.to_tell("PA1"), at)
+            told += lines(rows)
+            store.alerts.mark_told(rows, at)
+        assert [line.partition(" was ")[0] for line in told] == [
+            "warning: target_0.csv", "warning: target_1.csv", "warning: target_2.csv",
+        ]  # fmt: skip
+
+    def test_another_jobs_run_that_is_missed_does_not_hide_that_one_is_over(self) -> None:
+        over = replace(self.ROW, key="missed-run:history", told_at=NOW, closed_at=NOW)
+        assert len(lines([over, replace(self.ROW, key="missed-run:allocate")])) == 2
 
     @pytest.mark.parametrize(
         ("market", "paper", "said"),

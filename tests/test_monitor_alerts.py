@@ -143,7 +143,9 @@ def test_a_halt_is_told_once_and_that_it_is_over(
     assert hook.texts == []
     halt(client)
     found = client.post("/alerts").get_json()
-    assert [(a["key"], a["severity"]) for a in found["alerts"]] == [("trading-stopped", "critical")]
+    assert [(a["key"], a["severity"]) for a in found["alerts"]] == [
+        ("trading-stopped:HALTED", "critical")
+    ]
     assert found["told"] == 1
     (text,) = hook.texts
     assert text.startswith("ASTrA: 1 critical (paper account PA")
@@ -161,6 +163,20 @@ def test_a_halt_is_told_once_and_that_it_is_over(
     assert "over since Mon 2026-01-12 10:00 New York: trading is HALTED" in hook.texts[1]
     (row,) = store.books.read("alerts").to_pylist()
     assert all(row[name] is not None for name in ("told_at", "closed_at", "over_told_at"))
+
+
+def test_a_stricter_state_is_told_at_once(
+    settings: Settings, sandbox: Sandbox, hook: Receiver
+) -> None:
+    client = client_of(settings, alert_webhook=hook.url)
+    client.post("/update_account")
+    client.post("/halt", json={"state": "REDUCING", "reason": "loss of the day"})
+    client.post("/alerts")
+    halt(client)
+    client.post("/alerts")
+    assert len(hook.texts) == 2
+    assert "trading is HALTED" in hook.texts[1]
+    assert "over" not in hook.texts[1].replace("once you know why", "")
 
 
 def test_it_is_told_again_after_a_day(settings: Settings, sandbox: Sandbox, hook: Receiver) -> None:

@@ -16,6 +16,8 @@ from astra.store import rows, schema
 from astra.store.dialect import Dialect
 from astra.store.versions import bump, writing_books
 
+KEY_LENGTH = 120  # of the column
+
 _table = schema.alerts
 _MOMENTS = ("opened_at", "seen_at", "told_at", "closed_at", "over_told_at")
 
