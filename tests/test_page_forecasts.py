@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from seeded_books import MEMBERS, NOW, NUMBER, decision_of
+from seeded_books import MEMBERS, NOW, NUMBER, decision_of, forecasts_of
 from seeded_forecasts import MODEL, RIVAL, seed_forecasts
 from shown_page import Runner, metrics, said
 
@@ -103,6 +103,26 @@ def test_the_ranking_is_that_of_the_last_forecasts(page: Runner, seeded: tuple[S
     assert highest["Ticker"].tolist() == moves.sort_values(ascending=False).index[:10].tolist()
     assert lowest["Ticker"].tolist() == moves.sort_values().index[:10].tolist()
     assert highest["Forecast, bp"].iloc[0] == pytest.approx(1e4 * moves.max())
+
+
+def test_a_name_that_printed_three_quarters_of_an_hour_before_is_ranked_too(
+    page: Runner, empty: tuple[Store, str]
+) -> None:
+    """A decision takes names whose last bar is of the hour before it."""
+    store, url = empty
+    as_of = dt.datetime(2026, 11, 20, 19, tzinfo=dt.UTC)
+    fan = forecasts_of(dict.fromkeys(MEMBERS, 100.0), as_of, seed=1)
+    store.books.record_forecasts(fan)
+    store.books.record_decision("decision_1.json", decision_of({"KO": 0.1}, as_of))
+    ages = {"KO": 5, "XOM": 45, "V": 60, "SO": 65}
+    bars = [
+        {"ticker": t, "ts": int((as_of - dt.timedelta(minutes=age)).timestamp())}
+        | dict.fromkeys(("open", "high", "low", "close"), 100.0) | {"volume": 1}
+        for t, age in ages.items()
+    ]  # fmt: skip
+    store.prices.upsert(pd.DataFrame(bars), NOW)
+    highest = page(url, "Forecasts").dataframe[0].value
+    assert set(highest["Ticker"]) == {"KO", "XOM", "V"}
 
 
 def test_the_network_and_those_beside_it_are_shown(page: Runner, seeded: tuple[Store, str]) -> None:

@@ -7,6 +7,8 @@ import datetime as dt
 import pandas as pd
 import streamlit as st
 
+from astra.quality import FRESH_BARS
+from astra.sessions import BAR
 from astra.store import Store
 from frontend.charts.forecast import fan_chart
 from frontend.outlook import LATEST, by_session, came, came_sentence, ranking
@@ -15,7 +17,7 @@ from frontend.tables import SIGNED_SHARE, Column, height, styled
 from frontend.words import count, hover, new_york, plain
 
 _SHOWN = 10
-_BEFORE = dt.timedelta(minutes=30)  # six bars, in which every usable ticker has printed
+_BEFORE = FRESH_BARS * BAR  # in which every usable ticker has printed
 _PAST = dt.timedelta(days=5)
 _BARS = 60
 _COLUMNS = {
@@ -47,7 +49,8 @@ def show(page: Page, decided: pd.DataFrame) -> None:
     )
     ranked = ranking(fans, before)
     ranked["bp"] = 1e4 * ranked["move"]
-    ranked["name"] = ranked["ticker"].map(page.names()).fillna("")
+    names = page.names()
+    ranked["name"] = [names.get(t, "") for t in ranked["ticker"]]
     with choices[2]:
         ticker = _ticker(page, fans, ranked)
     horizon = int(fans["step"].max())
