@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from astra.predictions import QUANTILE_COLUMNS
+from astra.records import Side
 from astra.sessions import NEW_YORK
 from frontend.charts.account import (
     DRAWN,
@@ -20,6 +21,8 @@ from frontend.charts.account import (
 )
 from frontend.charts.axes import trading_clock
 from frontend.charts.forecast import fan_chart
+from frontend.charts.trades import order_chart
+from frontend.order_story import Fill
 
 
 def at(day: int, hour: int, minute: int = 0) -> dt.datetime:
@@ -169,6 +172,14 @@ def test_a_forecast_without_any_bar_is_still_drawn() -> None:
     as_of = at(20, 10)
     figure = fan_chart(bars(as_of, []), fan(as_of, 49.0), as_of)
     assert len({t.name: t for t in figure.data}["Forecast"].y) == 12
+
+
+def test_a_fill_is_pointed_at_with_its_shares_and_its_time_said_once() -> None:
+    fills = [Fill(at(20, 10, 7), 3.0, 49.5)]
+    figure = order_chart(bars(at(20, 9, 30), [49.0] * 12), at(20, 10), 49.2, fills, Side.BUY)
+    drawn = {t.name: t for t in figure.data}["Bought"]
+    assert drawn.customdata == ("3 shares<br>Fri 20 Nov 2026, 10:07 New York (15:07 UTC)",)
+    assert list(drawn.y) == [49.5]
 
 
 @pytest.mark.parametrize(("target", "names"), [(0.3, ["Weight", "Target"]), (np.nan, ["Weight"])])

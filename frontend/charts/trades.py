@@ -39,9 +39,7 @@ def order_chart(
     if decision_price is not None:
         figure.add_hline(y=decision_price, line_width=1, line_dash="dot", line_color=NEUTRAL)
     mark = {"symbol": f"triangle-{'up' if side is Side.BUY else 'down'}", "size": 13}
-    told = [
-        f"{shares(f.qty)} shares<br>{said(f.at)} New York<br>{f.at:%H:%M:%S} UTC" for f in fills
-    ]
+    told = [f"{shares(f.qty)} shares<br>{said(f.at)}" for f in fills]
     figure.add_trace(
         go.Scatter(
             x=filled, y=[f.price for f in fills], mode="markers", customdata=told,
