@@ -20,6 +20,7 @@ from astra.records import Account, Activity, OrderStatus, PlanLine, Position, Si
 from astra.store import Store
 from astra.store.journal_rows import AllocationRow, OrderRow
 from frontend import trades
+from frontend.views import trades as views
 
 AS_OF = dt.datetime(2026, 11, 20, 19, 0, tzinfo=dt.UTC)
 STAMP = "20261120-190000_0011aabb"
@@ -157,6 +158,16 @@ def test_a_value_that_its_lines_explain_is_called_so(page: Runner, empty: House)
         "Deposits and withdrawals $100,000.00 plus realised profit $40.00 plus unrealised profit "
         "$30.00 make $100,070.00, the account's value as the broker gave it."
     ) in text
+
+
+def test_a_database_made_anew_at_the_same_address_is_counted_anew(tmp_path: Path) -> None:
+    for usd in ("60", "75"):  # with as many lines as the one before
+        with house(tmp_path) as made:
+            book(made, [("buy", "10", "50"), ("sell", "4", usd)], cash="99740", price=55.0)
+            profit = views.recorded(made.store, NUMBER, made.url).statistics.profit
+            assert profit == 4 * (Decimal(usd) - 50)
+        for file in tmp_path.glob("astra.db*"):
+            file.unlink()
 
 
 def test_few_trades_are_too_few_to_judge(page: Runner, empty: House) -> None:

@@ -66,13 +66,17 @@ def show(page: Page) -> None:
 
 
 def recorded(store: Store, account: str, url: str) -> Record:
-    """What the account's activities come to, counted anew when there are more of them."""
-    found: Record = _recorded(store, url, account, store.books.activity_count(account))
+    """What the account's activities come to, counted anew when there are more of them or the newest
+    are others, as in a database that was made anew."""
+    books = store.books
+    last = books.last_activity(account)
+    newest = repr(() if last is None else books.activities(account, last))
+    found: Record = _recorded(store, url, account, books.activity_count(account), newest)
     return found
 
 
 @st.cache_resource(max_entries=3, show_spinner="Matching sales with purchases ...")  # type: ignore[untyped-decorator]
-def _recorded(_store: Store, url: str, account: str, lines: int) -> Record:
+def _recorded(_store: Store, url: str, account: str, lines: int, newest: str) -> Record:
     return trades.record(_store.books.activities(account))
 
 
