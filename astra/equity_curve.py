@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astra import performance
-from astra.flows import growth, money_weighted, placed
+from astra.flows import believed, growth, money_weighted, placed
 from astra.performance import FEWEST_STEPS, HitRate, drawdowns, summarize
 from astra.risk import Amount
 from astra.sessions import (
@@ -70,9 +70,10 @@ class Curve:
 
     Attributes:
         times: aware UTC instants, ascending, no two alike.
-        values: USD > 0, as recorded.
+        values: USD as recorded, the first above 0, others too unless the account was emptied.
         flows: USD that came in (or went, < 0) and when, after the first value and up to the last.
-        equity: USD, what the first value became without the flows.
+        equity: USD, what the first value became without the flows; above 0, but 0 at the end of a
+            curve that a total loss has ended.
         benchmark: its price at each time, NaN where it is not known; None = none at all.
     """
 
@@ -108,12 +109,15 @@ class Curve:
     def since(self, first: dt.date | None) -> Curve:
         """From the last value before that day in New York; from the first one if there is none.
 
-        It begins at what the account was worth then. None = all.
+        It begins at what the account was worth then; if it was empty, at what it was worth next,
+        and if that never came, before. None = all.
         """
         i = 0
         if first is not None:
             midnight = dt.datetime.combine(first, dt.time(), NEW_YORK).timestamp()
             i = max(0, int(np.searchsorted(self._seconds(), midnight)) - 1)
+        above = np.flatnonzero(self.values > 0)
+        i = int(above[min(int(np.searchsorted(above, i)), len(above) - 1)])
         flows = tuple(flow for flow in self.flows if flow[0] > self.times[i])
         equity = self.equity[i:] * (self.values[i] / self.equity[i])
         benchmark = None if self.benchmark is None else self.benchmark[i:]
@@ -201,24 +205,29 @@ def curve_of(
     """The account's curve; None if no value above 0 was recorded.
 
     The broker's own `history` is taken as far as it goes, as its steps are even; what `summaries`
-    knows before and after (or, without history, all of it) stands around it.
+    knows before and after (or, without history, all of it) stands around it. The curve ends where
+    all was lost, see also `astra.flows.believed`.
 
     Args:
         history, summaries: USD at times, in any order; of two at one time the later counts.
         flows: deposits (> 0) and withdrawals, `astra.risk.FLOWS`.
     """
-    points = {at: value for at, value in history if value > 0}
-    first, last = min(points, default=None), max(points, default=None)
+    above = [at for at, value in history if value > 0]
+    first, last = min(above, default=None), max(above, default=None)
+    points = dict(history)
     for at, value in summaries:
-        if value > 0 and (first is None or last is None or not first <= at <= last):
+        if first is None or last is None or not first <= at <= last:
             points[at] = value
-    if not points:
+    ordered = sorted(flows)
+    known = believed(points, ordered)
+    if not known:
         return None
-    times = tuple(sorted(points))
-    values = np.array([points[t] for t in times])
-    found = placed(times, values, sorted(flows))
-    moved = np.zeros(len(values))
+    times, values = tuple(known), np.array(list(known.values()))
+    moved, found = np.zeros(len(values)), placed(times, values, ordered)
     for i, _, amount in found:
         moved[i] += amount
-    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(growth(values, moved))])
-    return Curve(times, values, tuple(sorted((at, amount) for _, at, amount in found)), equity)
+    steps = growth(values, moved)
+    size = int(np.argmin(steps)) + 2 if (steps == 0).any() else len(values)
+    equity: Floats = values[0] * np.concatenate([[1.0], np.cumprod(steps)])
+    kept = sorted((at, amount) for i, at, amount in found if i < size)
+    return Curve(times[:size], values[:size], tuple(kept), equity[:size])

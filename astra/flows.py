@@ -1,12 +1,12 @@
-"""Deposits and withdrawals among an account's values: of which step each is, what each dollar
-earned. Pure.
+"""Deposits and withdrawals among an account's values: of which step each is, which values they
+rule out, what each dollar earned. Pure.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,37 @@ from astra.sessions import NEW_YORK
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-9  # of a balance, as a share of all that was paid
+_LEAST = 1e-9  # USD, so that the move of an empty account is large and not infinite
+
+
+def believed(
+    points: Mapping[dt.datetime, float], flows: Sequence[Amount]
+) -> Mapping[dt.datetime, float]:
+    """The values without those of 0 or less that cannot be true.
+
+    Before the first value above 0 there was no account yet, and nothing comes of nothing: where
+    deposits are less than half of what the account was worth next, it had never been empty.
+    """
+    kept, empty, last = dict[dt.datetime, float](), list[dt.datetime](), None
+    for at in sorted(points):
+        value = points[at]
+        if value <= 0:
+            empty += [at] if kept else []
+            continue
+        if last is not None and empty:
+            came = math.fsum(usd for t, usd in flows if last < t <= at and usd > 0)
+            kept |= {t: points[t] for t in empty} if came >= value / 2 else {}
+        kept[at], last, empty = value, at, []
+    return kept | {t: points[t] for t in empty}
 
 
 def growth(values: Floats, moved: Floats) -> Floats:
     """After over before, shape (n - 1,), as `astra.risk.growth` has it: what came in was there from
-    the start of its step, what went was there to its end."""
+    the start of its step, what went was there to its end. 0 if all was lost, 1 if there was
+    nothing to lose."""
     came, went = np.maximum(moved[1:], 0.0), np.maximum(-moved[1:], 0.0)
-    found: Floats = (values[1:] + went) / (values[:-1] + came)
-    return found
+    before, after = values[:-1] + came, np.maximum(values[1:] + went, 0.0)
+    return np.where(before > 0, after / np.where(before > 0, before, 1.0), 1.0)
 
 
 def placed(
@@ -66,7 +89,8 @@ def _unexplained(values: Floats, moved: Floats, steps: NDArray[np.int64], amount
     before, after = values[np.maximum(steps - 1, 0)], values[steps]
 
     def move(flow: Floats) -> Floats:
-        return np.abs((after - flow - before) / (before + np.maximum(flow, 0.0)))
+        base = np.maximum(before + np.maximum(flow, 0.0), _LEAST)
+        return np.abs((after - flow - before) / base)
 
     found: Floats = move(moved[steps] + amount) - move(moved[steps])
     found[steps == 0] = 0.0
@@ -84,13 +108,14 @@ def money_weighted(times: Sequence[dt.datetime], values: Floats, flows: Sequence
     fewer than two values.
 
     Args:
-        values: USD, the first above 0.
+        values: USD, the first above 0; a last one below 0 counts as 0.
         flows: oldest first, after the first value and up to the last.
     """
     if len(times) < 2:
         return math.nan
+    worth = max(float(values[-1]), 0.0)
     if not flows:
-        return float(values[-1] / values[0] - 1.0)
+        return worth / float(values[0]) - 1.0
     from scipy.optimize import brentq  # half a second that most accounts don't need
 
     sums = {times[0]: float(values[0])}
@@ -101,13 +126,15 @@ def money_weighted(times: Sequence[dt.datetime], values: Floats, flows: Sequence
     paid = np.array(list(sums.values()))
 
     def missing(growth: float) -> float:
-        return float(paid @ growth**left - values[-1])
+        return float(paid @ growth**left - worth)
 
-    high = 2.0
+    if worth == 0 and (paid > 0).all():
+        return -1.0
+    low, high = _LEAST, 2.0
     while missing(high) < 0 and high < 1e12:
         high *= 2
-    if missing(0.0) >= 0 or missing(high) < 0:
+    if missing(low) >= 0 or missing(high) < 0:
         return math.nan
-    root = float(brentq(missing, 0.0, high, xtol=1e-14))
+    root = float(brentq(missing, low, high, xtol=1e-14))
     balance = np.cumsum(paid * root**left)  # after the flows of each instant, grown to the end
     return root - 1.0 if (balance > -_ROUNDING * np.abs(paid).sum()).all() else math.nan

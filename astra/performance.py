@@ -1,7 +1,8 @@
 """Returns, risk and what they are worth: one definition for run report, backtest, monitor and page.
 
-An equity curve is (times, equity): aware UTC instants, ascending, and USD > 0. Deposits and
-withdrawals must be taken out before. A figure that cannot be known is NaN, never 0.
+An equity curve is (times, equity): aware UTC instants, ascending, and USD > 0; the last may be 0, a
+total loss. Deposits and withdrawals must be taken out before. A figure that cannot be known is NaN,
+never 0.
 """
 
 from __future__ import annotations
@@ -259,14 +260,19 @@ def trading(traded: float, cost: float, times: Sequence[dt.datetime], equity: Fl
     Args:
         traded: USD bought and sold together.
         cost: USD.
-        times, equity: of the same time; what is a year's is NaN of fewer than two values.
+        times, equity: of the same time, 0 or less where the account was empty; what is a year's is
+            NaN of fewer than two values.
 
     Raises:
-        DataError: no values, or values that are not finite and above 0.
+        DataError: values that are not finite, or none of them above 0.
     """
-    _check(equity)
+    if not (np.isfinite(equity).all() and (equity > 0).any()):
+        raise DataError(
+            "an account's values must be finite and one of them above 0, found "
+            f"{len(equity)} that are not"
+        )
     years = (len(equity) - 1) / steps_a_year(times) if len(equity) > 1 else math.nan
-    scale = years * float(equity.mean())
+    scale = years * float(np.maximum(equity, 0.0).mean())
     return Trading(traded, cost, traded / scale, cost / scale)
 
 
@@ -289,7 +295,9 @@ def moments(equity: Floats) -> Moments:
 
 
 def _check(equity: Floats) -> None:
-    if len(equity) == 0 or not (np.isfinite(equity).all() and (equity > 0).all()):
+    is_lost = len(equity) > 1 and equity[-1] == 0
+    alive = equity[:-1] if is_lost else equity
+    if len(equity) == 0 or not (np.isfinite(equity).all() and (alive > 0).all()):
         raise DataError(
             f"an equity curve of positive values is required, found {len(equity)} values"
         )

@@ -82,7 +82,9 @@ def league_of(
     begun = float(next(iter(curves.values()))[0])
     if account is not None and account.times[0] <= times[0]:
         last = [bisect_right(account.times, t) - 1 for t in times]
-        curves[ACCOUNT] = account.equity[last] / account.equity[last[0]] * begun
+        own_equity = account.equity[last]
+        if (own_equity > 0).all():
+            curves[ACCOUNT] = own_equity / own_equity[0] * begun
     now = traded[-1] if traded else ""
     against = now if now in curves else ACCOUNT if ACCOUNT in curves else min(curves)
     rows = league(curves, times, against)
@@ -142,7 +144,10 @@ def began(found: League) -> str:
     if found.late:
         said += f" Left out, as their books began later: {', '.join(found.late)}."
     if ACCOUNT not in found.curves:
-        said += " The account itself is on record since a later time and not among them."
+        said += (
+            " The account itself is on record since a later time, or lost all it had, and not "
+            "among them."
+        )
     if len(found.traded) > 1:
         said += f" The account was traded by {', then by '.join(found.traded)}."
     return said

@@ -112,6 +112,56 @@ def test_an_account_that_was_never_worth_anything_has_no_curve() -> None:
     assert curve_of([], hourly(0, 0), []) is None
 
 
+@pytest.mark.parametrize("worth", [0.0, -7.0])
+def test_a_total_loss_ends_the_curve_with_everything_lost(worth: float) -> None:
+    days = closes(*seesaw(24), worth, worth)
+    curve = known([], days, [])
+    assert curve.times[-1] == days[24][0] and curve.equity[-1] == 0
+    found = curve.figures()
+    assert (found.time_weighted, found.max_drawdown, found.calmar) == (-1, -1, -1)
+    assert (found.money_weighted, found.gain) == (-1, worth - 100)
+    assert all(math.isfinite(x) for x in (found.sharpe, found.sortino, found.annual_volatility))
+    for first in (days[24][0].date(), days[25][0].date()):
+        assert curve.since(first).figures().time_weighted == -1
+
+
+def test_a_deposit_after_a_total_loss_does_not_hide_it() -> None:
+    days = closes(1000, 0, 500, 550, first=dt.date(2026, 11, 16))
+    curve = known([], days, [(day(18), 500.0)])
+    assert curve.values.tolist() == [1000, 0] and curve.flows == ()
+    assert curve.figures().time_weighted == -1
+
+
+def test_a_single_0_from_which_the_account_comes_back_by_itself_is_a_wrong_record() -> None:
+    assert known([], hourly(1000, 0, 1010), []).values.tolist() == [1000, 1010]
+    deposited = [(MONDAY + 1.5 * HOUR, 100.0)]  # that is not what it is worth after it
+    assert known([], hourly(1000, 0, 1110), deposited).values.tolist() == [1000, 1110]
+    history = hourly(1000, 0)
+    assert known(history, hourly(1010, start=MONDAY + 2 * HOUR), []).values.tolist() == [1000, 1010]
+
+
+def test_an_account_that_was_emptied_has_lost_nothing_and_goes_on_when_it_is_filled() -> None:
+    days = closes(1000, 0, 0, 500, 550, first=dt.date(2026, 11, 16))
+    flows = [(days[1][0] - HOUR, -1000.0), (days[3][0] - HOUR, 500.0)]
+    curve = known([], days, flows)
+    assert curve.equity.tolist() == pytest.approx([1000, 1000, 1000, 1000, 1100])
+    found = curve.figures()
+    assert (found.gain, found.max_drawdown) == (50, 0)
+    assert found.money_weighted > 0
+    window = curve.since(days[2][0].date())  # it was worth nothing then, so what came is its start
+    assert window.values.tolist() == [500, 550] and window.flows == ()
+    empty = known([], days[:3], flows)
+    assert empty.since(days[2][0].date()).figures().time_weighted == 0
+
+
+def test_what_is_lost_of_money_taken_out_before_is_not_all_of_it() -> None:
+    # 100 x^2 - 50 x = 0 for the growth x of half of the time: x is 0.5.
+    values, flows = hourly(100, 50, 0), [(MONDAY + HOUR, -50.0)]
+    assert known([], values, flows).figures().money_weighted == pytest.approx(0.25 - 1)
+    paid = [(MONDAY + HOUR, 50.0)]
+    assert known([], values, paid).figures().money_weighted == -1
+
+
 def test_today_begins_at_the_last_value_of_the_day_before_in_new_york() -> None:
     evening = dt.datetime(2026, 11, 17, 2, 30, tzinfo=dt.UTC)  # still Monday in New York
     values = [*hourly(100), (evening, 101.0), *hourly(102, 103, start=MONDAY + 24 * HOUR)]

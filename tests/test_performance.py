@@ -68,10 +68,19 @@ def test_drawdowns_are_measured_from_the_highest_value_so_far() -> None:
     assert drawdowns(np.array([1.0, 2.0, 1.0, 3.0])).tolist() == [0, 0, -0.5, 0]
 
 
-@pytest.mark.parametrize("equity", [[], [1.0, float("nan")], [1.0, 0.0]])
+@pytest.mark.parametrize("equity", [[], [0.0], [1.0, float("nan")], [1.0, 0.0, 1.0], [1.0, -1.0]])
 def test_an_impossible_curve_is_refused(equity: list[float]) -> None:
     with pytest.raises(DataError, match="positive values"):
         summarize(days(len(equity)), np.array(equity))
+
+
+def test_a_total_loss_is_a_curve_that_ends_with_0() -> None:
+    equity = np.array([100.0, 110.0, 0.0])
+    found = summarize(days(3), equity)
+    assert (found.total_return, found.max_drawdown) == (-1, -1)
+    steps = np.array([0.1, -1.0])
+    assert found.sharpe == pytest.approx(steps.mean() / steps.std(ddof=1) * math.sqrt(365.25))
+    assert annual_return(days(3), equity) == -1
 
 
 def test_moments_by_hand() -> None:
@@ -203,5 +212,9 @@ def test_trading_is_told_for_a_year_of_252_sessions() -> None:
     assert found.turnover == pytest.approx(6.0)
     assert found.cost_share == pytest.approx(0.012)
     assert found.cost_bp == pytest.approx(20.0)
+    emptied = trading(300.0, 0.6, closes, np.append(np.full(126, 127 / 126 * 100.0), -5.0))
+    assert emptied.turnover == pytest.approx(6.0)
+    with pytest.raises(DataError, match="above 0"):
+        trading(300.0, 0.6, closes, np.zeros(127))
     single = trading(300.0, 0.0, closes[:1], np.array([100.0]))
     assert math.isnan(single.turnover) and math.isnan(trading(0, 0, closes, np.ones(127)).cost_bp)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from seeded_books import NOW, bars_of, seed_store
+from seeded_books import NOW, NUMBER, bars_of, seed_store
 from shown_page import House, Runner, house, metrics, said
 
+from astra.equity_curve import curve_of
+from astra.records import Account, Activity
 from astra.sessions import last_sessions
+from astra.store import Store
+from frontend.league import began, league_of
 
 HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
@@ -55,3 +66,41 @@ def test_a_benchmark_that_is_known_throughout_needs_no_such_word(
     app = page(seeded.url)
     assert "known until" not in said(app)
     assert metrics(app)["Days ahead of SPY"].endswith(" of 8")
+
+
+def record(store: Store, values: list[int], *lines: Activity) -> list[dt.datetime]:
+    """The account's values at the last closes, opened by a deposit."""
+    times = [session.closes_at for session in last_sessions(len(values) + 1, NOW)[:-1]]
+    for at, usd in zip(times, values, strict=True):
+        account = Account(NUMBER, Decimal(usd), Decimal(usd), Decimal(usd))
+        store.books.record_account_summary(account, [], at)
+    opened = Activity("open", "CSD", times[0], Decimal(values[0]))
+    store.books.record_activities(NUMBER, [opened, *lines])
+    return times
+
+
+def test_a_total_loss_is_shown_and_not_left_out(page: Runner, empty: House) -> None:
+    record(empty.store, [1000, 1100, 0, 0])
+    app = page(empty.url)
+    shown = metrics(app)
+    assert shown["Since the start"] == shown["Return"] == "-100.00%"
+    assert shown["Money-weighted return"] == shown["Maximum drawdown"] == "-100.00%"
+    assert not app.error
+
+
+def test_an_emptied_account_has_lost_nothing(page: Runner, empty: House) -> None:
+    closes = [session.closes_at for session in last_sessions(5, NOW)[:-1]]
+    out = Activity("out", "CSW", closes[2] - HOUR, Decimal(-1100))
+    record(empty.store, [1000, 1100, 0, 0], out)
+    app = page(empty.url)
+    assert metrics(app)["Return"] == "+10.00%" and metrics(app)["Maximum drawdown"] == "0.00%"
+    assert not app.error
+
+
+def test_the_league_goes_on_without_an_account_that_lost_all() -> None:
+    times = [session.closes_at for session in last_sessions(4, NOW)]
+    books = pd.DataFrame({"policy": "equal", "at": times, "equity": [100.0, 101, 102, 103]})
+    curve = curve_of([], list(zip(times, [100.0, 50, 0, 0], strict=True)), [])
+    found = league_of(books.assign(at=pd.to_datetime(books["at"])), curve, ["equal"], None, "")
+    assert found is not None and set(found.curves) == {"equal"}
+    assert "or lost all it had" in began(found)
