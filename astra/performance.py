@@ -31,7 +31,8 @@ class Performance:
     """Figures of one equity curve; fractions, not percent.
 
     `sharpe` is annualised by `steps_a_year`, in excess of `cash_rate`; `sharpe_error` is
-    its standard error over the same sample (Lo 2002, iid case): with few steps it is large.
+    its standard error over the same sample (Lo 2002, iid case): with few steps it is large. Both
+    are NaN of steps that are all alike.
     """
 
     steps: int
@@ -158,7 +159,7 @@ def summarize(
     per_year = steps_a_year(times)
     excess = steps - cash_rate / per_year
     deviation = float(excess.std(ddof=1))
-    ratio = float(excess.mean()) / deviation if deviation > 0 else math.nan
+    ratio = math.nan if _are_alike(steps) else float(excess.mean()) / deviation
     error = math.sqrt((1 + ratio * ratio / 2) / len(steps))
     scale = math.sqrt(per_year)
     return Performance(
@@ -284,14 +285,18 @@ def moments(equity: Floats) -> Moments:
     """
     _check(equity)
     steps = returns(equity)
-    off = steps - steps.mean() if len(steps) else steps
-    variance = float((off**2).mean()) if len(steps) > 1 else 0.0
-    # Equal steps differ by the rounding of equity: their ratio would be noise.
-    if variance <= (4 * np.finfo(np.float64).eps) ** 2:
+    if len(steps) < 2 or _are_alike(steps):
         return Moments(len(steps), math.nan, math.nan, math.nan)
+    off = steps - steps.mean()
+    variance = float((off**2).mean())
     ratio = float(steps.mean() / steps.std(ddof=1))
     skew = float((off**3).mean()) / variance**1.5
     return Moments(len(steps), ratio, skew, float((off**4).mean()) / variance**2)
+
+
+def _are_alike(steps: Floats) -> bool:
+    """Whether steps differ by no more than the rounding of equity: their ratio would be noise."""
+    return bool(steps.std() <= 4 * np.finfo(np.float64).eps)
 
 
 def _check(equity: Floats) -> None:

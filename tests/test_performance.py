@@ -64,6 +64,13 @@ def test_what_cannot_be_known_is_nan() -> None:
     assert math.isnan(summarize(days(3), np.array([1.0, 1.0, 1.0])).sharpe)
 
 
+@pytest.mark.parametrize("growth", [1.0001, 1.1, 0.99])
+def test_a_curve_of_equal_steps_has_no_sharpe_ratio(growth: float) -> None:
+    found = summarize(days(61), 1e5 * growth ** np.arange(61))
+    assert math.isnan(found.sharpe) and math.isnan(found.sharpe_error)
+    assert found.annual_volatility == pytest.approx(0, abs=1e-12)
+
+
 def test_drawdowns_are_measured_from_the_highest_value_so_far() -> None:
     assert drawdowns(np.array([1.0, 2.0, 1.0, 3.0])).tolist() == [0, 0, -0.5, 0]
 
