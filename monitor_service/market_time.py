@@ -23,10 +23,14 @@ class MarketTime:
     def __init__(self, broker: Alpaca, store: Store) -> None:
         self._broker, self._store = broker, store
         self._told: tuple[dt.datetime, float] | None = None
+        self._supposed: tuple[dt.datetime, float] | None = None
         self._failed_at: float | None = None
 
     def ask(self) -> dt.datetime:
-        """The broker's time; where it does not answer, what is known of it.
+        """The broker's time; where it does not answer, what is known of it, carried on.
+
+        Before its first answer that is this machine's clock in the real market, and in any other
+        the last time in the store.
 
         Raises:
             TemporaryError: neither broker nor store has ever told a time.
@@ -47,10 +51,16 @@ class MarketTime:
 
     def _known(self, why: str) -> dt.datetime:
         if self._told is not None:
-            told, at = self._told
-            return told + dt.timedelta(seconds=time.monotonic() - at)
+            return _carried_on(*self._told)
         times = [*self._store.books.accounts().values(), self._store.now()]
         known = [at for at in times if at is not None]
+        if self._store.market() == "real":
+            known.append(dt.datetime.now(dt.UTC))  # a store that nobody writes to stands still
         if not known:
             raise TemporaryError(f"the market's time is required, and nobody has told it yet{why}")
-        return max(known)
+        self._supposed = self._supposed or (max(known), time.monotonic())
+        return max(*known, _carried_on(*self._supposed))
+
+
+def _carried_on(told: dt.datetime, at: float) -> dt.datetime:
+    return told + dt.timedelta(seconds=time.monotonic() - at)

@@ -16,11 +16,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from astra.alerts import Notice
+from astra.alpaca import Alpaca
 from astra.errors import ConfigError, TemporaryError
 from astra.records import TradingState
 from astra.settings import Settings
 from astra.store import Store
 from monitor_service.main import create_app
+from monitor_service.market_time import MarketTime
 from monitor_service.notices import channels
 from sandbox.main import Sandbox
 from tests.test_monitor import TEN, sandbox, settings, store
@@ -290,6 +292,42 @@ def test_alerts_are_looked_at_while_the_broker_is_away(
     store.states.set(account, TradingState.HALTED, "by somebody", "astra halt", TEN)
     assert client.post("/alerts").status_code == 200
     assert "by somebody" in hook.texts[0]
+
+
+def refuse_all(sandbox: Sandbox) -> None:
+    sandbox.faults.arm(
+        {"vendor": "alpaca", "method": "*", "path": "/v2", "status": 401, "times": 1000}
+    )
+
+
+def test_a_monitor_that_starts_while_the_broker_refuses_sees_what_is_missed(
+    settings: Settings, sandbox: Sandbox, hook: Receiver, store: Store
+) -> None:
+    before = client_of(settings)
+    before.post("/update_account")
+    before.post("/alerts")  # since then somebody keeps the schedule
+    store.claim_market("real")
+    refuse_all(sandbox)
+    client = client_of(settings, alert_webhook=hook.url)
+    assert client.post("/update_account").status_code == 500
+    found = client.post("/alerts").get_json()
+    assert dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(found["at"]) < HOUR
+    assert "missed-run:update-account" in [alert["key"] for alert in found["alerts"]]
+    assert "the job update-account" in hook.texts[0]
+
+
+def test_without_the_broker_the_time_of_the_store_goes_on(
+    settings: Settings, sandbox: Sandbox, store: Store
+) -> None:
+    client_of(settings).post("/update_account")
+    refuse_all(sandbox)
+    time = MarketTime(Alpaca.from_settings(settings), store)
+    first = time.ask()
+    threading.Event().wait(0.05)
+    assert TEN <= first < time.now() < first + HOUR
+    store.claim_market("simulated:1")
+    store.record_now(TEN + 2 * HOUR)
+    assert time.now() >= TEN + 2 * HOUR
 
 
 def test_no_secret_is_logged_or_told(
