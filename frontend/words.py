@@ -10,7 +10,11 @@ import re
 from astra.sessions import NEW_YORK
 
 UNKNOWN = "n/a"
-_MARKDOWN = re.compile(r"([\\*_{}\[\]()<>#+!|$~:])")
+JOINER = "\u2060"  # of no width; markdown makes links of bare addresses, escaped or not
+_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|$~:]|&(?=#?\w+;))")
+_CODE = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)")
+_LIST = re.compile(r"^(\d*)([-.)])(?=[\s-]|$)")  # or a rule
+_ADDRESS = re.compile(r"(?i)(www(?=\.)|:(?=//)|@)")
 _AGES = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
@@ -105,8 +109,17 @@ def capital(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from elsewhere, so that markdown shows it as it is; only `code` stays code."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    """Text from elsewhere in a line, so that markdown shows it as it is; only `code` stays code."""
+    text = " ".join(text.split())
+    said, end = [], 0
+    for code in _CODE.finditer(text):
+        said += [_escaped(text[end : code.start()]), code[0]]
+        end = code.end()
+    return _LIST.sub(r"\1\\\2", "".join([*said, _escaped(text[end:])]))
+
+
+def _escaped(text: str) -> str:
+    return _MARKS.sub(r"\\\1", _ADDRESS.sub(rf"\1{JOINER}", text))
 
 
 def sentence(error: Exception) -> str:

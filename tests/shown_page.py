@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astra.store import Store, open_store
+from frontend.words import JOINER
 
 if TYPE_CHECKING:  # a second of imports that most files don't need
     from streamlit.testing.v1 import AppTest
@@ -61,7 +62,8 @@ def said(app: AppTest) -> str:
     assert not app.exception
     kinds = (app.title, app.header, app.subheader, app.caption, app.markdown, app.info,
              app.warning, app.error)  # fmt: skip
-    return "\n".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
+    text = "\n".join(str(e.value) for kind in kinds for e in kind)
+    return text.replace("\\", "").replace(JOINER, "")
 
 
 def top(app: AppTest) -> str:

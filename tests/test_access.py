@@ -25,6 +25,7 @@ from astra.settings import Settings
 from astra.store import open_store
 from frontend import access
 from frontend.access import MOST_ATTEMPTS, WAIT_SECONDS, Attempts, is_known, is_public, refusal
+from frontend.words import JOINER
 
 
 @pytest.fixture
@@ -254,9 +255,8 @@ def test_a_login_at_a_provider_lets_in_whom_the_settings_name_and_nobody_else(
         browser = chromium(playwright)
         stranger = browser.new_context().new_page()
         _log_in(stranger, address)
-        expect(stranger.get_by_text("found eve@example.org: log in with another")).to_be_visible(
-            timeout=60_000
-        )
+        refused = f"found eve@{JOINER}example.org: log in with another"
+        expect(stranger.get_by_text(refused)).to_be_visible(timeout=60_000)
         assert stranger.get_by_text("Account value").count() == 0
         provider.address = "ada@example.org"
         friend = browser.new_context().new_page()
