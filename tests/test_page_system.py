@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from seeded_books import MEMBERS, NOW, NUMBER, seed_store
 from shown_page import Runner, metrics, said, top
+from streamlit.util import calc_hash
 
 from astra.sessions import last_sessions
 from astra.store import Store, open_store
@@ -138,6 +139,27 @@ def test_an_earlier_session_can_be_looked_at(page: Runner, seeded: Seeded) -> No
     chosen.select("Thu 19 Nov 2026").run()
     assert metrics(app)["Bars"] == f"{78 * len(MEMBERS):,}"
     assert "The session has closed." in said(app)
+
+
+def test_the_latest_session_stays_the_latest_and_a_chosen_one_is_kept_on_other_pages(
+    page: Runner, seeded: Seeded
+) -> None:
+    thursday, friday = last_sessions(2, NOW)
+    seeded.store.twins.record(twin(thursday.opens_at - dt.timedelta(days=1)))
+    seeded.store.twins.record(twin(thursday.opens_at))
+    latest, chosen = page(seeded.url, "System"), page(seeded.url, "System")
+    assert "Fri 20 Nov 2026. All 16 names" in said(latest)
+    chosen.selectbox(key="quality_session").select("Thu 19 Nov 2026").run()
+    chosen.selectbox(key="twin_session").select_index(1).run()
+    seeded.store.record_now(friday.opens_at + dt.timedelta(days=3, hours=1))
+    seeded.store.twins.record(twin(friday.opens_at))
+    assert "Mon 23 Nov 2026. Of 16 names" in said(latest.run())
+    assert "Fri 20 Nov 2026. More by missed fills" in said(latest)
+    for name in ("account", "system"):
+        chosen._page_hash = calc_hash(name)
+        chosen.run()
+    assert "Thu 19 Nov 2026. All 16 names" in said(chosen)
+    assert "Wed 18 Nov 2026. More by missed fills" in said(chosen)
 
 
 PARTS = {"price": "-12.20", "slippage": "-3.04", "missed": "25.10", "corrections": "0.15",

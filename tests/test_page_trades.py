@@ -233,6 +233,18 @@ def test_the_newest_allocations_orders_come_first_with_their_reasons(
     assert cost["OXY"] == pytest.approx(1e4 * 0.3 / 400) and math.isnan(cost["XOM"])
 
 
+def test_the_latest_allocation_stays_the_latest_and_a_chosen_one_stays_chosen(
+    page: Runner, empty: House
+) -> None:
+    seed_store(empty.store, days=1)
+    latest, chosen = page(empty.url, "Trades"), page(empty.url, "Trades")
+    first = sorted(orders_of(latest)["Symbol"])
+    chosen.selectbox(key="orders_allocation").set_value("00112233aabbccdd").run()
+    seed_order(empty.store)
+    assert sorted(orders_of(latest.run())["Symbol"]) == ["OXY", "XOM"]
+    assert sorted(orders_of(chosen.run())["Symbol"]) == first
+
+
 def test_orders_can_be_narrowed_down_and_a_wish_for_none_is_met(
     page: Runner, seeded: House
 ) -> None:

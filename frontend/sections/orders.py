@@ -19,6 +19,7 @@ from frontend.tables import DOLLARS, MOMENT, SHARES, Column, height, styled
 from frontend.words import count, new_york, plain
 
 _MOST = 500
+_LATEST = "latest"  # goes on being the latest when the next one comes
 _ORDERS_KEY, _IDS_KEY, _ORDER_KEY = "orders_table", "orders_ids", "order_chosen"
 _BP = "{:+.1f}"
 _OF_ORDERS = {
@@ -119,10 +120,13 @@ def _filtered(page: Page, index: pd.DataFrame) -> pd.DataFrame:
     }
     with st.container(key="filters_orders"):
         first, second, third = st.columns([2, 1, 1])
+    names |= {_LATEST: "The latest", "": "All"}
     allocation = first.selectbox(
-        "Allocation", ["", *newest], index=min(1, len(newest)), key="orders_allocation",
-        format_func=lambda i: names.get(i, "All"), persist_state="session",
+        "Allocation", ["", _LATEST, *newest], index=1, key="orders_allocation",
+        format_func=lambda i: names.get(i, i), persist_state="session",
     )  # fmt: skip
+    if allocation == _LATEST:
+        allocation = newest[0] if newest else ""
     symbol = second.selectbox(
         "Symbol", ["All", *sorted(index["symbol"].unique())], key="orders_symbol",
         persist_state="session",

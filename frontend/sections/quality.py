@@ -12,6 +12,7 @@ from astra.measured import Quality, measure
 from astra.sessions import Session, last_sessions
 from astra.store import Store
 from frontend import system
+from frontend.outlook import LATEST
 from frontend.page import Page
 from frontend.tables import MOMENT, Column, height, styled
 from frontend.words import age, count, new_york, plain
@@ -47,15 +48,21 @@ def measured(store: Store, opens_at: dt.datetime, now: dt.datetime) -> Quality:
 
 def show(page: Page) -> None:
     st.header("Data", anchor=False)
-    sessions = {_name(s): s for s in reversed(last_sessions(_SESSIONS, page.now))}
-    chosen = sessions[st.selectbox("Session", list(sessions), key="quality_session", width=260)]
+    latest, *earlier = reversed(last_sessions(_SESSIONS, page.now))
+    sessions = {LATEST: latest} | {_name(s): s for s in earlier}
+    name = st.selectbox(
+        "Session", list(sessions), key="quality_session", width=260, persist_state="session",
+        format_func=lambda day: day or "The latest",
+    )  # fmt: skip
+    chosen = sessions[name]
     found = page.reader.read(measured, chosen.opens_at, page.now)
     if not found.tickers:
         st.info("No universe is known for this session: `astra load` loads names and bars.")
         return
     status = page.table("ticker_status")
     _figures(found)
-    st.caption(plain(f"{system.verdicts(found)} {_as_of(page, chosen, found)}"))
+    said = f"{_name(chosen)}. {system.verdicts(found)} {_as_of(page, chosen, found)}"
+    st.caption(plain(said))
     table = system.bars(found, status)
     st.dataframe(
         styled(table, _COLUMNS).map(system.tint, subset=["Bars"]), hide_index=True,
@@ -99,4 +106,7 @@ def _refusals(page: Page, session: Session) -> None:
         return
     with st.expander(f"{count(len(rows), 'refused bar')}"):
         table = system.refused(rows)
-        st.dataframe(styled(table, _REFUSED), hide_index=True, height=height(len(table), 10))
+        st.dataframe(
+            styled(table, _REFUSED), hide_index=True, height=height(len(table), 10),
+            alt="Bars that were refused and why",
+        )  # fmt: skip

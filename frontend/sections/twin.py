@@ -7,6 +7,7 @@ import streamlit as st
 from astra.twin import PARTS
 from frontend import system
 from frontend.charts.twin import parts_chart
+from frontend.outlook import LATEST
 from frontend.page import Page
 from frontend.system import Day
 from frontend.tables import SIGNED_DOLLARS, Column, height, styled
@@ -35,12 +36,17 @@ def show(page: Page) -> None:
             "backtest would have, and the difference is explained; `astra twin` asks for it now."
         )
         return
-    days = {day.name: day for day in found}
-    day = days[st.selectbox("Session", list(days), key="twin_session", width=260)]
+    latest, *earlier = found
+    days = {LATEST: latest} | {day.name: day for day in earlier}
+    name = st.selectbox(
+        "Session", list(days), key="twin_session", width=260, persist_state="session",
+        format_func=lambda day: day or "The latest",
+    )  # fmt: skip
+    day = days[name]
     st.caption(
         plain(
-            f"{capital(day.message)}. Replayed {new_york(day.made_at)}, on the bars as they were "
-            "known then."
+            f"{day.name}. {capital(day.message)}. Replayed {new_york(day.made_at)}, on the bars as "
+            "they were known then."
         )
     )
     if day.is_compared:
@@ -67,7 +73,11 @@ def _compared(day: Day) -> None:
         for column, (label, usd, said) in zip(st.columns(len(figures)), figures, strict=True):
             column.metric(label, money(usd, signed=True), help=said)
     left, right = st.columns([5, 6], gap="medium")
-    left.plotly_chart(parts_chart(day.parts), key="twin_parts", config={"displayModeBar": False})
+    left.plotly_chart(
+        parts_chart(day.parts), key="twin_parts", config={"displayModeBar": False},
+        alt="What lies between the day and its replay, in USD: "
+        + ", ".join(f"{part} {money(usd, signed=True)}" for part, usd in day.parts.items()),
+    )  # fmt: skip
     table = system.by_symbol(day)
     with right:
         if table.empty:
