@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,6 +182,22 @@ def test_a_fill_is_pointed_at_with_its_shares_and_its_time_said_once() -> None:
     drawn = {t.name: t for t in figure.data}["Bought"]
     assert drawn.customdata == ("3 shares<br>Fri 20 Nov 2026, 10:07 New York (15:07 UTC)",)
     assert list(drawn.y) == [49.5]
+
+
+PAGES = Path(__file__).resolve().parent.parent / "frontend"
+
+
+def test_every_chart_and_table_says_what_it_shows_to_who_cannot_see_it() -> None:
+    calls = [
+        (f"{file.relative_to(PAGES)}:{node.lineno}", {k.arg for k in node.keywords})
+        for file in sorted(PAGES.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("plotly_chart", "dataframe")
+    ]
+    assert len(calls) > 20
+    assert [place for place, named in calls if "alt" not in named] == []
 
 
 @pytest.mark.parametrize(("target", "names"), [(0.3, ["Weight", "Target"]), (np.nan, ["Weight"])])

@@ -17,7 +17,7 @@ from frontend.backtests import Judged
 from frontend.charts.backtests import comparison_chart
 from frontend.page import Page
 from frontend.tables import MOMENT, SHARE, SIGNED_SHARE, Column, height, styled
-from frontend.words import count, new_york, plain
+from frontend.words import count, new_york, percent, plain
 
 _ALL, _CHOSEN = "all", "backtests_chosen"
 _MOST_DRAWN, _AT_FIRST = 12, 6  # one run has six policies
@@ -111,9 +111,11 @@ def _compare(page: Page, shown: Sequence[Judged]) -> None:
         )
     )
     curves = {one.name: curve[one.trial.id].equity for one in drawn}
+    ends = (f"{name} {percent(c[-1] / c[0] - 1, signed=True)}" for name, c in curves.items())
     st.plotly_chart(
         comparison_chart(curve[first.trial.id].times, curves), key="backtests_chart",
         config={"displayModeBar": False},
+        alt=f"Returns over the same hours: {', '.join(ends)}",
     )  # fmt: skip
 
 

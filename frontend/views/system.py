@@ -87,8 +87,9 @@ def _alerts(page: Page, *, is_watched: bool) -> None:
         over = table[~is_open].head(_LINES)
         with st.expander(f"{count(len(over), 'alert')} over"):
             st.dataframe(
-                styled(over, _OVER), hide_index=True, height=height(len(over), 10), placeholder=""
-            )
+                styled(over, _OVER), hide_index=True, height=height(len(over), 10), placeholder="",
+                alt="Alerts that are over, the newest first",
+            )  # fmt: skip
 
 
 def _jobs(found: Status) -> None:
