@@ -5,6 +5,7 @@ Addresses hold secrets, so an error names the host alone.
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from astra.settings import Settings
 
 WEBHOOK_SECONDS, MAIL_SECONDS = 5.0, 10.0
 _PORTS = {"smtp": 25, "smtps": 465}
+_HOST = re.compile(r"[0-9A-Za-z._:-]+")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -39,13 +41,15 @@ def channels(settings: Settings) -> tuple[Channel, ...]:
     """Those that the settings name.
 
     Raises:
-        ConfigError: an address cannot be read.
+        ConfigError: an address cannot be read or sent to.
     """
     found: list[Channel] = []
     if url := settings.alert_webhook.get_secret_value():
-        found.append(Webhook(url, _split("ASTRA_ALERT_WEBHOOK", url, ("https", "http")).netloc))
+        parts = _split("ASTRA_ALERT_WEBHOOK", url, ("https", "http"))
+        found.append(Webhook(url, _place(parts)))
     if settings.alerted:
         server = _split("ASTRA_SMTP_URL", settings.smtp_url.get_secret_value(), tuple(_PORTS))
+        _require_plain(server)
         found.append(Mail(server, settings.alerted))
     return tuple(found)
 
@@ -60,16 +64,19 @@ class Webhook:
     def send(self, notice: Notice) -> None:
         """See `Channel`."""
         try:
-            answer = requests.post(
+            # The body is of no interest, and may have no end.
+            with requests.post(
                 self.url,
                 json={"text": notice.slack},
                 timeout=WEBHOOK_SECONDS,
                 allow_redirects=False,
-            )
-        except requests.RequestException as error:
+                stream=True,
+            ) as answer:
+                status = answer.status_code
+        except (requests.RequestException, ValueError) as error:
             raise _untaken(f"the webhook at {self.host}", type(error).__name__) from None
-        if not answer.ok or answer.is_redirect:
-            raise _untaken(f"the webhook at {self.host}", f"status {answer.status_code}")
+        if not 200 <= status < 300:
+            raise _untaken(f"the webhook at {self.host}", f"status {status}")
 
 
 class Mail:
@@ -85,16 +92,20 @@ class Mail:
 
     def send(self, notice: Notice) -> None:
         """See `Channel`."""
+        try:
+            message = self._message(notice)
+            with self._connected() as server:
+                server.send_message(message)
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            raise _untaken(f"the mail server {self._host}", type(error).__name__) from None
+
+    def _message(self, notice: Notice) -> EmailMessage:
         message = EmailMessage()
         message["Subject"] = notice.subject
         message["From"] = self._user if "@" in self._user else self._to[0]
         message["To"] = ", ".join(self._to)
         message.set_content("\n\n".join(notice.lines))
-        try:
-            with self._connected() as server:
-                server.send_message(message)
-        except (OSError, smtplib.SMTPException) as error:
-            raise _untaken(f"the mail server {self._host}", type(error).__name__) from None
+        return message
 
     def _connected(self) -> smtplib.SMTP:
         context = ssl.create_default_context()
@@ -129,7 +140,8 @@ def _split(name: str, url: str, schemes: tuple[str, ...]) -> SplitResult:
     """The parts of an address; an error does not repeat it."""
     try:
         parts = urlsplit(url)
-        is_known = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        host = (parts.hostname or "").encode("idna").decode()  # as who connects will
+        is_known = parts.scheme in schemes and bool(_HOST.fullmatch(host)) and parts.port != 0
     except ValueError:
         is_known = False
     if not is_known:
@@ -138,6 +150,21 @@ def _split(name: str, url: str, schemes: tuple[str, ...]) -> SplitResult:
             " and names a host, found something else"
         )
     return parts
+
+
+def _place(parts: SplitResult) -> str:
+    """Host and port: user and password stay out."""
+    return f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+
+
+def _require_plain(server: SplitResult) -> None:
+    """Raises ConfigError for a log-in that Python's SMTP client cannot send."""
+    for text in (unquote(server.username or ""), unquote(server.password or "")):
+        if not (text.isascii() and text.isprintable()):
+            raise ConfigError(
+                "ASTRA_SMTP_URL must give a user and a password of printable ASCII characters, "
+                "found others: have the mail server give you such"
+            )
 
 
 def _untaken(place: str, why: str) -> TemporaryError:

@@ -104,5 +104,9 @@ class Watch:
         except AstraError as error:
             log.warning("notice=undelivered message=%s", error)
             return False
+        except Exception as error:  # noqa: BLE001 - what the others took must be marked as told
+            # Neither its text nor a traceback, which may hold an address and that a secret.
+            log.warning("notice=undelivered unexpected=%s", type(error).__name__)
+            return False
         line.earlier = []
         return True

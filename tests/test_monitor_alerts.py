@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import http.server
 import json
 import logging
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 
 from astra.alerts import Notice
 from astra.alpaca import Alpaca
@@ -24,6 +27,7 @@ from astra.store import Store
 from monitor_service.main import create_app
 from monitor_service.market_time import MarketTime
 from monitor_service.notices import channels
+from monitor_service.watch import Watch
 from sandbox.main import Sandbox
 from tests.test_monitor import TEN, sandbox, settings, store
 
@@ -34,10 +38,11 @@ SECRET = "T0P-SECRET"
 
 @dataclass
 class Receiver:
-    """A webhook: the texts it took, and what it answers."""
+    """A webhook: the texts it took, and what it answers; `trickles`: with a body without end."""
 
     url: str = ""
     status: int = 200
+    trickles: bool = False
     texts: list[str] = field(default_factory=list)
 
 
@@ -54,8 +59,12 @@ def hook() -> Iterator[Receiver]:
             self.send_response(found.status)
             if found.status == 302:
                 self.send_header("Location", "https://elsewhere.invalid/")
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", "100000" if found.trickles else "0")
             self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(80 * found.trickles):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
@@ -263,6 +272,39 @@ def test_one_channel_that_fails_gets_later_what_the_other_has_long_had(
     assert (len(hook.texts), len(mailbox.mails)) == (1, 1)
 
 
+class Broken:
+    """A channel with a bug."""
+
+    def send(self, notice: Notice) -> None:
+        raise RuntimeError(f"{SECRET} {notice.subject}")
+
+
+def test_a_channel_with_a_bug_does_not_have_the_other_told_again(
+    settings: Settings, hook: Receiver, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    client_of(settings).post("/update_account")
+    account = next(iter(store.books.accounts()))
+    store.states.set(account, TradingState.HALTED, "a drill", "astra halt", TEN)
+    working = channels(settings.model_copy(update={"alert_webhook": SecretStr(hook.url)}))
+    market_time = MarketTime(Alpaca.from_settings(settings), store)
+    watch = Watch(store, settings, market_time, [*working, Broken()])
+    assert [watch.look().told for _ in range(3)] == [1, 0, 0]
+    assert len(hook.texts) == 1
+    assert "unexpected=RuntimeError" in caplog.text
+    assert SECRET not in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_webhook_that_never_ends_its_answer_holds_nobody_up(
+    settings: Settings, hook: Receiver
+) -> None:
+    hook.trickles = True
+    (channel,) = channels(settings.model_copy(update={"alert_webhook": SecretStr(hook.url)}))
+    started = time.monotonic()
+    channel.send(Notice("s", ("l",)))
+    assert time.monotonic() - started < 3
+    assert hook.texts == ["s\nl"]
+
+
 def test_several_alerts_are_one_message(
     settings: Settings, sandbox: Sandbox, hook: Receiver
 ) -> None:
@@ -321,13 +363,13 @@ def test_without_the_broker_the_time_of_the_store_goes_on(
 ) -> None:
     client_of(settings).post("/update_account")
     refuse_all(sandbox)
-    time = MarketTime(Alpaca.from_settings(settings), store)
-    first = time.ask()
-    threading.Event().wait(0.05)
-    assert TEN <= first < time.now() < first + HOUR
+    market_time = MarketTime(Alpaca.from_settings(settings), store)
+    first = market_time.ask()
+    time.sleep(0.05)
+    assert TEN <= first < market_time.now() < first + HOUR
     store.claim_market("simulated:1")
     store.record_now(TEN + 2 * HOUR)
-    assert time.now() >= TEN + 2 * HOUR
+    assert market_time.now() >= TEN + 2 * HOUR
 
 
 def test_no_secret_is_logged_or_told(
@@ -351,6 +393,14 @@ def test_no_secret_is_logged_or_told(
     assert not any(SECRET in record.getMessage() for record in ours)
     assert SECRET not in answer.text
     assert SECRET not in str(settings)
+
+
+def test_an_error_names_the_webhooks_host_without_its_password() -> None:
+    url = f"http://bot:{SECRET}@127.0.0.1:9/services/{SECRET}"
+    (channel,) = channels(Settings(_env_file=None, alert_webhook=url))
+    with pytest.raises(TemporaryError, match=r"the webhook at 127\.0\.0\.1:9 must") as caught:
+        channel.send(Notice("s", ("l",)))
+    assert SECRET not in str(caught.value)
 
 
 def test_a_password_never_goes_in_the_clear_but_on_this_machine() -> None:
@@ -385,7 +435,13 @@ def test_a_password_never_goes_in_the_clear_but_on_this_machine() -> None:
     [
         ({"alert_webhook": f"ftp://host/{SECRET}"}, "ASTRA_ALERT_WEBHOOK must be an address"),
         ({"alert_webhook": f"https:///{SECRET}"}, "names a host"),
+        ({"alert_webhook": f"https://a..b/{SECRET}"}, "names a host"),
+        ({"alert_webhook": f"https://a b.org/{SECRET}"}, "names a host"),
+        ({"alert_webhook": f"https://{'a' * 70}.org/{SECRET}"}, "names a host"),
         ({"alert_email": "me@x.org", "smtp_url": f"imap://{SECRET}"}, "smtp:// or smtps://"),
+        ({"alert_email": "me@x.org", "smtp_url": f"smtp://me:{SECRET}@a..b"}, "names a host"),
+        ({"alert_email": "me@x.org", "smtp_url": f"smtp://me:{SECRET}%C3%A4@x.org"}, "ASCII"),
+        ({"alert_email": "me@x.org", "smtp_url": f"smtp://m%0Ae@x.org:{SECRET}@x.org"}, "ASCII"),
     ],
 )
 def test_an_address_that_cannot_be_one_is_refused_without_being_repeated(
