@@ -10,10 +10,12 @@ import hmac
 import ipaddress
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 import streamlit as st
+from streamlit.runtime.app_session import AppSession
 
 from astra.settings import Settings
 from frontend.words import count, plain
@@ -45,6 +47,22 @@ class Attempts:
             return False
 
 
+# Of this process: what streamlit caches for it, it would also clear.
+ATTEMPTS = Attempts()
+# Streamlit 1.67 does these for any visitor, before the login too: drop what all sessions have
+# cached, tell the repository's name and changed files, run the page whenever a file changes.
+_REFUSED = {"clear_cache", "load_git_info", "set_run_on_save"}
+_take: Callable[[AppSession, Any], None] = AppSession.handle_backmsg
+
+
+def _take_known(session: AppSession, message: Any) -> None:
+    if message.WhichOneof("type") not in _REFUSED:
+        _take(session, message)
+
+
+AppSession.handle_backmsg = _take_known
+
+
 def is_public(address: str | None) -> bool:
     """Whether a server bound to `address` can be reached from elsewhere; none is all interfaces."""
     if address == "localhost":
@@ -73,13 +91,17 @@ def refusal(settings: Settings, address: str | None) -> str:
 
 
 def is_known(user: dict[str, object], users: frozenset[str]) -> bool:
-    """Whether a provider's claims name one of `users` (small letters) by a verified address."""
+    """Whether a provider's claims name one of `users` (small ASCII letters) by a verified address.
+
+    Letters beyond ASCII may look or fold like one of these, so that they name nobody.
+    """
     address = user.get("email")
     return (
         user.get("is_logged_in") is True
         and user.get("email_verified") is True
         and isinstance(address, str)
-        and address.casefold() in users
+        and address.isascii()
+        and address.lower() in users
     )
 
 
@@ -98,11 +120,6 @@ def admits(settings: Settings) -> bool:
     return not settings.page_logins or _is_logged_in(settings.page_logins)
 
 
-@st.cache_resource(show_spinner=False)  # type: ignore[untyped-decorator]
-def _attempts() -> Attempts:
-    return Attempts()
-
-
 def _knows(password: str) -> bool:
     kept = str(st.session_state.get(_KEPT, ""))
     if hmac.compare_digest(kept.encode(), password.encode()):
@@ -115,11 +132,11 @@ def _knows(password: str) -> bool:
         is_asked = st.form_submit_button("Log in", type="primary")
     if not is_asked:
         return False
-    attempts, now = cast(Attempts, _attempts()), time.monotonic()
-    if attempts.check(given, password, now):
+    now = time.monotonic()
+    if ATTEMPTS.check(given, password, now):
         st.session_state[_KEPT] = given
         st.rerun()
-    if wait := max(0, round(attempts.until - now)):
+    if wait := max(0, round(ATTEMPTS.until - now)):
         st.error(f"Too many wrong passwords: wait {count(wait, 'second')}, then try again.")
     else:
         st.error("This is not the password.")

@@ -82,7 +82,13 @@ def chromium(playwright: Playwright) -> Browser:
 
 
 def open_first(tab: Page, url: str) -> None:
-    """Open an address of a server that may still be starting.
+    """Open an address of a server that may still be starting. Raises as `wait_for`."""
+    wait_for(url)
+    tab.goto(url, timeout=PATIENCE_MS)
+
+
+def wait_for(url: str) -> None:
+    """Wait for a server that may still be starting.
 
     Raises:
         TimeoutError: it has not answered in a minute.
@@ -97,7 +103,6 @@ def open_first(tab: Page, url: str) -> None:
             if time.monotonic() > end:
                 raise TimeoutError(f"the page did not start in {START_SECONDS} s") from error
             time.sleep(0.1)
-    tab.goto(url, timeout=PATIENCE_MS)
 
 
 def drawn(tab: Page, heading: str) -> None:

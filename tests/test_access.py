@@ -12,11 +12,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+import streamlit
 from browser import CHROMIUM, chromium, free_port, open_first, served
 from flask import Flask, jsonify, redirect, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from playwright.sync_api import Page, expect, sync_playwright
+from pydantic import ValidationError
 from seeded_books import seed_store
 from shown_page import Runner, said
 from werkzeug.serving import make_server
@@ -29,14 +31,13 @@ from frontend.words import JOINER
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     address = f"sqlite:///{tmp_path}/astra.db"
     store = open_store(address)
     seed_store(store, days=1)
     store.close()
-    access._attempts.clear()
-    yield address
-    access._attempts.clear()
+    monkeypatch.setattr(access, "ATTEMPTS", Attempts())
+    return address
 
 
 @contextmanager
@@ -100,6 +101,7 @@ VERIFIED = {"is_logged_in": True, "email": "Ada@Example.org", "email_verified": 
     [
         (VERIFIED, True),
         ({**VERIFIED, "email": "eve@example.org"}, False),
+        ({**VERIFIED, "email": "mi\u212ae@example.org"}, False),  # a Kelvin sign
         ({**VERIFIED, "email_verified": False}, False),
         ({**VERIFIED, "email_verified": "true"}, False),
         ({**VERIFIED, "is_logged_in": False}, False),
@@ -111,8 +113,14 @@ VERIFIED = {"is_logged_in": True, "email": "Ada@Example.org", "email_verified": 
 def test_only_a_verified_address_of_the_settings_is_known(
     claims: dict[str, object], known: bool
 ) -> None:
-    users = settings(page_users="ada@example.org|bob@example.org").page_logins
+    users = settings(page_users="ADA@example.org|mike@example.org").page_logins
     assert is_known(claims, users) is known
+
+
+@pytest.mark.parametrize("users", ["ada@fa\u00df.de", "bob@example.org|ada", "ada @example.org"])
+def test_who_may_log_in_is_named_by_plain_addresses(users: str) -> None:
+    with pytest.raises(ValidationError, match="e-mail addresses in plain letters are required"):
+        settings(page_users=users)
 
 
 def test_the_page_asks_for_its_password_and_shows_nothing_before(
@@ -146,6 +154,18 @@ def test_guessing_is_slowed_down_for_all_sessions(
     app.text_input(key="login_password").input("open")
     app.button[0].click().run()
     assert not app.metric and "Too many wrong passwords" in said(app)
+
+
+def test_clearing_the_caches_does_not_begin_the_count_of_wrong_passwords_anew(
+    page: Runner, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASTRA_PAGE_PASSWORD", "open")
+    app = page(url)
+    for _ in range(MOST_ATTEMPTS):
+        streamlit.cache_resource.clear()
+        app.text_input(key="login_password").input("guess")
+        app.button[0].click().run()
+    assert "Too many wrong passwords: wait " in said(app)
 
 
 @pytest.mark.parametrize("address", [None, "0.0.0.0"])
