@@ -258,6 +258,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"e-mail addresses are required, found {address!r}")
         return value
 
+    @field_validator("page_users")
+    @classmethod
+    def _plain_addresses(cls, value: str) -> str:
+        for address in _listed(value):
+            if not (address.isascii() and re.fullmatch(r"[^@\s]+@[^@\s]+", address)):
+                raise ValueError(
+                    f"e-mail addresses in plain letters are required, found {address!r}: write a "
+                    "domain of other letters as xn--..."
+                )
+        return value
+
     @model_validator(mode="after")
     def _mail_needs_a_server(self) -> Settings:
         if self.alert_email and not self.smtp_url.get_secret_value():
@@ -302,7 +313,7 @@ class Settings(BaseSettings):
     @property
     def page_logins(self) -> frozenset[str]:
         """The addresses that may log in to the page, in small letters."""
-        return frozenset(address.casefold() for address in _listed(self.page_users))
+        return frozenset(address.lower() for address in _listed(self.page_users))
 
     def require(self, *names: str) -> None:
         """Check that settings without a usable default are set; report all missing ones at once.
