@@ -120,6 +120,18 @@ def admits(settings: Settings) -> bool:
     return not settings.page_logins or _is_logged_in(settings.page_logins)
 
 
+def log_out(settings: Settings) -> None:
+    """A button at the side, for whoever has logged in."""
+    if has_login(settings):
+        leave = _forget if settings.page_password.get_secret_value() else st.logout
+        st.sidebar.button("Log out", key="log_out", on_click=leave)
+
+
+def _forget() -> None:
+    """The password and all that was chosen or typed in this session."""
+    st.session_state.clear()
+
+
 def _knows(password: str) -> bool:
     kept = str(st.session_state.get(_KEPT, ""))
     if hmac.compare_digest(kept.encode(), password.encode()):

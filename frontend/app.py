@@ -114,6 +114,7 @@ def main() -> None:
         page = chosen(feed, found, pulse)
     except AstraError as error:
         st.error(sentence(error))
+    access.log_out(found)
     st.session_state[_AGAIN] = False  # `watch` is called now too, and is to wait for its refresh
     watch(found, pulse, page)
     more = None if here.title == SYSTEM else routes[list(PAGES).index(SYSTEM)]
