@@ -270,6 +270,17 @@ def test_a_decision_that_names_nobody_is_of_the_account_that_received_its_file(
     empty.store.books.record_decision("decision_s.json", stray)
     assert decided.own(empty.store, NUMBER) == {"decision_1.json", "decision_o.json"}
     assert decided.own(empty.store, RESET) == frozenset()
+    worth, hour = Decimal(50_000), dt.timedelta(hours=1)
+    for n, names in ((1, [RESET]), (2, [NUMBER]), (3, [NUMBER, RESET])):
+        of = {"account": names[0]}
+        empty.store.books.record_decision(
+            f"decision_of_{n}.json", decision_of({}, NOW + n * hour, books_of=of)
+        )
+        for number in names:  # the books say the same, but where both accounts have some
+            at = NOW + n * hour
+            empty.store.books.record_shadow_book(number, "equal", at, worth, worth, {})
+    assert decided.own(empty.store, RESET) == {"decision_of_1.json"}
+    assert decided.own(empty.store, NUMBER) >= {"decision_of_2.json", "decision_of_3.json"}
 
 
 def test_weights_stand_beside_targets_of_the_same_equity(
