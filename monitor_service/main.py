@@ -30,6 +30,7 @@ from astra.gcs import Bucket
 from astra.records import Position
 from astra.services import Services
 from astra.settings import Settings
+from astra.store.decision_row import decision_row
 from astra.web import configure_logging, create_service
 from monitor_service import start_page, twin
 from monitor_service.actions import actions
@@ -140,7 +141,7 @@ class Monitor:
                 continue
             try:
                 self._save_decision(name)
-            except DataError as error:
+            except (DataError, RecursionError) as error:  # one object must not stop the others
                 log.warning("object=%s ignored=%s", name, error)
                 continue
             new.append(name)
@@ -174,6 +175,7 @@ class Monitor:
             document = json.loads(self._bucket.read(name).content)
         except ValueError as error:
             raise DataError(f"{name} is no JSON: {error}") from error
+        decision_row(name, document)  # what cannot be kept whole is not kept in part
         file = "predictions_" + name.removeprefix("decision_").removesuffix(".json") + ".csv"
         stored = self._bucket.read(file)
         books = self._store.books

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,30 @@ def test_a_decision_is_kept_whole_and_once(store: Store) -> None:
     for broken in ({}, document | {"as_of": "yesterday"}, document | {"reason": None}):
         with pytest.raises(DataError, match=r"decision_3\.json"):
             store.books.record_decision("decision_3.json", broken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reason": "\ud800"}, "UTF-8"),
+        ({"weights": {"\ud800": 0.1}}, "UTF-8"),
+        ({"reason": "a\0b"}, "NUL"),
+        ({"policy": "x" * 121}, "policy of at most 120 characters"),
+        ({"tau": 10**400}, "numbers, or null, in tau"),
+        ({"tau": float("nan"), "sharpe": float("inf")}, "numbers, or null, in sharpe, tau"),
+        ({"as_of": "0001-01-01T00:00:00+14:00"}, "ISO time"),
+    ],
+)
+def test_a_decision_that_some_database_cannot_keep_is_refused(
+    store: Store, changes: dict[str, Any], words: str
+) -> None:
+    document = {
+        "as_of": NOW.isoformat(), "policy": "measured", "model_id": "m1", "method": "slsqp",
+        "reason": "hold",
+    }  # fmt: skip
+    with pytest.raises(DataError, match=words):
+        store.books.record_decision("decision_1.json", document | changes)
+    assert store.books.read("decisions").num_rows == 0
 
 
 def test_shadow_books_and_runs_are_recorded(store: Store) -> None:

@@ -148,6 +148,32 @@ def test_forecasts_and_decisions_are_read_from_the_bucket_once(
     assert store.books.read("decisions")["reason"].to_pylist() == ["hold"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        json.dumps(DECISION).replace('"tau": 0.0', f'"tau": 1{"0" * 400}').encode(),
+        json.dumps({**DECISION, "reason": "\ud800"}).encode(),
+        json.dumps(
+            {**DECISION, "books_of": {"account": "\ud800"},
+             "books": {"equal": {"equity": "1", "cash": "1", "shares": {}}}}
+        ).encode(),
+    ],
+    ids=["nested too deeply", "a number too large", "no UTF-8", "no UTF-8 in its books"],
+)  # fmt: skip
+def test_an_object_that_cannot_be_kept_does_not_stop_the_others(
+    client: FlaskClient, settings: Settings, store: Store, content: bytes
+) -> None:
+    drop_decision(settings, "bbbbbbbb", forecast_of("AAPL"))
+    bucket, stamp = Bucket.from_settings(settings), "20260112-140000_aaaaaaaa"
+    metadata = {"as_of": (TEN - dt.timedelta(hours=1)).isoformat(), "model_id": "m"}
+    bucket.create_once(f"predictions_{stamp}.csv", forecast_of("JPM"), "text/csv", metadata)
+    bucket.create_once(f"decision_{stamp}.json", content, "application/json", {})
+    answer = client.post("/forecasts")
+    assert answer.get_json()["new"] == ["decision_20260112-150000_bbbbbbbb.json"]
+    assert store.books.read("forecasts")["ticker"].to_pylist() == ["AAPL"]
+
+
 def test_history_is_saved_and_may_be_saved_again(
     client: FlaskClient, store: Store, sandbox: Sandbox
 ) -> None:

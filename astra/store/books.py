@@ -18,6 +18,7 @@ from astra.errors import DataError
 from astra.ledger import Book
 from astra.records import Account, Activity, Position
 from astra.store import account_record, rows, schema, universe
+from astra.store.decision_row import decision_row
 from astra.store.dialect import Dialect, Row
 from astra.store.dump import Query, read
 from astra.store.universe import Member
@@ -172,28 +173,9 @@ class Books:
         """Keep the answer of `/allocate` under its object's name; False if it was known.
 
         Raises:
-            DataError: the document lacks as_of, policy, model_id, method or reason.
+            DataError: it cannot be kept, see `decision_row`.
         """
-        if not isinstance(document, dict):
-            raise DataError(f"the decision {name} must be a JSON object")
-        lacking = [
-            key
-            for key in ("as_of", "policy", "model_id", "method", "reason")
-            if not isinstance(document.get(key), str)
-        ]
-        if lacking:
-            raise DataError(f"the decision {name} needs the texts {', '.join(lacking)}")
-        numbers = ("sharpe", "bound_gap", "tau", "gain_bp", "cost_bp")
-        wrong = [n for n in numbers if not isinstance(document.get(n), int | float | None)]
-        if wrong:
-            raise DataError(f"the decision {name} needs numbers, or null, in {', '.join(wrong)}")
-        row = {
-            "object": name,
-            "as_of": rows.seconds(_time(document["as_of"], name)),
-            **{key: document[key] for key in ("policy", "model_id", "method", "reason")},
-            **{key: document.get(key) for key in numbers},
-            "document": json.dumps(document),
-        }
+        row = decision_row(name, document)
         return self._insert_new(schema.decisions, [row]) == 1
 
     def decision(self, name: str) -> dict[str, Any] | None:
@@ -286,12 +268,3 @@ def _position(p: Position, own: Mapping[str, Decimal] | None) -> dict[str, Any]:
         "average_entry_price": p.average_entry_price,
         "asset_id": p.asset_id,
     }
-
-
-def _time(text: str, name: str) -> dt.datetime:
-    try:
-        return dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DataError(
-            f"the decision {name} needs an ISO time as as_of, found {text!r}"
-        ) from error
