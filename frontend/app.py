@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import streamlit as st
@@ -15,6 +16,8 @@ from frontend.page import Page
 from frontend.reader import Reader
 from frontend.views import account, backtests, decisions, forecasts, system, trades
 from frontend.words import sentence
+
+log = logging.getLogger("astra.page")
 
 REFRESH_SECONDS = 30
 Show = Callable[[Page], None]
@@ -126,8 +129,9 @@ def admitted() -> settings.Settings | None:
     """The settings, if whoever asks may see the page; None, and why not or a login, if not."""
     try:
         found = settings.load()
-    except AstraError as error:
-        st.error(sentence(error))
+    except AstraError as error:  # nobody has logged in yet
+        log.error("page=settings error=%s message=%s", type(error).__name__, error)
+        st.error("The settings cannot be read: the page's log says which.")
         return None
     return found if access.admits(found) else None
 
