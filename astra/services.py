@@ -121,13 +121,17 @@ class Services:
     def post(
         self, service: str, path: str, body: Mapping[str, object] | None = None, **query: str
     ) -> dict[str, Any]:
-        """POST and read the JSON answer; 207 (some tickers failed) is an answer, not an error."""
-        found: dict[str, Any] = self._ask("POST", service, path, params=query, json=body).json()
-        return found
+        """POST and read the JSON answer; 207 (some tickers failed) is an answer, not an error.
+
+        Raises:
+            TemporaryError: the service is down, or answers something else than a JSON object.
+            AstraError: its own refusal.
+        """
+        return _object(service, path, self._ask("POST", service, path, params=query, json=body))
 
     def get(self, service: str, path: str, **query: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask("GET", service, path, params=query).json()
-        return found
+        """GET and read the JSON answer. Raises as `post`."""
+        return _object(service, path, self._ask("GET", service, path, params=query))
 
     def _ask(self, method: str, service: str, path: str, **rest: Any) -> requests.Response:
         url = self._urls[service].rstrip("/") + path
@@ -142,6 +146,20 @@ class Services:
         if answer.status_code >= 400:
             raise _error(service, path, answer)
         return answer
+
+
+def _object(service: str, path: str, answer: requests.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise TemporaryError(
+            f"{service}{path}: a JSON object is required, found something else with status "
+            f"{answer.status_code}: look whether it was done, and whether the {service} service "
+            "is at its address in the settings"
+        )
+    return found
 
 
 def _error(service: str, path: str, answer: requests.Response) -> AstraError:

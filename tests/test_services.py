@@ -153,3 +153,23 @@ def test_an_arrow_stream_that_was_cut_is_no_table(house: House, missing: int) ->
 def test_a_service_that_does_not_answer_may_later() -> None:
     with pytest.raises(TemporaryError, match="etl service does not answer"):
         client("http://127.0.0.1:9").pulse("universe")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>"),
+        (200, b"[1]"),
+        (200, b"null"),
+        (204, b""),
+        (200, b"\xff"),
+        (200, b"[" * 99_999),
+    ],
+)
+def test_an_answer_that_is_no_json_object_is_an_error_of_ours(status: int, body: bytes) -> None:
+    with answering(status, body) as url:
+        services = client(url, monitor_url=url)
+        with pytest.raises(TemporaryError, match="monitor/halt: a JSON object is required"):
+            services.post("monitor", "/halt")
+        with pytest.raises(TemporaryError, match="monitor/state: a JSON object is required"):
+            services.get("monitor", "/state")
