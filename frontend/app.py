@@ -68,6 +68,8 @@ def watch(found: settings.Settings, seen: Pulse | None, page: Page | None) -> No
 
     `seen` is what is shown, None if nothing could be read.
     """
+    if admitted() is None:  # meanwhile the password is another, or the settings are wrong
+        st.rerun()
     try:
         pulse: Pulse = opened(found, found.database_url).pulse()
     except AstraError as error:
@@ -130,7 +132,7 @@ def admitted() -> settings.Settings | None:
     try:
         found = settings.load()
     except AstraError as error:  # nobody has logged in yet
-        log.error("page=settings error=%s message=%s", type(error).__name__, error)
+        log.warning("page=settings error=%s message=%s", type(error).__name__, error)
         st.error("The settings cannot be read: the page's log says which.")
         return None
     return found if access.admits(found) else None

@@ -141,6 +141,32 @@ def test_the_page_asks_for_its_password_and_shows_nothing_before(
     assert not app.run().metric
 
 
+def test_whoever_has_logged_in_can_log_out_and_leaves_nothing(
+    page: Runner, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not [b for b in page(url).sidebar.button if b.key == "log_out"]
+    monkeypatch.setenv("ASTRA_PAGE_PASSWORD", "open")
+    app = page(url, "System")
+    assert not app.sidebar.button
+    app.text_input(key="login_password").input("open")
+    app.button[0].click().run()
+    app.button(key="switch_stop").click().run()
+    app.sidebar.button(key="log_out").click().run()
+    assert app.text_input(key="login_password").value == ""
+    assert not app.metric and "switch_step" not in app.session_state
+
+
+def test_a_wrong_setting_is_told_to_the_log_and_not_to_whoever_has_not_logged_in(
+    page: Runner, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ASTRA_PAGE_PASSWORD", "open")
+    monkeypatch.setenv("ASTRA_BUNDLES", "s3://inner-bucket/models")
+    app = page(url)
+    assert "The settings cannot be read: the page's log says which." in said(app)
+    assert "inner-bucket" not in said(app) and not app.metric
+    assert "s3://inner-bucket/models" in caplog.text
+
+
 def test_guessing_is_slowed_down_for_all_sessions(
     page: Runner, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

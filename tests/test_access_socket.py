@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,14 +19,17 @@ from astra.store import open_store
 from frontend.access import MOST_ATTEMPTS
 
 PASSWORD = "0042"
+_LAST = {ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY}
 
 
 @dataclass
 class Visitor:
-    """One session; `ids` are the elements of the login by kind."""
+    """One session; `ids` are the elements of the login by kind, `fragment` is the page's part that
+    refreshes by itself."""
 
     socket: ClientConnection
-    ids: dict[str, str]
+    ids: dict[str, str] = field(default_factory=dict)
+    fragment: str = ""
 
     def send(self, message: BackMsg) -> None:
         self.socket.send(message.SerializeToString())
@@ -35,6 +38,12 @@ class Visitor:
         """Run the page and read all labels and sentences."""
         message = BackMsg()
         message.rerun_script.query_string = ""
+        return self._run(message)
+
+    def refresh(self) -> str:
+        """What the part says that refreshes by itself, and the page if that is run by it."""
+        message = BackMsg()
+        message.rerun_script.fragment_id = self.fragment
         return self._run(message)
 
     def give(self, password: str) -> str:
@@ -53,12 +62,14 @@ class Visitor:
             found = ForwardMsg()
             found.ParseFromString(self.socket.recv(60))
             kind = found.WhichOneof("type")
-            if kind == "script_finished" and found.script_finished == 0:
+            if kind == "script_finished" and found.script_finished in _LAST:
                 return "\n".join(said)
+            self.fragment = found.delta.fragment_id or self.fragment
             element = found.delta.new_element if kind == "delta" else None
             match element and element.WhichOneof("type"):
                 case "text_input" | "button" as name:
                     self.ids[name] = getattr(element, name).id
+                    said.append(getattr(element, name).label)
                 case "alert":
                     said.append(element.alert.body)
                 case "metric":
@@ -72,7 +83,8 @@ def address(tmp_path: Path) -> Iterator[str]:
     store = open_store(url)
     seed_store(store, days=1)
     store.close()
-    with served(url, tmp_path / "log", settings={"ASTRA_PAGE_PASSWORD": PASSWORD}) as page:
+    (tmp_path / ".env").write_text(f"ASTRA_PAGE_PASSWORD={PASSWORD}")
+    with served(url, tmp_path / "log") as page:
         wait_for(page.url)
         yield page.url
 
@@ -81,7 +93,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 def visiting(address: str) -> Iterator[Visitor]:
     where = f"ws://{urlsplit(address).netloc}/_stcore/stream"
     with connect(where, origin=address, subprotocols=["streamlit"], max_size=None) as socket:
-        visitor = Visitor(socket, {})
+        visitor = Visitor(socket)
         visitor.look()
         yield visitor
 
@@ -102,3 +114,14 @@ def test_no_visitor_clears_what_all_of_them_share(address: str) -> None:
         friend.send(BackMsg(clear_cache=True))  # would log this session out as well
         friend.send(BackMsg(load_git_info=True))
         assert "Account value" in friend.look()
+
+
+def test_a_page_that_is_left_open_asks_for_a_new_password_at_its_next_refresh(
+    address: str, tmp_path: Path
+) -> None:
+    with visiting(address) as friend:
+        friend.give(PASSWORD)
+        assert "Password" not in friend.refresh()
+        (tmp_path / ".env").write_text("ASTRA_PAGE_PASSWORD=another")
+        said = friend.refresh()
+        assert "Password" in said and "Account value" not in said
