@@ -6,6 +6,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK   := --constraint requirements.lock
 # One BLAS thread: more were slower and erratic on small shared machines.
 export OMP_NUM_THREADS ?= 1
+# Every process that is started would compile the house anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Tests wait for half of their time, for clocks and for processes of theirs.
+WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
 .PHONY: help run up test soak chaos setup train bench bench-accuracy rivals null-test lint format check all clean
@@ -35,7 +39,7 @@ up: $(VENV)/.base ## keep every service, the scheduler and the page running
 setup: $(VENV)/.full ## install everything, torch included
 
 test: $(VENV)/.full ## all tests
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 soak: $(VENV)/.full ## five hundred tickers through bad hours, on two databases (minutes)
 	@$(BIN)/python -m pytest -m soak $(ARGS)

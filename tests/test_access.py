@@ -292,7 +292,6 @@ server_metadata_url = "{provider.url}/.well-known/openid-configuration"
 
 
 @pytest.mark.browser
-@pytest.mark.xdist_group("browser")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt install chromium")
 def test_a_login_at_a_provider_lets_in_whom_the_settings_name_and_nobody_else(
     url: str, provider: Provider, tmp_path: Path

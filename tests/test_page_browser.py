@@ -23,7 +23,6 @@ from astra.store import open_store
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),  # one server for all of them
     pytest.mark.skipif(
         CHROMIUM is None, reason="no chromium on this machine: apt install chromium"
     ),
