@@ -262,7 +262,10 @@ def test_what_came_of_it_is_said_only_while_that_stands(switch: AppTest, house: 
 @pytest.mark.parametrize(
     ("status", "body"),
     [
+        (200, b"<html>log in</html>"),
         (200, b"{}"),
+        (200, b"[1]"),
+        (204, b""),
         (200, b'{"account": "%s", "message": "ok", "state": "HALTED", "confirmed": "no"}'),
         (200, b'{"account": "%s", "message": "ok", "state": "STOPPED", "confirmed": true}'),
         (200, b'{"account": "%s", "message": ["ok"], "state": "HALTED", "confirmed": true}'),
