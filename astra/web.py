@@ -7,12 +7,14 @@ and no decision belongs here.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import logging
 import sys
 import time
 import uuid
 from collections.abc import Collection
 from http import HTTPStatus
+from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import (
@@ -47,12 +49,16 @@ def create_service(name: str, settings: Settings, pages: Collection[str] = ()) -
     def _admit() -> tuple[Response, int] | None:
         g.started = time.monotonic()
         g.request_id = request.headers.get("X-Request-Id") or uuid.uuid4().hex[:12]
-        if not token or request.path == "/health":
+        is_page = request.path in pages and request.method in ("GET", "HEAD")
+        if request.path == "/health":
+            return None
+        if refused := _refused(is_page, bool(token)):
+            return _problem(refused, 403)
+        if not token:
             return None
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme == "Bearer" and hmac.compare_digest(given.encode(), token.encode()):
             return None
-        is_page = request.path in pages and request.method in ("GET", "HEAD")
         if is_page and _has_password(token):
             return None
         body, status = _problem("a bearer token is required: send Authorization: Bearer ...", 401)
@@ -66,7 +72,8 @@ def create_service(name: str, settings: Settings, pages: Collection[str] = ()) -
             seconds = time.monotonic() - g.started
             log.info(
                 "service=%s request=%s method=%s path=%s status=%d seconds=%.3f",
-                name, g.request_id, request.method, request.path, response.status_code, seconds,
+                name, quote(g.request_id[:64]), request.method, quote(request.path),
+                response.status_code, seconds,
             )  # fmt: skip
         return response
 
@@ -92,6 +99,31 @@ def create_service(name: str, settings: Settings, pages: Collection[str] = ()) -
         return jsonify(service=name, version=__version__, status="ok")
 
     return app
+
+
+def _refused(is_page: bool, has_token: bool) -> str:
+    """Why a request may be another web site's doing, in the browser of whoever is here; "" if not.
+
+    A browser says in Origin and Sec-Fetch-Site that a site asks, unless that site's name was made
+    to lead to this machine (DNS rebinding): then the name is the Host.
+    """
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if not is_page and ("Origin" in request.headers or site not in ("none", "same-origin")):
+        return "a program's request is required, found one that a web site made in a browser"
+    if not has_token and not _is_this_machine(request.host):
+        return (
+            "without ASTRA_TOKEN only requests to 127.0.0.1 or localhost are taken, found one to "
+            f"{request.host:.100}"
+        )
+    return ""
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _sentence(error: HTTPException) -> str:

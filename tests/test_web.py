@@ -1,5 +1,7 @@
 """What all services share."""
 
+import logging
+
 import pytest
 from flask import Flask, jsonify, request
 
@@ -78,3 +80,68 @@ def test_what_no_route_takes_is_answered_in_one_sentence(
 ) -> None:
     answer = service().test_client().open(path, method=method, data=body)
     assert (answer.status_code, answer.get_json()["message"]) == (status, message)
+
+
+@pytest.mark.parametrize("token", ["", "right"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+def test_no_web_site_has_a_browser_change_anything(headers: dict[str, str], token: str) -> None:
+    headers = {**headers, "Authorization": f"Bearer {token}"}
+    answer = service(token).test_client().post("/told?x=1", data="x", headers=headers)
+    assert answer.status_code == 403
+    assert "a program's request is required" in answer.get_json()["message"]
+
+
+def test_a_page_may_be_reached_by_a_link_and_any_route_by_its_address() -> None:
+    app = create_service("test", Settings(_env_file=None), pages={"/page"})
+    app.add_url_rule("/page", "page", lambda: "read")
+    app.add_url_rule("/route", "route", lambda: "done")
+    client, link = app.test_client(), {"Sec-Fetch-Site": "cross-site"}
+    assert client.get("/page", headers=link).status_code == 200
+    assert client.get("/route", headers=link).status_code == 403
+    assert client.get("/route", headers={"Sec-Fetch-Site": "none"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("LOCALHOST:8080", 200), ("127.0.0.1:8080", 200), ("127.1.2.3", 200),
+        ("[::1]:8080", 200), ("evil.example", 403), ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403), ("10.0.0.1", 403), ("[::1", 403), ("", 403),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_without_a_token_only_this_machines_own_names_are_answered(
+    host: str, status: int, method: str
+) -> None:
+    answer = service().test_client().open("/told", method=method, headers={"Host": host})
+    assert answer.status_code == status
+    if status == 403 and host:
+        assert "without ASTRA_TOKEN only requests to 127.0.0.1" in answer.get_json()["message"]
+
+
+def test_with_a_token_any_name_is_answered_and_health_always() -> None:
+    public = {"Host": "monitor-abc.a.run.app"}
+    bearer = {**public, "Authorization": "Bearer right"}
+    assert service("right").test_client().post("/told", headers=bearer).status_code == 200
+    assert service("right").test_client().post("/told", headers=public).status_code == 401
+    for token in ("", "right"):
+        assert service(token).test_client().get("/health", headers=public).status_code == 200
+
+
+def test_nobody_writes_lines_of_their_own_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="astra.web"):
+        service("right").test_client().get(
+            "/x%0Alevel=WARNING alarm=lifted", headers={"X-Request-Id": "1 status=200"}
+        )
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "request=1%20status%3D200 method=GET path=/x%0Alevel%3DWARNING%20alarm%3Dlifted" in line
+    assert "\n" not in line
