@@ -254,10 +254,21 @@ def test_value_return_and_profit_are_the_accounts(house: House) -> None:
         "Profit of the day +$92.00", "sales made certain +$60.00",
         "Deposits and withdrawals of +$1,000.00 are no profit",
         "SPY, price +1.00%", f"account {100 * RETURN - 1:+.2f} points",
-        "QQQ, price n/a no bars of it in the store",
+        "QQQ, price n/a no bars of it for this day in the store",
         f"Deepest of the day {100 * (MIDDLE / OPEN - 1):.2f}%",
         f"{100 * (1 - 8072 / CLOSE):.1f}%",
     )  # fmt: skip
+
+
+def test_a_benchmark_whose_bars_end_is_compared_up_to_then(house: House) -> None:
+    seed_by_hand(house.store)
+    ended = hand_bars().query("ticker == 'SPY'").assign(ticker="QQQ")
+    ended["ts"] = [
+        int(at(day, hour, 55).timestamp()) for day, hour in ((THURSDAY, 15), (FRIDAY, 10))
+    ]
+    house.store.prices.upsert(ended, at(FRIDAY, 16))
+    ahead = 100 * (MIDDLE / OPEN - 1) - 1
+    house.both(None, "QQQ, price +1.00%", f"known until 11:00: account {ahead:+.2f} points then")
 
 
 def test_a_fill_that_is_stamped_after_the_summary_which_shows_it_counts_to_it(
@@ -575,7 +586,6 @@ def _page(content: bytes) -> bytes:
 
 
 @pytest.mark.browser
-@pytest.mark.xdist_group("browser")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt install chromium")
 def test_the_page_stands_alone_on_a_screen_a_phone_and_paper(house: House) -> None:
     seed_by_hand(house.store)

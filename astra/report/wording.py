@@ -97,17 +97,20 @@ def _figures(day: Day) -> Iterator[Figure]:
     gain = money(found.gain, signed=True)
     yield Figure("Profit of the day", gain, told, _tone(found.gain))
     for name, beside in day.value.benchmarks.items():
-        yield _benchmark(name, beside, found.time_weighted)
+        yield _benchmark(name, beside)
     yield from _depths(day, curve, found.max_drawdown)
     yield _invested(day)
 
 
-def _benchmark(name: str, beside: Curve, own: float) -> Figure:
-    other = beside.figures().benchmark_return
-    if not math.isfinite(other):
-        return Figure(f"{name}, price", UNKNOWN, "no bars of it in the store")
-    ahead = f"account {100 * (own - other):+.2f} points"
-    return Figure(f"{name}, price", percent(other, signed=True), ahead)
+def _benchmark(name: str, beside: Curve) -> Figure:
+    """Up to the last price that is known, which the account is compared up to as well."""
+    found, until = beside.figures(), beside.beside_until
+    if until is None or not math.isfinite(found.benchmark_return):
+        return Figure(f"{name}, price", UNKNOWN, "no bars of it for this day in the store")
+    told = f"account {100 * found.ahead:+.2f} points"
+    if until < beside.times[-1]:
+        told = f"known until {clock(until)}: {told} then"
+    return Figure(f"{name}, price", percent(found.benchmark_return, signed=True), told)
 
 
 def _depths(day: Day, curve: Curve, deepest: float) -> Iterator[Figure]:
