@@ -55,7 +55,6 @@ def test_no_open_mark_is_left_outside_of_code(text: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.xdist_group("browser")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt install chromium")
 def test_an_alert_and_a_reason_from_outside_become_no_link_picture_or_heading(
     tmp_path: Path,
