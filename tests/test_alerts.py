@@ -194,6 +194,16 @@ class TestTelling:
             "warning: target_0.csv", "warning: target_1.csv", "warning: target_2.csv",
         ]  # fmt: skip
 
+    def test_one_that_is_kept_under_the_key_of_an_earlier_release_is_not_told_to_be_over(
+        self, store: Store
+    ) -> None:
+        earlier = replace(conditions(stopped(TradingState.HALTED))[0], key="trading-stopped")
+        store.alerts.see("PA1", [earlier], NOW)
+        store.alerts.mark_told(store.alerts.to_tell("PA1"), NOW)
+        store.alerts.see("PA1", conditions(stopped(TradingState.HALTED)), NOW + MINUTE)
+        rows = due(store.alerts.to_tell("PA1"), NOW + MINUTE)
+        assert [line.partition(":")[0] for line in lines(rows)] == ["critical"]
+
     def test_another_jobs_run_that_is_missed_does_not_hide_that_one_is_over(self) -> None:
         over = replace(self.ROW, key="missed-run:history", told_at=NOW, closed_at=NOW)
         assert len(lines([over, replace(self.ROW, key="missed-run:allocate")])) == 2
