@@ -23,10 +23,7 @@ CRITICAL, WARNING = "critical", "warning"
 _SECONDS_TO_CONFIRM = 120.0  # a halt looks at the broker for less
 _STALE = "stale-bars"
 _REFUSED = ("refused", "abandoned")
-_STOPPED, _REFUSED_PLAN = (
-    "trading-stopped",
-    "refused-plan",
-)  # one of each at a time, see _is_followed
+_STOPPED, _REFUSED_PLAN = "trading-stopped", "refused-plan"  # see _is_followed
 
 
 def conditions(status: Status) -> tuple[Alert, ...]:

@@ -92,7 +92,7 @@ class Watch:
         for line in self._lines:
             if line not in taken:
                 line.earlier = [*line.earlier, *lines(rows)][-_MOST_EARLIER:]
-        return len(rows)
+        return len(lines(rows))
 
     @staticmethod
     def _is_taken(line: _Line, rows: Sequence[AlertRow], status: Status) -> bool:

@@ -184,7 +184,7 @@ def test_a_stricter_state_is_told_at_once(
     client.post("/halt", json={"state": "REDUCING", "reason": "loss of the day"})
     client.post("/alerts")
     halt(client)
-    client.post("/alerts")
+    assert client.post("/alerts").get_json()["told"] == 1
     assert len(hook.texts) == 2
     assert "trading is HALTED" in hook.texts[1]
     assert "over" not in hook.texts[1].replace("once you know why", "")
