@@ -5,6 +5,7 @@ Counts of requests are this process's; everything else is the store's.
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
@@ -165,8 +166,12 @@ def _jobs(status: Status) -> _Families:
 
 
 def _alerts(status: Status) -> _Families:
+    """By kind: what follows a key's colon, such as a file, would be a series of its own each."""
+    kinds = collections.Counter(
+        (alert.key.partition(":")[0], alert.severity) for alert in status.alerts
+    )
     found: list[_Sample] = [
-        ({"alert": alert.key, "severity": alert.severity}, 1.0) for alert in status.alerts
+        ({"alert": kind, "severity": severity}, float(n)) for (kind, severity), n in kinds.items()
     ]
-    yield "alert", "1 for each alert that is open.", found
-    yield "alerts_open", "How many alerts are open.", _one(len(found))
+    yield "alert", "Open alerts of a kind.", found
+    yield "alerts_open", "How many alerts are open.", _one(len(status.alerts))

@@ -87,6 +87,9 @@ def test_metrics_tell_the_same_in_prometheus_words(client: FlaskClient, seeded: 
     seeded.alerts.see(NUMBER, [Alert("stale-bars", "critical", "old")], NOW)
     assert value(client, "astra_alert", alert="stale-bars", severity="critical") == 1
     assert value(client, "astra_alerts_open") == 1
+    more = [Alert(f"refused-plan:{name}.csv", "warning", "refused") for name in "ab"]
+    seeded.alerts.see(NUMBER, more, NOW)
+    assert value(client, "astra_alert", alert="refused-plan", severity="warning") == 2
 
 
 def test_metrics_count_what_was_asked_by_route_and_not_by_address(
