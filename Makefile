@@ -39,7 +39,7 @@ up: $(VENV)/.base ## keep every service, the scheduler and the page running
 setup: $(VENV)/.full ## install everything, torch included
 
 test: $(VENV)/.full ## all tests
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.full ## five hundred tickers through bad hours, on two databases (minutes)
 	@$(BIN)/python -m pytest -m soak $(ARGS)

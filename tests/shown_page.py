@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
     from streamlit.testing.v1 import AppTest
     from streamlit.util import calc_hash
 
+    # Streamlit leaves the page as the main module: whatever multiprocessing started later would
+    # run it first.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     monkeypatch.chdir(tmp_path)
     config.set_option("server.address", "127.0.0.1")  # as `astra up` starts it
 
