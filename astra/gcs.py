@@ -287,6 +287,14 @@ def connect(settings: Settings) -> storage.Client:
     Raises:
         ConfigError: Google's own address needs credentials, and there are none.
     """
+    client = _client(settings)
+    # Only traces need it: after each missing object it asks for the bucket too, in a thread that
+    # outlives the call and tries again for two minutes (google-cloud-storage 3.17).
+    client._bucket_metadata_cache = None
+    return client
+
+
+def _client(settings: Settings) -> storage.Client:
     if settings.storage_url:
         return storage.Client(
             project="sandbox",

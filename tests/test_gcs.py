@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import request
 from hypothesis import HealthCheck, given, settings, strategies
 
 from astra.errors import ConfigError, DataError, TemporaryError
@@ -59,6 +60,19 @@ def test_an_object_is_read_back_as_it_was_written(bucket: Bucket) -> None:
     assert (found.name, found.generation) == (NAME, generation)
     assert (found.content, found.metadata) == (CONTENT, {"policy": "measured"})
     assert bucket.url == "gs://astra-allocations"
+
+
+def test_nothing_is_asked_but_for_the_object_itself(market: Market, faults: Faults) -> None:
+    app = create_app(market, faults, function_url=None, buckets=("astra-allocations",))
+    asked: list[str] = []
+    app.before_request(lambda: asked.append(request.path))
+    with Servers({"storage": app}) as urls:
+        bucket = _bucket(urls["storage"])
+        bucket.create_once(NAME, CONTENT, "text/csv", {})
+        assert bucket.read_or_none("nothing.csv") is None
+        time.sleep(0.3)  # for a thread that would ask on
+    assert asked
+    assert not [path for path in asked if path.endswith("/b/astra-allocations")]
 
 
 def test_writing_the_same_again_changes_nothing(bucket: Bucket) -> None:
