@@ -16,7 +16,6 @@ from rich.table import Table
 from astra.errors import AstraError, ConfigError
 from benchmarks import results
 
-MEASURED = ("store", "forecast", "portfolio", "execution", "cycle")
 GROUPS = ("store", "forecast", "portfolio", "execution", "pages", "cycle")
 # Modules of a group that has more than its own.
 PARTS = {"portfolio": ("portfolio", "ledger", "walk")}
@@ -37,33 +36,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def groups(only: str | None) -> tuple[str, ...]:
-    """All that have cases, or the one named.
+    """All, or the one named.
 
     Raises:
         ConfigError: there is no such group.
     """
     if only is None:
-        return MEASURED
+        return GROUPS
     if only not in GROUPS:
         raise ConfigError(f"--only needs one of {', '.join(GROUPS)}, found {only!r}")
     return (only,)
 
 
 def run(chosen: Sequence[str], path: Path) -> None:
-    """Measure and show; a group without cases leaves the file as it is."""
+    """Measure and show."""
     for group in chosen:
-        if group not in MEASURED:
-            print(f"{group}: no cases yet")
-            continue
         print(f"measuring {group} ...", file=sys.stderr, flush=True)
         # One group's libraries must not slow another's first turn, so each is loaded on its turn.
         rows: list[results.Row] = []
         for part in PARTS.get(group, (group,)):
             rows += importlib.import_module(f"benchmarks.{part}").measure()
         results.record(path, group, rows)
-    measured = [group for group in chosen if group in MEASURED]
-    if measured:
-        show(json.loads(path.read_text()), measured)
+    show(json.loads(path.read_text()), chosen)
 
 
 def show(whole: dict[str, Any], chosen: Sequence[str]) -> None:
