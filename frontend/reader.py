@@ -1,8 +1,13 @@
-"""What the pages read, asked once for each version of the store instead of once a refresh."""
+"""What the pages read, asked once for each version of the store instead of once a refresh.
+
+Of each question the newest answer alone is kept: those to a store that has moved on are of no use.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pandas as pd
@@ -38,8 +43,9 @@ class Reader:
         counted = scope(name)
         if counted is None:  # every load writes these, and nobody counts it
             return _table(self._feed.store, query)
-        frame: pd.DataFrame = _kept_table(
-            self._feed, self._feed.url, self._versions[counted], query
+        kept: _Kept = _kept(self._feed.url, name, query)
+        frame: pd.DataFrame = kept.at(
+            self._versions[counted], lambda: _table(self._feed.store, query)
         )
         return frame
 
@@ -57,8 +63,10 @@ class Reader:
         """
         name = f"{function.__module__}.{function.__qualname__}"
         asked = (arguments, tuple(sorted(named.items())))
-        versions = tuple(self._versions.items())
-        found: T = _kept(self._feed, function, self._feed.url, versions, name, asked)
+        kept: _Kept = _kept(self._feed.url, name, asked)
+        found: T = kept.at(
+            tuple(self._versions.values()), lambda: function(self._feed.store, *arguments, **named)
+        )
         return found
 
 
@@ -69,19 +77,24 @@ def _table(store: Store, query: Query) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(coded, "str"))
 
 
-@st.cache_resource(max_entries=48, show_spinner=False)  # type: ignore[untyped-decorator]
-def _kept_table(_feed: Feed, url: str, version: int, query: Query) -> pd.DataFrame:
-    return _table(_feed.store, query)
+@dataclass(slots=True)
+class _Kept:
+    """An answer, and the version of the store that gave it."""
+
+    version: Hashable = None
+    answer: Any = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def at(self, version: Hashable, ask: Callable[[], Any]) -> Any:
+        """The answer at that version; whoever comes while it is asked for waits for it."""
+        with self._lock:
+            if version != self.version:
+                self.version = self.answer = None  # let go before the next takes room
+                answer = ask()
+                self.version, self.answer = version, answer
+            return self.answer
 
 
-@st.cache_resource(max_entries=48, show_spinner=False)  # type: ignore[untyped-decorator]
-def _kept(
-    _feed: Feed,
-    _function: Callable[..., Any],
-    url: str,
-    versions: tuple[tuple[str, int], ...],
-    name: str,
-    asked: tuple[tuple[Hashable, ...], tuple[tuple[str, Hashable], ...]],
-) -> Any:
-    arguments, named = asked
-    return _function(_feed.store, *arguments, **dict(named))
+@st.cache_resource(max_entries=96, show_spinner=False)  # type: ignore[untyped-decorator]
+def _kept(url: str, name: str, asked: Hashable) -> _Kept:
+    return _Kept()

@@ -56,6 +56,7 @@ def served(
     database_url: str,
     log: Path,
     *,
+    app: Path = APP,
     port: int | None = None,
     options: Sequence[str] = (),
     settings: Mapping[str, str] = MappingProxyType({}),
@@ -63,7 +64,7 @@ def served(
     """The page on that database, with default settings but for `settings`, which are variables of
     the environment; what it prints goes to `log`."""
     port = port or free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.address", "127.0.0.1",
+    command = [sys.executable, "-m", "streamlit", "run", str(app), "--server.address", "127.0.0.1",
                "--server.port", str(port), "--server.headless", "true", *options]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ASTRA_")}
     environment |= {"ASTRA_DATABASE_URL": database_url, "OMP_NUM_THREADS": "1", **settings}

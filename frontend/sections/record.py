@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from astra.scoring import Tally, against_last_value, calibration
+from astra.scoring import Calibration, Ratio, against_last_value, calibration
 from astra.store import Store
 from frontend import skill
 from frontend.charts.skill import calibration_chart, error_chart, skill_chart
@@ -33,9 +33,13 @@ _SHARES = {
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Counted outcomes of one network's last sessions; `names` of the `of` that it forecasts."""
+    """What came of one network's last sessions; `names` of the `of` that it forecasts.
 
-    tallies: Sequence[Tally]
+    Where nothing has come yet, `bands` is None and `ratios` empty.
+    """
+
+    bands: Calibration | None
+    ratios: Sequence[Ratio]
     names: int
     of: int
 
@@ -54,7 +58,8 @@ def counted(
     """Of the names forecast at `latest`, evenly spaced ones."""
     forecast = list(store.forecasts.made(model_id, latest)["ticker"].unique())
     names = skill.spread_out(forecast, _NAMES)
-    return Outcomes(store.forecasts.tallies(model_id, times, names), len(names), len(forecast))
+    found = store.forecasts.tallies(model_id, times, names)
+    return Outcomes(calibration(found), against_last_value(found), len(names), len(forecast))
 
 
 def documents(store: Store, objects: tuple[str, ...]) -> pd.DataFrame:
@@ -68,13 +73,13 @@ def show(page: Page, decided: pd.DataFrame, found: Outcomes) -> None:
     st.header("Skill over time", anchor=False)
     _skill(page, decided)
     st.header("Calibration and error", anchor=False)
-    if not found.tallies:
+    if found.bands is None:
         st.caption(
             "No outcome yet: the first close that counts comes ten minutes after a decision, with "
             "the next load of bars."
         )
         return
-    _outcomes(found)
+    _outcomes(found, found.bands)
 
 
 def _skill(page: Page, decided: pd.DataFrame) -> None:
@@ -97,10 +102,7 @@ def _skill(page: Page, decided: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
-def _outcomes(found: Outcomes) -> None:
-    bands, ratios = calibration(found.tallies), against_last_value(found.tallies)
-    if bands is None:
-        return
+def _outcomes(found: Outcomes, bands: Calibration) -> None:
     whom = f"all {count(found.of, 'name')}"
     if found.names < found.of:
         whom = f"{found.names} of {found.of:,} names, evenly spaced by ticker"
@@ -122,10 +124,10 @@ def _outcomes(found: Outcomes) -> None:
     with right:
         st.subheader("Is it closer than the last price?", anchor=False)
         st.plotly_chart(
-            error_chart(ratios), key="error", config=_QUIET,
+            error_chart(found.ratios), key="error", config=_QUIET,
             alt="Mean absolute error over that of the last price, by minutes ahead",
         )  # fmt: skip
-        st.markdown(plain(skill.error_sentence(ratios[0])))
+        st.markdown(plain(skill.error_sentence(found.ratios[0])))
     with st.expander("All shares"):
         rows = skill.shares_table(bands)
         st.dataframe(

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from astra.scoring import LEAST_DAYS, Calibration, Ratio, against_last_value, calibration
+from astra.scoring import LEAST_DAYS, Calibration, Ratio
 from frontend.decision import Decision, forecast_sentence
 from frontend.outlook import by_session
 from frontend.page import Page
@@ -57,8 +57,7 @@ def _trust(made: Decision, outcomes: record.Outcomes) -> None:
         f"{plain(made.model_id)}",
         unsafe_allow_html=True,
     )
-    skill, bands = made.skill, calibration(outcomes.tallies)
-    ratios = against_last_value(outcomes.tallies)
+    skill, bands, ratios = made.skill, outcomes.bands, outcomes.ratios
     measured = skill.days > 0 and math.isfinite(skill.t)
     used = (made.document.get("skill") or {}).get("used")
     state = "on" if skill.on else "off"
